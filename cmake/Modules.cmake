@@ -1,0 +1,61 @@
+# cr_module(NAME [DEPS module...] [LIBS library...] [TEST_LIBS library...] [ASIO])
+#
+# Makes the static library cleanroom_NAME from the folder's *.cc and the test program NAME_test from its *_test.cc.
+# main.cc is left out: programs are declared by cr_program. ASIO: the module's files use Asio, so give them its
+# precompiled header.
+include(GoogleTest)
+
+if(CLEANROOM_PCH)
+  file(WRITE ${CMAKE_BINARY_DIR}/asio_pch.cc "")
+  add_library(asio_pch OBJECT ${CMAKE_BINARY_DIR}/asio_pch.cc)
+  target_link_libraries(asio_pch PRIVATE Threads::Threads)
+  target_precompile_headers(asio_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/asio_pch.h)
+endif()
+
+function(cr_module name)
+  cmake_parse_arguments(ARG "ASIO" "" "DEPS;LIBS;TEST_LIBS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS *.cc)
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
+
+  list(TRANSFORM ARG_DEPS PREPEND cleanroom_)
+  if(sources)
+    add_library(cleanroom_${name} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(cleanroom_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(cleanroom_${name} ${scope} ${CMAKE_SOURCE_DIR}/src)
+  target_link_libraries(cleanroom_${name} ${scope} ${ARG_DEPS} ${ARG_LIBS} Threads::Threads)
+  if(ARG_ASIO AND sources)
+    cr_use_pch(cleanroom_${name})
+  endif()
+
+  if(tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE cleanroom_${name} ${ARG_TEST_LIBS} GTest::gmock GTest::gtest_main)
+    if(ARG_ASIO)
+      cr_use_pch(${name}_test)
+    endif()
+    gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" PROPERTIES TIMEOUT 120 LABELS unit DISCOVERY_TIMEOUT 60)
+  endif()
+endfunction()
+
+function(cr_use_pch target)
+  if(CLEANROOM_PCH)
+    target_precompile_headers(${target} REUSE_FROM asio_pch)
+  endif()
+endfunction()
+
+# cr_program(NAME SOURCES file... DEPS module... [LIBS library...] [ASIO]): an executable in bin/.
+function(cr_program name)
+  cmake_parse_arguments(ARG "ASIO" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  list(TRANSFORM ARG_DEPS PREPEND cleanroom_)
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} ${ARG_LIBS})
+  if(ARG_ASIO)
+    cr_use_pch(${name})
+  endif()
+endfunction()

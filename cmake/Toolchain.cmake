@@ -1,0 +1,40 @@
+# Language, warnings, hardening, and the tools that make building fast.
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+set(CMAKE_CXX_FLAGS_RELEASE "-O2")
+set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+find_program(MOLD mold)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# One set of code-generation options for every target, so that one precompiled header serves all.
+add_compile_options(-fPIE -Wall -Wextra -Wnon-virtual-dtor -fstack-protector-strong -fcf-protection)
+# std::expected is enabled in clang's view of libstdc++ 12 by this language feature macro.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-D__cpp_concepts=202002L> -Wno-builtin-macro-redefined)
+endif()
+add_compile_definitions(_GLIBCXX_ASSERTIONS BOOST_ASIO_NO_DEPRECATED BOOST_ERROR_CODE_HEADER_ONLY FMT_HEADER_ONLY
+  SPDLOG_FMT_EXTERNAL)
+if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT CLEANROOM_SANITIZE)
+  add_compile_definitions(_FORTIFY_SOURCE=2)
+endif()
+add_link_options(-Wl,-z,relro -Wl,-z,now)
+
+# The static guest agent cannot be sanitized: sanitized builds test with the release build's agent.
+if(CLEANROOM_SANITIZE)
+  add_compile_options(-fsanitize=${CLEANROOM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${CLEANROOM_SANITIZE})
+  if(CLEANROOM_FUZZ)
+    add_compile_options(-fsanitize=fuzzer-no-link)
+  endif()
+endif()
