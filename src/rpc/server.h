@@ -1,0 +1,41 @@
+// Serves a Router over byte streams: Connect, gRPC and gRPC-Web, over HTTP/2 (prior knowledge) and HTTP/1.1
+// on one port, told apart by the first bytes and the content type.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "base/async.h"
+#include "http/byte_stream.h"
+#include "rpc/codec.h"
+#include "rpc/service.h"
+
+namespace cleanroom::rpc {
+
+struct ServerOptions {
+  size_t max_message_bytes = 4U << 20;      // one request message, decompressed
+  size_t max_streams = 128;                 // concurrent calls on one connection
+  size_t max_header_bytes = 64U << 10;
+  std::chrono::seconds idle_timeout{0};     // no request under way; 0: none
+  std::chrono::seconds head_timeout{10};    // from the first byte of a request's head to its last; 0: none
+  std::chrono::seconds max_deadline{0};     // longest deadline a caller may ask for; 0: any
+};
+
+// Belongs to one thread. The router must outlive it.
+class Server {
+ public:
+  // `json`: may be null (the guest agent speaks only binary).
+  Server(const Router& router, ServerOptions options, const Codec* json);
+
+  // Serves one connection to its end. Cancelling the task ends its calls and closes it.
+  Awaitable<void> Serve(std::unique_ptr<http::ByteStream> stream) const;
+
+ private:
+  const Router& router_;
+  ServerOptions options_;
+  const Codec* json_;
+};
+
+}  // namespace cleanroom::rpc

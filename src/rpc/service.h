@@ -1,0 +1,168 @@
+// How a service is written: handlers, registered by procedure, that know nothing of protocols.
+//
+// A handler is a function that returns a coroutine; a lambda that only forwards to a member coroutine is
+// right, a lambda that is itself a coroutine is not (see base/async.h):
+//
+//   router.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
+//       "/cleanroom.v1.SandboxService/GetSandbox",
+//       [this](CallContext& call, v1::GetSandboxRequest request) { return GetSandbox(call, std::move(request)); });
+//
+// A handler runs as a task that is cancelled when the caller cancels, disconnects, or its deadline passes:
+// pending awaits then return early, and Cancelled() tells. References handed to a handler live until its
+// coroutine has ended.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/async.h"
+#include "base/result.h"
+
+namespace google::protobuf {
+class MessageLite;
+}
+
+namespace cleanroom::rpc {
+
+using Message = google::protobuf::MessageLite;
+// Lower-case names, in order of arrival, repeated names allowed.
+using Metadata = std::vector<std::pair<std::string, std::string>>;
+
+// What a handler may know about its call.
+struct CallContext {
+  std::string procedure;  // "/package.Service/Method"
+  Metadata headers;       // of the request, without those of the protocol
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  Metadata response_headers;  // sent with the first response message, or the error
+};
+
+// The two directions of a call, untyped. Implemented by server.cc for each protocol.
+class MessageSource {
+ public:
+  virtual ~MessageSource() = default;
+  // Parses the next message into `out`. False: the peer has finished sending.
+  // kInvalidArgument: not a message; kResourceExhausted: larger than the limit; kCanceled: the call is over.
+  virtual Awaitable<Result<bool>> Next(Message& out) = 0;
+};
+class MessageSink {
+ public:
+  virtual ~MessageSink() = default;
+  // Returns when the transport has taken the message: a slow reader holds its own writer back, nobody else.
+  virtual Awaitable<Result<void>> Write(const Message& message) = 0;
+};
+
+template <typename T>
+class Reader {
+ public:
+  explicit Reader(MessageSource& source) : source_(source) {}
+  // The next message; nothing when the peer has finished sending.
+  Awaitable<Result<std::optional<T>>> Next() {
+    T message;
+    auto more = co_await source_.Next(message);
+    if (!more) co_return Err(std::move(more).error());
+    if (!*more) co_return std::optional<T>();
+    co_return std::optional<T>(std::move(message));
+  }
+
+ private:
+  MessageSource& source_;
+};
+
+template <typename T>
+class Writer {
+ public:
+  explicit Writer(MessageSink& sink) : sink_(sink) {}
+  Awaitable<Result<void>> Write(const T& message) {
+    auto written = co_await sink_.Write(message);
+    co_return written;
+  }
+
+ private:
+  MessageSink& sink_;
+};
+
+// The shape of a procedure, which decides how each protocol frames it.
+enum class Shape { kUnary, kServerStream, kClientStream, kBidi };
+
+using UntypedHandler = std::function<Awaitable<Result<void>>(CallContext&, MessageSource&, MessageSink&)>;
+
+struct Procedure {
+  Shape shape;
+  UntypedHandler handler;
+};
+
+// Filled once, before serving; read-only from then on.
+class Router {
+ public:
+  template <typename Req, typename Resp>
+  void Unary(std::string path, std::function<Awaitable<Result<Resp>>(CallContext&, Req)> handler) {
+    Add(std::move(path), Shape::kUnary, [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
+      return RunUnary<Req, Resp>(handler, call, in, out);
+    });
+  }
+  template <typename Req, typename Resp>
+  void ServerStream(std::string path,
+                    std::function<Awaitable<Result<void>>(CallContext&, Req, Writer<Resp>&)> handler) {
+    Add(std::move(path), Shape::kServerStream,
+        [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
+          return RunServerStream<Req, Resp>(handler, call, in, out);
+        });
+  }
+  // Also for client streams: one response is then written at the end (Shape::kClientStream).
+  template <typename Req, typename Resp>
+  void Bidi(std::string path,
+            std::function<Awaitable<Result<void>>(CallContext&, Reader<Req>&, Writer<Resp>&)> handler,
+            Shape shape = Shape::kBidi) {
+    Add(std::move(path), shape, [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
+      return RunBidi<Req, Resp>(handler, call, in, out);
+    });
+  }
+
+  const Procedure* Find(std::string_view path) const;
+
+ private:
+  void Add(std::string path, Shape shape, UntypedHandler handler);
+
+  template <typename Req, typename Resp, typename Handler>
+  static Awaitable<Result<void>> RunUnary(const Handler& handler, CallContext& call, MessageSource& in,
+                                          MessageSink& out) {
+    Req request;
+    auto more = co_await in.Next(request);
+    if (!more) co_return Err(std::move(more).error());
+    if (!*more) co_return Err(ErrorCode::kInvalidArgument, "the request carries no message");
+    auto response = co_await handler(call, std::move(request));
+    if (!response) co_return Err(std::move(response).error());
+    auto written = co_await out.Write(*response);
+    co_return written;
+  }
+  template <typename Req, typename Resp, typename Handler>
+  static Awaitable<Result<void>> RunServerStream(const Handler& handler, CallContext& call, MessageSource& in,
+                                                 MessageSink& out) {
+    Req request;
+    auto more = co_await in.Next(request);
+    if (!more) co_return Err(std::move(more).error());
+    if (!*more) co_return Err(ErrorCode::kInvalidArgument, "the request carries no message");
+    Writer<Resp> writer(out);
+    auto ended = co_await handler(call, std::move(request), writer);
+    co_return ended;
+  }
+  template <typename Req, typename Resp, typename Handler>
+  static Awaitable<Result<void>> RunBidi(const Handler& handler, CallContext& call, MessageSource& in,
+                                         MessageSink& out) {
+    Reader<Req> reader(in);
+    Writer<Resp> writer(out);
+    auto ended = co_await handler(call, reader, writer);
+    co_return ended;
+  }
+
+  std::map<std::string, Procedure, std::less<>> procedures_;
+};
+
+}  // namespace cleanroom::rpc
