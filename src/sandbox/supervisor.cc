@@ -21,8 +21,6 @@ using std::chrono::duration;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// The same in every sandbox: what tells sandboxes apart is the namespace that their packets come from.
-constexpr std::string_view kGuestMac = "02:00:00:00:00:02";
 constexpr std::string_view kImageSerial = "cleanroom-image";
 constexpr std::string_view kDiskSerial = "cleanroom-disk";
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
@@ -67,6 +65,10 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request, rpc::Write
   state_.set_phase(pb::WardenState::PHASE_LAUNCHING);
   changed_.NotifyAll();
 
+  if (config_.launch_error) {
+    Finish(pb::WardenState::PHASE_FAILED, config_.launch_error->ToString());
+    co_return Err(*config_.launch_error);
+  }
   std::string kernel_release;
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
   auto booted = co_await Boot(request, out, deadline, &kernel_release);
@@ -129,12 +131,13 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
   configure.set_image_device(std::string(kImageSerial));
   configure.set_disk_device(std::string(kDiskSerial));
   pb::Network& network = *configure.mutable_network();
-  network.set_interface_mac(std::string(kGuestMac));
-  network.add_addresses("10.0.2.2/24");
-  network.add_addresses("fd00:636c:6561:6e::2/64");
-  network.add_gateways("10.0.2.1");
-  network.add_gateways("fd00:636c:6561:6e::1");
-  network.add_nameservers("10.0.2.1");
+  const os::NetNsConfig& inner = config_.network;
+  network.set_interface_mac(inner.guest_mac);
+  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv4, inner.ipv4_prefix));
+  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv6, inner.ipv6_prefix));
+  network.add_gateways(inner.gateway_ipv4);
+  network.add_gateways(inner.gateway_ipv6);
+  network.add_nameservers(inner.gateway_ipv4);
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());

@@ -18,6 +18,7 @@
 #include "base/async.h"
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "cleanroom/internal/v1/warden.pb.h"
+#include "os/netns/netns.h"
 #include "os/unique_fd.h"
 #include "rpc/client.h"
 #include "rpc/service.h"
@@ -32,7 +33,10 @@ inline constexpr size_t kMaxRunning = 256;
 struct SupervisorConfig {
   std::string sandbox_id;
   std::filesystem::path folder;
+  os::NetNsConfig network;
   os::UniqueFd tap;  // the sandbox's only network interface, in the warden's namespace
+  // Set when the namespace could not be made: what Launch answers.
+  std::optional<Error> launch_error;
 };
 
 class Supervisor {
