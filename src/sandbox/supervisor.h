@@ -24,6 +24,7 @@
 #include "rpc/service.h"
 #include "sandbox/execution.h"
 #include "vmm/backend.h"
+#include "vmm/console_log.h"
 
 namespace cleanroom::sandbox {
 
@@ -65,8 +66,6 @@ class Supervisor {
   Awaitable<void> Close();
 
  private:
-  struct PhaseTimer;
-
   Awaitable<Result<void>> Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
                                std::chrono::steady_clock::time_point deadline, std::string* kernel_release);
   Awaitable<Result<void>> BootOnce(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
@@ -76,7 +75,9 @@ class Supervisor {
   Awaitable<void> DiscardMachine();
   // Moves to a final state: the first one counts.
   void Finish(pb::WardenState::Phase phase, const std::string& reason);
-  std::string DescribeDeath();
+  Awaitable<void> ReadConsole(std::shared_ptr<vmm::ConsoleLog> log, os::UniqueFd console);
+  // Waits for the VMM's end, for at most `limit`, and says how it died; nothing when it lives.
+  Awaitable<std::optional<std::string>> DescribeDeath(std::chrono::milliseconds limit);
 
   asio::any_io_executor executor_;
   SupervisorConfig config_;
@@ -85,9 +86,10 @@ class Supervisor {
   pb::WardenState state_;
   bool stopping_ = false;
 
-  std::unique_ptr<vmm::Backend> backend_;
   std::unique_ptr<vmm::Machine> machine_;
+  std::shared_ptr<vmm::ConsoleLog> console_;
   bool machine_ended_ = false;
+  bool console_ended_ = true;
   std::shared_ptr<rpc::Channel> agent_;  // shared with the calls under way
   std::map<std::string, std::shared_ptr<Execution>> executions_;
   size_t running_ = 0;
