@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 #include <yaml.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <unordered_map>
@@ -369,6 +372,24 @@ std::string Node::Describe() const {
   size_t cut = kShown;
   while (cut > 0 && (static_cast<uint8_t>(text[cut]) & 0xC0) == 0x80) --cut;
   return fmt::format("`{}…`", text.substr(0, cut));
+}
+
+Result<std::string> ReadDocumentFile(const std::string& path) {
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (status.type() == std::filesystem::file_type::not_found) {
+    return Err(ErrorCode::kNotFound, fmt::format("{} does not exist", path));
+  }
+  if (status.type() != std::filesystem::file_type::regular) {
+    return Err(ErrorCode::kFailedPrecondition, fmt::format("{} is not a regular file", path));
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("open {}", path));
+  std::string text(kMaxDocumentBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (file.bad()) return Err(ErrorCode::kFailedPrecondition, fmt::format("read {}", path));
+  text.resize(static_cast<size_t>(file.gcount()));
+  return text;
 }
 
 ReadResult ReadYaml(std::string_view text, std::string_view file_name) {

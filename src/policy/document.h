@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/result.h"
 #include "policy/diagnostic.h"
 
 namespace cleanroom::policy {
@@ -42,6 +43,10 @@ struct Node {
 };
 
 using ReadResult = std::expected<Node, std::vector<Diagnostic>>;
+
+// The text of a regular file, cut after kMaxDocumentBytes + 1 bytes (which the readers then
+// refuse). not_found or failed_precondition.
+Result<std::string> ReadDocumentFile(const std::string& path);
 
 // One YAML document (YAML 1.1 syntax; scalars are typed by whoever reads the tree).
 ReadResult ReadYaml(std::string_view text, std::string_view file_name);

@@ -27,7 +27,8 @@ std::optional<int64_t> ParseInteger(std::string_view text) {
   return value;
 }
 
-constexpr std::array<std::pair<std::string_view, int64_t>, 12> kUnits = {{
+constexpr std::array<std::pair<std::string_view, int64_t>, 13> kUnits = {{
+    {"b", 1},
     {"k", 1LL << 10},
     {"kib", 1LL << 10},
     {"m", 1LL << 20},
@@ -110,8 +111,8 @@ std::optional<std::string> ReadLine(const Node& node, std::string_view path, siz
   return text;
 }
 
-std::optional<int64_t> ReadInteger(const Node& node, std::string_view path, int64_t min, int64_t max,
-                                   Report& report) {
+std::optional<int64_t> ReadInteger(const Node& node, std::string_view path, int64_t min,
+                                   int64_t max, Report& report) {
   if (!CheckScalar(node, path, "a whole number", report)) return std::nullopt;
   const std::optional<int64_t> value = ParseInteger(node.text);
   if (!value || !node.plain) {
@@ -149,8 +150,9 @@ std::optional<int64_t> ReadSize(const Node& node, std::string_view path, int64_t
     return std::nullopt;
   }
   if (*bytes < min || *bytes > max) {
-    report.Add(node, path, fmt::format("{} is out of range; write {} to {}", node.text,
-                                       FormatSize(min), FormatSize(max)));
+    report.Add(node, path,
+               fmt::format("{} is out of range; write {} to {}", node.text, FormatSize(min),
+                           FormatSize(max)));
     return std::nullopt;
   }
   return bytes;
@@ -170,12 +172,14 @@ const std::vector<Node>& ReadList(const Node& node, std::string_view path, size_
                                   Report& report) {
   static const std::vector<Node> kEmpty;
   if (node.kind != Node::Kind::kList) {
-    report.Add(node, path, fmt::format("expected a list, found {}{}", node.Describe(),
-                                       node.IsNull() ? "; write [] for an empty one" : ""));
+    report.Add(node, path,
+               fmt::format("expected a list, found {}{}", node.Describe(),
+                           node.IsNull() ? "; write [] for an empty one" : ""));
     return kEmpty;
   }
   if (node.items.size() > max) {
-    report.Add(node, path, fmt::format("has {} entries; at most {} are read", node.items.size(), max));
+    report.Add(node, path,
+               fmt::format("has {} entries; at most {} are read", node.items.size(), max));
     return kEmpty;
   }
   return node.items;
@@ -196,8 +200,9 @@ std::vector<std::string> ReadLines(const Node& node, std::string_view path, size
 Fields::Fields(const Node& node, std::string path, Report& report)
     : node_(node), path_(std::move(path)), report_(report) {
   if (node.kind == Node::Kind::kMap) return;
-  report.Add(node, path_, fmt::format("expected a map, found {}{}", node.Describe(),
-                                      node.IsNull() ? "; remove the key or write its values" : ""));
+  report.Add(node, path_,
+             fmt::format("expected a map, found {}{}", node.Describe(),
+                         node.IsNull() ? "; remove the key or write its values" : ""));
 }
 
 const Node* Fields::Get(std::string_view key) {
@@ -252,24 +257,34 @@ std::vector<std::string> Fields::Lines(std::string_view key, size_t max) {
   return value == nullptr ? std::vector<std::string>() : ReadLines(*value, Path(key), max, report_);
 }
 
+int Fields::LineOf(std::string_view key) const {
+  for (const auto& [name, value] : node_.entries) {
+    if (name.text == key) return name.line;
+  }
+  return 0;
+}
+
 std::string Fields::Path(std::string_view key) const {
   return path_.empty() ? std::string(key) : fmt::format("{}.{}", path_, key);
 }
 
 void Fields::Finish(const std::vector<std::pair<std::string_view, std::string_view>>& elsewhere) {
   for (const auto& [name, value] : node_.entries) {
+    if (report_.full()) return;
     if (std::find(known_.begin(), known_.end(), name.text) != known_.end()) continue;
-    const auto place = std::find_if(elsewhere.begin(), elsewhere.end(),
-                                    [&name](const auto& entry) { return entry.first == name.text; });
+    const auto place = std::find_if(elsewhere.begin(), elsewhere.end(), [&name](const auto& entry) {
+      return entry.first == name.text;
+    });
     if (place != elsewhere.end()) {
       report_.Add(name, path_, fmt::format("`{}` belongs at `{}`", name.text, place->second));
       continue;
     }
     const std::string_view nearest = Nearest(name.text, known_);
-    report_.Add(name, path_,
-                nearest.empty()
-                    ? fmt::format("unknown key {}; known are {}", name.Describe(), fmt::join(known_, ", "))
-                    : fmt::format("unknown key {}; did you mean `{}`?", name.Describe(), nearest));
+    report_.Add(
+        name, path_,
+        nearest.empty()
+            ? fmt::format("unknown key {}; known are {}", name.Describe(), fmt::join(known_, ", "))
+            : fmt::format("unknown key {}; did you mean `{}`?", name.Describe(), nearest));
   }
 }
 

@@ -1,12 +1,13 @@
-// Typed reading of a document tree: each read names the key's path, checks type and range, and reports what is
-// wrong with its place. A value that was refused reads as absent; the caller goes on to find more.
+// Typed reading of a document tree: each read names the key's path, checks type and range, and
+// reports what is wrong with its place. A value that was refused reads as absent; the caller goes
+// on to find more.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "policy/diagnostic.h"
@@ -22,6 +23,7 @@ class Report {
   // "PATH: MESSAGE" at the node's place; an empty path leaves the message alone.
   void Add(const Node& at, std::string_view path, std::string_view message);
   bool empty() const { return diagnostics_.empty(); }
+  bool full() const { return diagnostics_.size() >= kMaxDiagnostics; }
   // Sorted by place.
   std::vector<Diagnostic> Take() &&;
 
@@ -34,25 +36,29 @@ class Report {
 inline constexpr size_t kMaxText = 64 * 1024;
 std::optional<std::string> ReadText(const Node& node, std::string_view path, Report& report);
 // As ReadText, but one line of at most `max` bytes.
-std::optional<std::string> ReadLine(const Node& node, std::string_view path, size_t max, Report& report);
+std::optional<std::string> ReadLine(const Node& node, std::string_view path, size_t max,
+                                    Report& report);
 // A decimal number without quotes.
-std::optional<int64_t> ReadInteger(const Node& node, std::string_view path, int64_t min, int64_t max,
-                                   Report& report);
+std::optional<int64_t> ReadInteger(const Node& node, std::string_view path, int64_t min,
+                                   int64_t max, Report& report);
 // `true` or `false` without quotes.
 std::optional<bool> ReadBoolean(const Node& node, std::string_view path, Report& report);
-// Bytes, as "8GiB": a whole number and K, M, G, T or KiB, MiB, GiB, TiB (1024s) or KB, MB, GB, TB (1000s), in
-// either case.
+// Bytes, as "8GiB": a whole number and K, M, G, T or KiB, MiB, GiB, TiB (1024s) or KB, MB, GB, TB
+// (1000s) or B, in either case.
 std::optional<int64_t> ReadSize(const Node& node, std::string_view path, int64_t min, int64_t max,
                                 Report& report);
 // One of `choices`; suggests the nearest otherwise.
 std::optional<std::string> ReadChoice(const Node& node, std::string_view path,
                                       const std::vector<std::string_view>& choices, Report& report);
 // The items, or an empty list after reporting that `node` is no list or has more than `max` items.
-const std::vector<Node>& ReadList(const Node& node, std::string_view path, size_t max, Report& report);
+const std::vector<Node>& ReadList(const Node& node, std::string_view path, size_t max,
+                                  Report& report);
 // One-line texts of a list.
-std::vector<std::string> ReadLines(const Node& node, std::string_view path, size_t max, Report& report);
+std::vector<std::string> ReadLines(const Node& node, std::string_view path, size_t max,
+                                   Report& report);
 
-// The keys of one map. Every key asked for is known; Finish reports the others with the nearest known one.
+// The keys of one map. Every key asked for is known; Finish reports the others with the nearest
+// known one.
 class Fields {
  public:
   // Reports, and acts as an empty map, unless `node` is a map.
@@ -68,9 +74,12 @@ class Fields {
   std::optional<int64_t> Integer(std::string_view key, int64_t min, int64_t max);
   std::optional<bool> Boolean(std::string_view key);
   std::optional<int64_t> Size(std::string_view key, int64_t min, int64_t max);
-  std::optional<std::string> Choice(std::string_view key, const std::vector<std::string_view>& choices);
+  std::optional<std::string> Choice(std::string_view key,
+                                    const std::vector<std::string_view>& choices);
   std::vector<std::string> Lines(std::string_view key, size_t max);
 
+  // The line of a key that Get found.
+  int LineOf(std::string_view key) const;
   // "path.key".
   std::string Path(std::string_view key) const;
   const Node& node() const { return node_; }

@@ -126,8 +126,7 @@ Result<ImageRef> ImageRef::Parse(std::string_view text) {
   const size_t slash = rest.find('/');
   const std::string_view first = rest.substr(0, slash);
   const bool has_registry =
-      slash != rest.npos && (first.find_first_of(".:") != first.npos || first == "localhost" ||
-                             std::any_of(first.begin(), first.end(), IsUpper));
+      slash != rest.npos && (first.find_first_of(".:") != first.npos || first == "localhost");
   ref.registry = has_registry ? std::string(first) : "docker.io";
   std::transform(ref.registry.begin(), ref.registry.end(), ref.registry.begin(),
                  [](char c) { return IsUpper(c) ? static_cast<char>(c - 'A' + 'a') : c; });
