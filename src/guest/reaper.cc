@@ -41,6 +41,11 @@ Awaitable<void> Reaper::Run() {
   }
 }
 
+bool Reaper::HasChildren() {
+  siginfo_t info = {};
+  return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
 void Reaper::Collect() {
   // Signals coalesce: what one says is only that there is something to collect.
   signalfd_siginfo info[16];

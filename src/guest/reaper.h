@@ -42,6 +42,8 @@ class Reaper {
 
   // Collects until the task is cancelled.
   Awaitable<void> Run();
+  // Whether this process has any child: for PID 1, whether any other process is left.
+  static bool HasChildren();
   // Notified after children were collected, whoever owned them.
   Notifier& collected() { return collected_; }
 
