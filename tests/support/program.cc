@@ -1,4 +1,4 @@
-#include "support/command.h"
+#include "support/program.h"
 
 #include <gtest/gtest.h>
 
