@@ -1,6 +1,8 @@
 #include "image/disk.h"
 
+extern "C" {  // the header does not say so itself
 #include <com_err.h>
+}
 #include <ext2fs/ext2_fs.h>
 #include <ext2fs/ext2fs.h>
 #include <fcntl.h>

@@ -1,5 +1,7 @@
 // Ext4Writer::Finish: folders, links, inodes and the file system's own structures.
+extern "C" {  // the header does not say so itself
 #include <com_err.h>
+}
 #include <ext2fs/ext2_fs.h>
 #include <ext2fs/ext2fs.h>
 #include <fcntl.h>

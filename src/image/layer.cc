@@ -50,8 +50,9 @@ class Hashed : public ByteSource {
     CR_TRY_ASSIGN(const size_t n, input_.Read(buffer));
     const auto data = buffer.first(n);
     hash_.Update(data);
-    const auto last = std::ranges::find_if(data.rbegin(), data.rend(), [](uint8_t byte) { return byte != 0; });
-    const auto zeros = static_cast<uint64_t>(last - data.rbegin());
+    const auto tail = data.last(std::min(n, kTarBlock));
+    const auto last = std::ranges::find_if(tail.rbegin(), tail.rend(), [](uint8_t byte) { return byte != 0; });
+    const auto zeros = static_cast<uint64_t>(last - tail.rbegin());
     trailing_zeros_ = zeros == n ? trailing_zeros_ + n : zeros;
     total_ += n;
     if (total_ > budget_) return Err(ErrorCode::kResourceExhausted, "the image unpacks to more than is allowed");

@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fmt/format.h>
+#include <langinfo.h>
 #include <locale.h>
 #include <sys/stat.h>
 
@@ -17,15 +18,17 @@ namespace {
 
 constexpr size_t kBufferBytes = 256 << 10;
 
-// libarchive converts names from UTF-8 to the thread's locale. In a UTF-8 locale that leaves the bytes as they are.
-class Utf8Scope {
+// libarchive converts names from UTF-8 to the thread's locale, and between two Unicode forms while at it, which would
+// turn one name into another. In the C locale, told that the archive is in the C locale's charset, it leaves bytes
+// alone (and warns about those that are not ASCII).
+class BytesScope {
  public:
-  explicit Utf8Scope(locale_t locale) : before_(locale != nullptr ? uselocale(locale) : nullptr) {}
-  ~Utf8Scope() {
+  explicit BytesScope(locale_t locale) : before_(locale != nullptr ? uselocale(locale) : nullptr) {}
+  ~BytesScope() {
     if (before_ != nullptr) uselocale(before_);
   }
-  Utf8Scope(const Utf8Scope&) = delete;
-  Utf8Scope& operator=(const Utf8Scope&) = delete;
+  BytesScope(const BytesScope&) = delete;
+  BytesScope& operator=(const BytesScope&) = delete;
 
  private:
   locale_t before_;
@@ -56,7 +59,7 @@ struct TarReader::Impl {
   std::optional<Error> source_error;
 
   ~Impl() {
-    const Utf8Scope scope(locale);
+    const BytesScope scope(locale);
     if (reader != nullptr) archive_read_free(reader);
   }
 
@@ -93,12 +96,15 @@ Result<TarReader> TarReader::Open(ByteSource& source, const Limits& limits) {
   auto impl = std::make_unique<Impl>();
   impl->source = &source;
   impl->limits = limits;
-  impl->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-  const Utf8Scope scope(impl->locale);
+  impl->locale = newlocale(LC_CTYPE_MASK, "C", nullptr);
+  const BytesScope scope(impl->locale);
   impl->reader = archive_read_new();
   if (impl->reader == nullptr) return Err(ErrorCode::kInternal, "libarchive did not start");
   archive_read_support_format_tar(impl->reader);
   archive_read_support_format_empty(impl->reader);
+  if (archive_read_set_format_option(impl->reader, "tar", "hdrcharset", nl_langinfo_l(CODESET, impl->locale)) != ARCHIVE_OK) {
+    return impl->Failure("");
+  }
   archive_read_set_read_callback(impl->reader, &Impl::OnRead);
   archive_read_set_skip_callback(impl->reader, &Impl::OnSkip);
   archive_read_set_callback_data(impl->reader, impl.get());
@@ -107,12 +113,12 @@ Result<TarReader> TarReader::Open(ByteSource& source, const Limits& limits) {
 }
 
 Result<bool> TarReader::Next(TarEntry& out) {
-  const Utf8Scope scope(impl_->locale);
+  const BytesScope scope(impl_->locale);
   archive_entry* entry = nullptr;
   const int status = archive_read_next_header(impl_->reader, &entry);
   if (impl_->source_error) return Err(*impl_->source_error);
   if (status == ARCHIVE_EOF) return false;
-  // A name that is not UTF-8 is a warning; it is taken as the bytes it is.
+  // A name that is not ASCII is a warning; it is taken as the bytes it is.
   const bool odd_name = status == ARCHIVE_WARN && View(archive_error_string(impl_->reader)).contains("converted");
   if (status != ARCHIVE_OK && !odd_name) return impl_->Failure(status == ARCHIVE_WARN ? View(archive_entry_pathname(entry)) : "");
 
@@ -178,7 +184,7 @@ Result<bool> TarReader::Next(TarEntry& out) {
 }
 
 Result<void> TarReader::ReadData(const DataFn& on_data) {
-  const Utf8Scope scope(impl_->locale);
+  const BytesScope scope(impl_->locale);
   while (true) {
     const void* data = nullptr;
     size_t size = 0;
@@ -193,7 +199,7 @@ Result<void> TarReader::ReadData(const DataFn& on_data) {
 }
 
 Result<size_t> TarReader::ReadSome(std::span<uint8_t> buffer) {
-  const Utf8Scope scope(impl_->locale);
+  const BytesScope scope(impl_->locale);
   const la_ssize_t n = archive_read_data(impl_->reader, buffer.data(), buffer.size());
   if (impl_->source_error) return Err(*impl_->source_error);
   if (n < 0) return impl_->Failure("");
