@@ -1,0 +1,307 @@
+#include "os/process.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "fmt/format.h"
+#include "os/file.h"
+
+namespace cleanroom::os {
+namespace {
+
+// Everything the child needs, made before the fork: between fork and exec it shares the parent's
+// memory (vfork), so it may only make system calls. It reports a failure by writing here.
+struct ChildPlan {
+  const char* program;
+  char* const* argv;
+  char* const* envp;
+  const char* cwd;
+  const FdMapping* fds;
+  size_t fd_count;
+  int* scratch;  // one slot per mapping
+  int first_free_fd;
+  int null_fd;
+  const SpawnOptions* options;
+  pid_t parent;
+  sigset_t mask;
+  const char* volatile failed_step = nullptr;
+  volatile int failed_errno = 0;
+};
+
+[[noreturn]] void FailChild(ChildPlan* plan, const char* step) {
+  plan->failed_errno = errno;
+  plan->failed_step = step;
+  _exit(127);
+}
+
+// Raw system calls: the wrappers of glibc apply credentials to all threads, which are the parent's.
+void ApplyCredentials(ChildPlan* plan, const Credentials& who) {
+  if (syscall(SYS_setgroups, who.groups.size(), who.groups.data()) != 0) {
+    FailChild(plan, "set the groups");
+  }
+  if (syscall(SYS_setresgid, who.gid, who.gid, who.gid) != 0) FailChild(plan, "set the group");
+  if (syscall(SYS_setresuid, who.uid, who.uid, who.uid) != 0) FailChild(plan, "set the user");
+}
+
+void PlaceDescriptors(ChildPlan* plan) {
+  // Sources first move above every target, so that no target overwrites a source.
+  for (size_t i = 0; i < plan->fd_count; ++i) {
+    plan->scratch[i] = fcntl(plan->fds[i].parent, F_DUPFD_CLOEXEC, plan->first_free_fd);
+    if (plan->scratch[i] < 0) FailChild(plan, "pass a descriptor");
+  }
+  const int null_fd = fcntl(plan->null_fd, F_DUPFD_CLOEXEC, plan->first_free_fd);
+  if (null_fd < 0) FailChild(plan, "pass a descriptor");
+  for (int fd = 0; fd < 3; ++fd) {
+    if (dup2(null_fd, fd) < 0) FailChild(plan, "pass /dev/null");
+  }
+  if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+    FailChild(plan, "close descriptors");
+  }
+  for (size_t i = 0; i < plan->fd_count; ++i) {
+    if (dup2(plan->scratch[i], plan->fds[i].child) < 0) FailChild(plan, "pass a descriptor");
+  }
+}
+
+[[noreturn]] void RunChild(ChildPlan* plan) {
+  for (int signal = 1; signal < NSIG; ++signal) {
+    if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33) continue;
+    struct sigaction action = {};
+    action.sa_handler = SIG_DFL;
+    sigaction(signal, &action, nullptr);
+  }
+  const SpawnOptions& options = *plan->options;
+  PlaceDescriptors(plan);
+  if (options.new_session && setsid() < 0) FailChild(plan, "start a session");
+  if (options.controlling_terminal >= 0 && ioctl(options.controlling_terminal, TIOCSCTTY, 0) != 0) {
+    FailChild(plan, "take the controlling terminal");
+  }
+  if (options.credentials) ApplyCredentials(plan, *options.credentials);
+  if (plan->cwd != nullptr && chdir(plan->cwd) != 0) {
+    FailChild(plan, "enter the working directory");
+  }
+  if (options.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    FailChild(plan, "give up new privileges");
+  }
+  // After the credentials, whose change clears it.
+  if (options.parent_death_signal != 0) {
+    if (prctl(PR_SET_PDEATHSIG, options.parent_death_signal) != 0) {
+      FailChild(plan, "set the parent death signal");
+    }
+    if (getppid() != plan->parent) _exit(127);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+  execve(plan->program, plan->argv, plan->envp);
+  FailChild(plan, "execute");
+}
+
+// A function of its own, so that the child cannot clobber locals the parent goes on to use.
+[[gnu::noinline]] pid_t Fork(ChildPlan* plan) {
+  const pid_t pid = vfork();
+  if (pid == 0) RunChild(plan);
+  return pid;
+}
+
+std::vector<char*> Pointers(const std::vector<std::string>& strings) {
+  std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
+  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+std::string_view PathOf(const SpawnOptions& options) {
+  if (options.env) {
+    for (const std::string& entry : *options.env) {
+      if (entry.starts_with("PATH=")) return std::string_view(entry).substr(5);
+    }
+  } else if (const char* path = getenv("PATH"); path != nullptr) {
+    return path;
+  }
+  return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+Result<void> CheckMappings(const SpawnOptions& options) {
+  std::vector<int> targets;
+  for (const FdMapping& mapping : options.fds) {
+    if (mapping.child < 0 || mapping.parent < 0) {
+      return Err(ErrorCode::kInternal,
+                 fmt::format("descriptor mapping {} <- {}", mapping.child, mapping.parent));
+    }
+    targets.push_back(mapping.child);
+  }
+  std::sort(targets.begin(), targets.end());
+  if (std::adjacent_find(targets.begin(), targets.end()) != targets.end()) {
+    return Err(ErrorCode::kInternal, "one descriptor of the child is mapped twice");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string ExitStatus::ToString() const {
+  if (kind == Kind::kExited) return fmt::format("exited with code {}", value);
+  const char* name = sigdescr_np(value);
+  return fmt::format("was ended by signal {} ({})", value, name != nullptr ? name : "unknown");
+}
+
+Result<std::string> FindExecutable(const std::string& name, std::string_view path) {
+  if (name.empty()) return Err(ErrorCode::kInvalidArgument, "the command is empty");
+  if (name.find('/') != std::string::npos) return name;
+  bool denied = false;
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find(':', begin), path.size());
+    std::string directory(path.substr(begin, end - begin));
+    begin = end + 1;
+    if (directory.empty()) directory = ".";
+    std::string candidate = directory + "/" + name;
+    struct stat info;
+    if (stat(candidate.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+    denied = true;
+  }
+  if (denied) return Err(ErrorCode::kPermissionDenied, fmt::format("{} is not executable", name));
+  return Err(ErrorCode::kNotFound, fmt::format("no program {} in PATH {}", name, path));
+}
+
+Result<std::string> FindExecutable(const std::string& name) {
+  return FindExecutable(name, PathOf(SpawnOptions{}));
+}
+
+Result<Process> Process::Spawn(const std::vector<std::string>& argv, const SpawnOptions& options) {
+  if (argv.empty()) return Err(ErrorCode::kInvalidArgument, "the command is empty");
+  CR_TRY(CheckMappings(options));
+  CR_TRY_ASSIGN(const std::string program, FindExecutable(argv[0], PathOf(options)));
+  CR_TRY_ASSIGN(const UniqueFd null_fd, Open("/dev/null", O_RDWR));
+  const std::vector<char*> arguments = Pointers(argv);
+  std::vector<char*> environment;
+  if (options.env) environment = Pointers(*options.env);
+  int highest = 2;
+  for (const FdMapping& mapping : options.fds) highest = std::max(highest, mapping.child);
+  std::vector<int> scratch(options.fds.size());
+
+  ChildPlan plan{.program = program.c_str(),
+                 .argv = arguments.data(),
+                 .envp = options.env ? environment.data() : environ,
+                 .cwd = options.cwd.empty() ? nullptr : options.cwd.c_str(),
+                 .fds = options.fds.data(),
+                 .fd_count = options.fds.size(),
+                 .scratch = scratch.data(),
+                 .first_free_fd = highest + 1,
+                 .null_fd = null_fd.get(),
+                 .options = &options,
+                 .parent = getpid(),
+                 .mask = {}};
+  // A signal handler that ran in the child would run on the parent's memory.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &plan.mask);
+  const pid_t pid = Fork(&plan);
+  const int fork_errno = errno;
+  pthread_sigmask(SIG_SETMASK, &plan.mask, nullptr);
+  if (pid < 0) {
+    return Err(Error::FromErrno(ErrorCode::kResourceExhausted, fork_errno, "start a process"));
+  }
+  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  const int pidfd_errno = errno;
+  Process process(pid, std::move(pidfd));
+  if (plan.failed_step != nullptr) {
+    int ignored = 0;
+    while (waitpid(pid, &ignored, 0) < 0 && errno == EINTR) {
+    }
+    process.Detach();
+    const int error = plan.failed_errno;
+    return Err(Error::FromErrno(CodeForErrno(error), error,
+                                fmt::format("{}: {}", program, plan.failed_step)));
+  }
+  if (!process.pidfd_) {
+    kill(pid, SIGKILL);
+    int ignored = 0;
+    while (waitpid(pid, &ignored, 0) < 0 && errno == EINTR) {
+    }
+    process.Detach();
+    return Err(Error::FromErrno(ErrorCode::kInternal, pidfd_errno, "pidfd_open"));
+  }
+  return process;
+}
+
+Process::Process(Process&& other) noexcept
+    : pid_(std::exchange(other.pid_, -1)),
+      pidfd_(std::move(other.pidfd_)),
+      status_(std::exchange(other.status_, std::nullopt)) {}
+
+Process& Process::operator=(Process&& other) noexcept {
+  if (this == &other) return *this;
+  Abandon();
+  pid_ = std::exchange(other.pid_, -1);
+  pidfd_ = std::move(other.pidfd_);
+  status_ = std::exchange(other.status_, std::nullopt);
+  return *this;
+}
+
+Process::~Process() { Abandon(); }
+
+void Process::Abandon() {
+  if (pid_ < 0 || status_) return;
+  (void)Kill(SIGKILL);
+  (void)Wait();
+}
+
+void Process::Detach() { pid_ = -1; }
+
+Result<std::optional<ExitStatus>> Process::Reap(int flags) {
+  if (status_) return status_;
+  if (pid_ < 0) return Err(ErrorCode::kInternal, "wait for a process that was given up");
+  siginfo_t info = {};
+  while (waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | flags) != 0) {
+    if (errno != EINTR) return ErrErrno(ErrorCode::kInternal, "wait for a process");
+  }
+  if (info.si_pid == 0) return std::optional<ExitStatus>();
+  status_ = ExitStatus{
+      info.si_code == CLD_EXITED ? ExitStatus::Kind::kExited : ExitStatus::Kind::kSignaled,
+      info.si_status};
+  return status_;
+}
+
+Result<ExitStatus> Process::Wait() {
+  CR_TRY_ASSIGN(const std::optional<ExitStatus> status, Reap(0));
+  return *status;
+}
+
+Result<std::optional<ExitStatus>> Process::WaitFor(std::chrono::milliseconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  for (;;) {
+    CR_TRY_ASSIGN(const std::optional<ExitStatus> status, Reap(WNOHANG));
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (status || left.count() <= 0) return status;
+    pollfd watched{pidfd_.get(), POLLIN, 0};
+    if (poll(&watched, 1, static_cast<int>(std::min<int64_t>(left.count(), 60'000))) < 0 &&
+        errno != EINTR) {
+      return ErrErrno(ErrorCode::kInternal, "poll a process");
+    }
+  }
+}
+
+Result<void> Process::Kill(int signal) {
+  if (status_) return {};
+  if (syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) != 0 && errno != ESRCH) {
+    return ErrErrno(CodeForErrno(errno), fmt::format("send signal {} to {}", signal, pid_));
+  }
+  return {};
+}
+
+}  // namespace cleanroom::os

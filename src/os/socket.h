@@ -1,0 +1,35 @@
+// Unix stream sockets, at paths of any length.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <utility>
+
+#include "base/result.h"
+#include "os/unique_fd.h"
+
+namespace cleanroom::os {
+
+// Two connected, blocking, close-on-exec stream sockets.
+Result<std::pair<UniqueFd, UniqueFd>> SocketPair();
+
+// Listens at `path`, whose directory exists. The socket file has `mode` from its first moment. A
+// socket file that nobody listens on any more is replaced; already_exists when somebody does, or
+// when `path` is not a socket. sun_path's 108 bytes limit only the last component (to about 80
+// bytes).
+Result<UniqueFd> ListenUnix(const std::string& path, mode_t mode = 0600);
+
+// Connects, blocking. not_found when there is no such file, unavailable when nobody listens.
+Result<UniqueFd> ConnectUnix(const std::string& path);
+
+struct PeerCredentials {
+  pid_t pid;
+  uid_t uid;
+  gid_t gid;
+};
+
+// Who connected (SO_PEERCRED), as of the connection.
+Result<PeerCredentials> GetPeerCredentials(int fd);
+
+}  // namespace cleanroom::os
