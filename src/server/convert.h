@@ -1,0 +1,29 @@
+// Records as messages of the public API.
+#pragma once
+
+#include "base/error.h"
+#include "cleanroom/v1/execution.pb.h"
+#include "cleanroom/v1/sandbox.pb.h"
+#include "google/protobuf/timestamp.pb.h"
+#include "store/records.h"
+
+namespace cleanroom::server {
+
+namespace v1 = ::cleanroom::v1;
+
+v1::Sandbox ToMessage(const store::SandboxRecord& record);
+v1::SandboxEvent ToMessage(const store::SandboxEventRecord& record);
+v1::Execution ToMessage(const store::ExecutionRecord& record);
+google::protobuf::Timestamp ToTimestamp(int64_t micros);
+
+// The values are the same by construction.
+inline v1::SandboxStatus ToMessage(store::SandboxStatus status) { return static_cast<v1::SandboxStatus>(status); }
+inline v1::ExecutionStatus ToMessage(store::ExecutionStatus status) {
+  return static_cast<v1::ExecutionStatus>(status);
+}
+
+// "READY" and so on, for texts.
+std::string_view ToString(store::SandboxStatus status);
+std::string_view ToString(store::ExecutionStatus status);
+
+}  // namespace cleanroom::server
