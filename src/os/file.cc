@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "fmt/format.h"
+#include <fmt/format.h>
 
 namespace cleanroom::os {
 namespace {

@@ -7,7 +7,7 @@
 #include <array>
 #include <cerrno>
 
-#include "fmt/format.h"
+#include <fmt/format.h>
 #include "os/file.h"
 #include "os/process.h"
 

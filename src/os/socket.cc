@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "fmt/format.h"
+#include <fmt/format.h>
 #include "os/file.h"
 
 namespace cleanroom::os {

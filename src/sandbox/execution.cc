@@ -1,0 +1,219 @@
+#include "sandbox/execution.h"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <utility>
+
+namespace cleanroom::sandbox {
+namespace {
+
+constexpr int kExitTimedOut = 124;
+
+// The warden names the way of every end; the guest's words only fill it.
+pb::ExecutionEnd Lost(const Error& error) {
+  pb::ExecutionEnd end;
+  end.set_cause(pb::ExecutionEnd::CAUSE_LOST);
+  end.set_exit_code(1);
+  end.set_message(error.ToString());
+  return end;
+}
+
+pb::AttachEvent ToEvent(Frame frame) {
+  pb::AttachEvent event;
+  event.set_offset(frame.next_offset);
+  event.set_time_us(frame.time_us);
+  switch (frame.kind) {
+    case FrameKind::kStdout:
+      event.set_stdout(std::move(frame.payload));
+      break;
+    case FrameKind::kStderr:
+      event.set_stderr(std::move(frame.payload));
+      break;
+    case FrameKind::kEnd:
+      event.mutable_end()->ParseFromString(frame.payload);
+      break;
+  }
+  return event;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Execution>> Execution::Create(asio::any_io_executor executor, std::string id,
+                                                     const std::filesystem::path& record, pb::ExecStart start,
+                                                     std::chrono::milliseconds timeout) {
+  CR_TRY_ASSIGN(SpoolWriter spool, SpoolWriter::Create(record));
+  start.set_execution_id(id);
+  return std::shared_ptr<Execution>(
+      new Execution(std::move(executor), std::move(id), record, std::move(spool), std::move(start), timeout));
+}
+
+Execution::Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record, SpoolWriter spool,
+                     pb::ExecStart start, std::chrono::milliseconds timeout)
+    : id_(std::move(id)),
+      record_(std::move(record)),
+      spool_(std::move(spool)),
+      start_(std::move(start)),
+      timeout_(timeout),
+      changed_(std::move(executor)),
+      stdin_closed_(!start_.stdin() && !start_.tty()) {}
+
+Awaitable<void> Execution::Run(rpc::Channel& agent) {
+  const pb::ExecutionEnd end = co_await Drive(agent);
+  RecordEnd(end);
+}
+
+Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
+  auto opened =
+      co_await agent.Open<pb::ExecInput, pb::ExecOutput>("/cleanroom.internal.v1.GuestService/Exec", rpc::Shape::kBidi);
+  if (!opened) co_return Lost(std::move(opened).error().Context("handing the command to the guest"));
+  Stream stream = *std::move(opened);
+  pb::ExecInput first;
+  *first.mutable_start() = start_;
+  auto sent = co_await stream.Write(first);
+  if (!sent) co_return Lost(std::move(sent).error().Context("handing the command to the guest"));
+
+  const auto executor = co_await asio::this_coro::executor;
+  TaskScope side(executor);
+  side.Spawn(PumpInput(stream));
+  if (timeout_.count() > 0) side.Spawn(WatchTimeout(agent, stream));
+  pb::ExecutionEnd end = co_await Collect(stream);
+  side.Cancel();
+  co_await side.Join();
+  co_return end;
+}
+
+// Records output until the exit. Whatever the guest does wrong ends the command, not the warden.
+Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
+  while (true) {
+    auto next = co_await stream.Next();
+    pb::ExecutionEnd end;
+    if (timed_out_ && (!next || !*next || (*next)->has_exit())) {
+      end.set_cause(pb::ExecutionEnd::CAUSE_TIMED_OUT);
+      end.set_exit_code(kExitTimedOut);
+      end.set_message(fmt::format("the command was ended after its timeout of {} s",
+                                  static_cast<double>(timeout_.count()) / 1000));
+      co_return end;
+    }
+    if (!next) co_return Lost(std::move(next).error());
+    if (!*next) co_return Lost(Error(ErrorCode::kUnavailable, "the guest ended the command without an exit code"));
+    const pb::ExecOutput& output = **next;
+
+    Result<void> recorded;
+    if (output.has_stdout()) {
+      recorded = spool_.Append(FrameKind::kStdout, output.stdout());
+    } else if (output.has_stderr()) {
+      recorded = spool_.Append(FrameKind::kStderr, output.stderr());
+    } else if (output.has_exit()) {
+      end.set_cause(signaled_ && output.exit().signal() != 0 ? pb::ExecutionEnd::CAUSE_CANCELED
+                                                             : pb::ExecutionEnd::CAUSE_EXITED);
+      end.set_exit_code(output.exit().exit_code());
+      end.set_signal(output.exit().signal());
+      end.set_message(output.exit().message().substr(0, 4096));
+      co_return end;
+    }
+    if (!recorded) {
+      stream.Cancel();
+      co_return Lost(recorded.error());
+    }
+    changed_.NotifyAll();
+  }
+}
+
+Awaitable<void> Execution::PumpInput(Stream& stream) {
+  while (true) {
+    while (inputs_.empty()) {
+      co_await changed_.Wait();
+      const bool cancelled = co_await Cancelled();
+      if (cancelled) co_return;
+    }
+    pb::ExecInput input = std::move(inputs_.front());
+    inputs_.pop_front();
+    const size_t bytes = input.stdin().size();
+    auto sent = co_await stream.Write(input);
+    queued_bytes_ -= bytes;
+    changed_.NotifyAll();
+    if (!sent) co_return;  // Collect says why
+  }
+}
+
+Awaitable<void> Execution::WatchTimeout(rpc::Channel& agent, Stream& stream) {
+  auto slept = co_await SleepFor(timeout_);
+  if (!slept) co_return;
+  timed_out_ = true;
+  pb::ControlRequest request;
+  request.set_signal(SIGTERM);
+  auto asked = co_await Control(agent, std::move(request));
+  (void)asked;  // the guest may be beyond listening; the cancellation below is not a request
+  slept = co_await SleepFor(kTimeoutGrace);
+  if (slept) stream.Cancel();
+}
+
+Awaitable<Result<void>> Execution::Control(rpc::Channel& agent, pb::ControlRequest request) {
+  request.set_execution_id(id_);
+  auto answer = co_await agent.Call<pb::ControlResponse>(
+      "/cleanroom.internal.v1.GuestService/Control", std::move(request),
+      rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5)});
+  if (!answer) co_return Err(std::move(answer).error());
+  co_return Result<void>();
+}
+
+Awaitable<Result<void>> Execution::Input(rpc::Channel& agent, pb::ExecInput input) {
+  if (ended_) co_return Err(ErrorCode::kFailedPrecondition, "the command has ended");
+  if (input.has_signal() || input.has_resize()) {
+    pb::ControlRequest request;
+    if (input.has_signal()) {
+      signaled_ = true;
+      request.set_signal(input.signal());
+    } else {
+      *request.mutable_resize() = input.resize();
+    }
+    auto done = co_await Control(agent, std::move(request));
+    co_return done;
+  }
+  if (input.has_start()) co_return Err(ErrorCode::kInvalidArgument, "the command has been started already");
+  if (stdin_closed_) co_return Err(ErrorCode::kFailedPrecondition, "the command's stdin is closed");
+  if (input.close_stdin()) stdin_closed_ = true;
+  while (queued_bytes_ > kMaxQueuedInput && !ended_) {
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled while the command's input was full");
+  }
+  if (ended_) co_return Err(ErrorCode::kFailedPrecondition, "the command has ended");
+  queued_bytes_ += input.stdin().size();
+  inputs_.push_back(std::move(input));
+  changed_.NotifyAll();
+  co_return Result<void>();
+}
+
+Awaitable<Result<void>> Execution::Follow(int64_t offset, bool follow, rpc::Writer<pb::AttachEvent>& out) {
+  auto reader = SpoolReader::Open(record_, offset == 0 ? kSpoolStart : offset);
+  if (!reader) co_return Err(std::move(reader).error());
+  while (true) {
+    auto frame = reader->Next();
+    if (!frame) co_return Err(std::move(frame).error());
+    if (*frame) {
+      const bool last = (*frame)->kind == FrameKind::kEnd;
+      const pb::AttachEvent event = ToEvent(**std::move(frame));
+      auto written = co_await out.Write(event);
+      if (!written) co_return written;
+      if (last) co_return Result<void>();
+      continue;
+    }
+    if (!follow || ended_) co_return Result<void>();
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "no longer followed");
+  }
+}
+
+void Execution::RecordEnd(const pb::ExecutionEnd& end) {
+  // Should even this small frame not fit on the disk, followers see a record without an end and `ended_`.
+  auto recorded = spool_.Append(FrameKind::kEnd, end.SerializeAsString());
+  (void)recorded;
+  ended_ = true;
+  inputs_.clear();
+  changed_.NotifyAll();
+}
+
+}  // namespace cleanroom::sandbox

@@ -1,0 +1,311 @@
+#include "sandbox/supervisor.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+
+#include <array>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <cstdint>
+#include <utility>
+
+#include "base/id.h"
+#include "http/byte_stream.h"
+#include "os/file.h"
+#include "vmm/qemu/qemu_backend.h"
+
+namespace cleanroom::sandbox {
+namespace {
+
+using std::chrono::duration;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// The same in every sandbox: what tells sandboxes apart is the namespace that their packets come from.
+constexpr std::string_view kGuestMac = "02:00:00:00:00:02";
+constexpr std::string_view kImageSerial = "cleanroom-image";
+constexpr std::string_view kDiskSerial = "cleanroom-disk";
+// A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
+constexpr milliseconds kFirstBootLimit{15'000};
+constexpr size_t kEntropyBytes = 64;
+
+std::string GuestPath(std::string_view method) {
+  return std::string("/cleanroom.internal.v1.GuestService/").append(method);
+}
+
+Result<std::string> Entropy() {
+  std::string out(kEntropyBytes, '\0');
+  if (getrandom(out.data(), out.size(), 0) != static_cast<ssize_t>(out.size())) {
+    return ErrErrno(ErrorCode::kInternal, "getrandom");
+  }
+  return out;
+}
+
+bool IsFinal(pb::WardenState::Phase phase) {
+  return phase == pb::WardenState::PHASE_STOPPED || phase == pb::WardenState::PHASE_FAILED;
+}
+
+Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name, steady_clock::time_point begin) {
+  pb::LaunchEvent event;
+  event.mutable_phase()->set_name(std::move(name));
+  event.mutable_phase()->set_milliseconds(duration<double, std::milli>(steady_clock::now() - begin).count());
+  auto told = co_await out.Write(event);
+  (void)told;  // a caller who is gone cancels the launch itself
+}
+
+}  // namespace
+
+Supervisor::Supervisor(asio::any_io_executor executor, SupervisorConfig config)
+    : executor_(executor), config_(std::move(config)), tasks_(executor), changed_(executor) {
+  state_.set_phase(pb::WardenState::PHASE_IDLE);
+}
+
+Supervisor::~Supervisor() = default;
+
+Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
+  if (!idle()) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has been launched already");
+  state_.set_phase(pb::WardenState::PHASE_LAUNCHING);
+  changed_.NotifyAll();
+
+  std::string kernel_release;
+  const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
+  auto booted = co_await Boot(request, out, deadline, &kernel_release);
+  if (!booted) {
+    co_await DiscardMachine();
+    Finish(pb::WardenState::PHASE_FAILED, booted.error().ToString());
+    co_return booted;
+  }
+  tasks_.Spawn(WatchMachine());
+  state_.set_phase(pb::WardenState::PHASE_READY);
+  changed_.NotifyAll();
+
+  pb::LaunchEvent ready;
+  ready.mutable_ready()->set_kernel_release(kernel_release);
+  auto told = co_await out.Write(ready);
+  co_return told;
+}
+
+Awaitable<Result<void>> Supervisor::Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
+                                         steady_clock::time_point deadline, std::string* kernel_release) {
+  const auto first_deadline = std::min(deadline, steady_clock::now() + kFirstBootLimit);
+  auto booted = co_await BootOnce(request, out, first_deadline, kernel_release);
+  if (booted || booted.error().code() != ErrorCode::kDeadlineExceeded || steady_clock::now() >= deadline) {
+    co_return booted;
+  }
+  spdlog::warn("sandbox_id={} boot gave no answer in {} ms, trying once more", config_.sandbox_id,
+               kFirstBootLimit.count());
+  co_await DiscardMachine();
+  booted = co_await BootOnce(request, out, deadline, kernel_release);
+  co_return booted;
+}
+
+Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
+                                             steady_clock::time_point deadline, std::string* kernel_release) {
+  auto begin = steady_clock::now();
+  vmm::MachineSpec spec;
+  spec.sandbox_id = config_.sandbox_id;
+  spec.kernel = request.kernel_path();
+  spec.initrd = request.initrd_path();
+  spec.vcpus = request.vcpus();
+  spec.memory_mib = request.memory_mib();
+  spec.image = request.image_path();
+  spec.disk = request.disk_path();
+  spec.console_log = config_.folder / "console.log";
+  auto machine = backend_->Launch(spec);
+  if (!machine) co_return Err(std::move(machine).error());
+  machine_ = *std::move(machine);
+  co_await TellPhase(out, "vmm", begin);
+
+  begin = steady_clock::now();
+  agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, machine_->TakeAgentStream().release()), {});
+  pb::ConfigureRequest configure;
+  auto entropy = Entropy();
+  if (!entropy) co_return Err(std::move(entropy).error());
+  configure.set_entropy(*entropy);
+  configure.set_hostname(config_.sandbox_id);
+  configure.set_wall_clock_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                  std::chrono::system_clock::now().time_since_epoch())
+                                  .count());
+  configure.set_image_device(std::string(kImageSerial));
+  configure.set_disk_device(std::string(kDiskSerial));
+  pb::Network& network = *configure.mutable_network();
+  network.set_interface_mac(std::string(kGuestMac));
+  network.add_addresses("10.0.2.2/24");
+  network.add_addresses("fd00:636c:6561:6e::2/64");
+  network.add_gateways("10.0.2.1");
+  network.add_gateways("fd00:636c:6561:6e::1");
+  network.add_nameservers("10.0.2.1");
+  *configure.mutable_env() = request.env();
+  configure.set_workdir(request.workdir());
+  configure.set_user(request.user());
+  auto answer = co_await agent_->Call<pb::ConfigureResponse>(GuestPath("Configure"), std::move(configure),
+                                                             rpc::CallOptions{.deadline = deadline});
+  if (!answer) {
+    Error error = std::move(answer).error();
+    const std::string death = DescribeDeath();
+    if (!death.empty()) co_return Err(ErrorCode::kRuntimeLaunchFailed, death);
+    if (error.code() == ErrorCode::kDeadlineExceeded) {
+      co_return Err(ErrorCode::kDeadlineExceeded, "the guest did not answer in time after its start");
+    }
+    co_return Err(std::move(error).Context("setting the guest up"));
+  }
+  *kernel_release = answer->kernel_release().substr(0, 128);
+  co_await TellPhase(out, "boot", begin);
+  co_return Result<void>();
+}
+
+// Waits for the machine's end and settles the sandbox's.
+Awaitable<void> Supervisor::WatchMachine() {
+  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
+  auto [error] = co_await watched.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+  (void)error;
+  const bool cancelled = co_await Cancelled();
+  if (cancelled) co_return;
+  machine_ended_ = true;
+  changed_.NotifyAll();
+  if (stopping_) co_return;  // Stop settles it
+  const std::string death = DescribeDeath();
+  co_await DiscardMachine();
+  Finish(pb::WardenState::PHASE_FAILED, Error(ErrorCode::kUnavailable, death).ToString());
+}
+
+// Says how the machine died, or nothing while it lives.
+std::string Supervisor::DescribeDeath() {
+  if (!machine_) return "";
+  auto status = machine_->TryWait();
+  if (!status || !*status) return "";
+  const std::string tail = machine_->ConsoleTail();
+  state_.set_console_tail(tail);
+  const std::string panic = vmm::FindPanic(tail);
+  if (!panic.empty()) return fmt::format("the guest's kernel panicked: {}", panic);
+  return fmt::format("the virtual machine {}", (*status)->ToString());
+}
+
+Awaitable<void> Supervisor::DiscardMachine() {
+  if (machine_) machine_->Kill();
+  const auto agent = std::exchange(agent_, nullptr);
+  if (agent) co_await agent->Close();
+  machine_.reset();
+}
+
+Awaitable<Result<void>> Supervisor::WatchState(rpc::Writer<pb::WardenState>& out) {
+  while (true) {
+    const pb::WardenState now = state_;
+    auto told = co_await out.Write(now);
+    if (!told) co_return told;
+    if (IsFinal(now.phase())) co_return Result<void>();
+    while (state_.phase() == now.phase()) {
+      co_await changed_.Wait();
+      const bool cancelled = co_await Cancelled();
+      if (cancelled) co_return Err(ErrorCode::kCanceled, "no longer watched");
+    }
+  }
+}
+
+Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
+  CR_TRY(CheckId(request.execution_id(), "execution id"));
+  if (state_.phase() != pb::WardenState::PHASE_READY || stopping_) {
+    return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
+  }
+  if (running_ >= kMaxRunning) {
+    return Err(ErrorCode::kResourceExhausted, fmt::format("{} commands run in this sandbox already", running_));
+  }
+  CR_TRY_ASSIGN(auto execution,
+                Execution::Create(executor_, request.execution_id(),
+                                  config_.folder / "executions" / (request.execution_id() + ".log"),
+                                  std::move(*request.mutable_start()), milliseconds(request.timeout_ms())));
+  executions_[execution->id()] = execution;
+  tasks_.Spawn(RunExecution(std::move(execution)));
+  return {};
+}
+
+Awaitable<void> Supervisor::RunExecution(std::shared_ptr<Execution> execution) {
+  const auto agent = agent_;
+  ++running_;
+  co_await execution->Run(*agent);
+  --running_;
+  changed_.NotifyAll();
+}
+
+Result<std::shared_ptr<Execution>> Supervisor::FindExecution(const std::string& id) const {
+  const auto found = executions_.find(id);
+  if (found == executions_.end()) return Err(ErrorCode::kNotFound, fmt::format("no execution {}", id.substr(0, 64)));
+  return found->second;
+}
+
+Awaitable<Result<void>> Supervisor::Input(std::string execution_id, pb::ExecInput input) {
+  auto execution = FindExecution(execution_id);
+  if (!execution) co_return Err(std::move(execution).error());
+  const auto agent = agent_;
+  if (!agent) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has ended");
+  auto done = co_await (*execution)->Input(*agent, std::move(input));
+  co_return done;
+}
+
+Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request, rpc::Writer<pb::FileChunk>& out) {
+  if (state_.phase() != pb::WardenState::PHASE_READY) {
+    co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
+  }
+  const auto agent = agent_;
+  int64_t left = request.max_bytes();
+  auto stream = co_await agent->CallServerStream<pb::FileChunk>(GuestPath("ReadFile"), std::move(request));
+  if (!stream) co_return Err(std::move(stream).error());
+  while (true) {
+    auto chunk = co_await stream->Next();
+    if (!chunk) co_return Err(std::move(chunk).error());
+    if (!*chunk) co_return Result<void>();
+    left -= static_cast<int64_t>((*chunk)->data().size());
+    if (left < 0) co_return Err(ErrorCode::kResourceExhausted, "the guest sent more of the file than was asked for");
+    auto told = co_await out.Write(**chunk);
+    if (!told) co_return told;
+  }
+}
+
+Awaitable<void> Supervisor::Stop(milliseconds grace) {
+  if (IsFinal(state_.phase())) co_return;
+  if (stopping_) {
+    co_await WaitEnded();
+    co_return;
+  }
+  stopping_ = true;
+  const auto agent = agent_;
+  if (state_.phase() == pb::WardenState::PHASE_READY && grace.count() > 0 && agent) {
+    const auto deadline = steady_clock::now() + grace;
+    auto asked = co_await agent->Call<pb::ShutdownResponse>(GuestPath("Shutdown"), pb::ShutdownRequest(),
+                                                             rpc::CallOptions{.deadline = deadline});
+    while (asked && !machine_ended_) {
+      const bool in_time = co_await changed_.WaitUntil(deadline);
+      if (!in_time) break;
+    }
+  }
+  co_await DiscardMachine();
+  Finish(pb::WardenState::PHASE_STOPPED, "");
+}
+
+void Supervisor::Finish(pb::WardenState::Phase phase, const std::string& reason) {
+  if (IsFinal(state_.phase())) return;
+  pb::WardenState end = state_;
+  end.set_phase(phase);
+  end.set_reason(reason);
+  auto written = os::WriteFileAtomic((config_.folder / "end").string(), end.SerializeAsString());
+  if (!written) spdlog::error("sandbox_id={} {}", config_.sandbox_id, written.error().ToString());
+  state_ = std::move(end);
+  changed_.NotifyAll();
+}
+
+void Supervisor::Abandon(const std::string& reason) {
+  Finish(pb::WardenState::PHASE_FAILED, Error(ErrorCode::kRuntimeLaunchFailed, reason).ToString());
+}
+
+Awaitable<void> Supervisor::WaitEnded() {
+  // Executions end with the agent's connection; their records are complete only then.
+  while (!IsFinal(state_.phase()) || running_ > 0) co_await changed_.Wait();
+}
+
+Awaitable<void> Supervisor::Close() {
+  tasks_.Cancel();
+  co_await DiscardMachine();
+  co_await tasks_.Join();
+}
+
+}  // namespace cleanroom::sandbox

@@ -1,0 +1,92 @@
+// Supervisor: the life of one sandbox inside its warden: launch, executions, and the end.
+//
+//   IDLE -> LAUNCHING -> READY -> STOPPED (asked for) or FAILED (anything else)
+//
+// The machine's end is the sandbox's end, and a final state never changes. It is written to the file `end` in
+// the sandbox's folder (a serialized WardenState) before anybody is told, so that a control plane that was not
+// listening can learn it later. Lives on the warden's one thread.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/async.h"
+#include "cleanroom/internal/v1/guest.pb.h"
+#include "cleanroom/internal/v1/warden.pb.h"
+#include "os/unique_fd.h"
+#include "rpc/client.h"
+#include "rpc/service.h"
+#include "sandbox/execution.h"
+#include "vmm/backend.h"
+
+namespace cleanroom::sandbox {
+
+// Commands that run at once; more are refused with resource_exhausted.
+inline constexpr size_t kMaxRunning = 256;
+
+struct SupervisorConfig {
+  std::string sandbox_id;
+  std::filesystem::path folder;
+  os::UniqueFd tap;  // the sandbox's only network interface, in the warden's namespace
+};
+
+class Supervisor {
+ public:
+  Supervisor(asio::any_io_executor executor, SupervisorConfig config);
+  ~Supervisor();
+
+  // Starts the machine, once, and tells the phases. When it fails, or the call is cancelled, the sandbox is FAILED.
+  Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out);
+  // The state, and every change of it, up to a final one.
+  Awaitable<Result<void>> WatchState(rpc::Writer<pb::WardenState>& out);
+  Result<void> StartExecution(pb::StartExecutionRequest request);
+  // kNotFound when no such command was started here.
+  Result<std::shared_ptr<Execution>> FindExecution(const std::string& id) const;
+  Awaitable<Result<void>> Input(std::string execution_id, pb::ExecInput input);
+  Awaitable<Result<void>> ReadFile(pb::ReadFileRequest request, rpc::Writer<pb::FileChunk>& out);
+  // Asks the guest to shut down, for at most `grace`, then kills the machine. Returns when it is gone.
+  Awaitable<void> Stop(std::chrono::milliseconds grace);
+
+  // Returns once the state is final and the machine is gone.
+  Awaitable<void> WaitEnded();
+  // Gives up a sandbox that was never launched.
+  void Abandon(const std::string& reason);
+  bool idle() const { return state_.phase() == pb::WardenState::PHASE_IDLE; }
+  // Ends all tasks; must return before destruction.
+  Awaitable<void> Close();
+
+ private:
+  struct PhaseTimer;
+
+  Awaitable<Result<void>> Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
+                               std::chrono::steady_clock::time_point deadline, std::string* kernel_release);
+  Awaitable<Result<void>> BootOnce(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
+                                   std::chrono::steady_clock::time_point deadline, std::string* kernel_release);
+  Awaitable<void> WatchMachine();
+  Awaitable<void> RunExecution(std::shared_ptr<Execution> execution);
+  Awaitable<void> DiscardMachine();
+  // Moves to a final state: the first one counts.
+  void Finish(pb::WardenState::Phase phase, const std::string& reason);
+  std::string DescribeDeath();
+
+  asio::any_io_executor executor_;
+  SupervisorConfig config_;
+  TaskScope tasks_;
+  Notifier changed_;
+  pb::WardenState state_;
+  bool stopping_ = false;
+
+  std::unique_ptr<vmm::Backend> backend_;
+  std::unique_ptr<vmm::Machine> machine_;
+  bool machine_ended_ = false;
+  std::shared_ptr<rpc::Channel> agent_;  // shared with the calls under way
+  std::map<std::string, std::shared_ptr<Execution>> executions_;
+  size_t running_ = 0;
+};
+
+}  // namespace cleanroom::sandbox
