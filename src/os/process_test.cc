@@ -7,8 +7,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-#include <set>
-
 #include "os/file.h"
 #include "os/socket.h"
 
@@ -52,7 +50,7 @@ TEST(ProcessTest, ErrorsBeforeExecAreReturned) {
 TEST(ProcessTest, PassesExactlyTheMappedDescriptors) {
   auto pair = SocketPair();
   ASSERT_TRUE(pair);
-  const UniqueFd leaked(dup(pair->first.get()));  // not close-on-exec
+  const UniqueFd leaked(fcntl(pair->first.get(), F_DUPFD, 100));  // not close-on-exec
   // Targets that collide with the sources' own numbers, crosswise.
   const int a = pair->first.get();
   const int b = pair->second.get();
@@ -70,12 +68,15 @@ TEST(ProcessTest, EnvironmentDirectorySessionAndSignals) {
   signal(SIGPIPE, SIG_IGN);
   auto output = os::Run(
       {"sh", "-c",
-       "echo $A$HOME; pwd; ps -o sid= -p $$ | tr -d ' '; echo $$; "
-       "grep SigIgn /proc/self/status"},
+       "echo $A$HOME; pwd; grep SigIgn /proc/self/status; "
+       "exec cut -d' ' -f1,6 /proc/self/stat"},
       {.spawn = {.env = {{"A=1", "PATH=/usr/bin:/bin"}}, .cwd = "/usr", .new_session = true}});
   signal(SIGPIPE, SIG_DFL);
   ASSERT_TRUE(output);
   EXPECT_EQ(output->out.substr(0, 7), "1\n/usr\n");
+  const std::string last = output->out.substr(output->out.rfind('\n', output->out.size() - 2) + 1);
+  EXPECT_EQ(last.substr(0, last.find(' ')) + "\n", last.substr(last.find(' ') + 1))
+      << "the session is not the process's own: " << last;
   EXPECT_NE(output->out.find("SigIgn:\t0000000000000000"), std::string::npos) << output->out;
 }
 

@@ -1,0 +1,145 @@
+#include "os/netns/netlink.h"
+
+#include <arpa/inet.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/ether.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "fmt/format.h"
+#include "os/file.h"
+
+namespace cleanroom::os {
+namespace {
+
+// A request with room for its few attributes.
+template <typename Body>
+struct Request {
+  nlmsghdr header = {};
+  Body body = {};
+  std::array<char, 128> attributes = {};
+
+  Request(uint16_t type, uint16_t flags) {
+    header.nlmsg_len = NLMSG_LENGTH(sizeof(Body));
+    header.nlmsg_type = type;
+    header.nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+  }
+  void Add(uint16_t type, const void* data, size_t size) {
+    const rtattr attribute{static_cast<uint16_t>(RTA_LENGTH(size)), type};
+    char* at = reinterpret_cast<char*>(this) + NLMSG_ALIGN(header.nlmsg_len);
+    std::memcpy(at, &attribute, sizeof attribute);
+    std::memcpy(at + RTA_LENGTH(0), data, size);
+    header.nlmsg_len =
+        static_cast<uint32_t>(NLMSG_ALIGN(header.nlmsg_len) + RTA_ALIGN(attribute.rta_len));
+  }
+};
+
+struct Address {
+  uint8_t family = 0;
+  size_t size = 0;
+  std::array<uint8_t, 16> bytes = {};
+};
+
+Result<Address> ParseAddress(const std::string& text) {
+  Address out;
+  if (inet_pton(AF_INET, text.c_str(), out.bytes.data()) == 1) {
+    out.family = AF_INET;
+    out.size = 4;
+  } else if (inet_pton(AF_INET6, text.c_str(), out.bytes.data()) == 1) {
+    out.family = AF_INET6;
+    out.size = 16;
+  } else {
+    return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an IP address", text));
+  }
+  return out;
+}
+
+Result<ether_addr> ParseMac(const std::string& text) {
+  ether_addr mac;
+  if (ether_aton_r(text.c_str(), &mac) == nullptr) {
+    return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an Ethernet address", text));
+  }
+  return mac;
+}
+
+}  // namespace
+
+Result<Netlink> Netlink::Open() {
+  UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  if (!fd) return ErrErrno(ErrorCode::kInternal, "open a netlink socket");
+  return Netlink(std::move(fd));
+}
+
+Result<unsigned> Netlink::IndexOf(const std::string& interface) {
+  const unsigned index = if_nametoindex(interface.c_str());
+  if (index == 0) return ErrErrno(ErrorCode::kNotFound, fmt::format("interface {}", interface));
+  return index;
+}
+
+Result<void> Netlink::Send(void* message, const std::string& what) {
+  auto* header = static_cast<nlmsghdr*>(message);
+  if (send(fd_.get(), header, header->nlmsg_len, 0) < 0) {
+    return ErrErrno(ErrorCode::kInternal, what);
+  }
+  alignas(nlmsghdr) std::array<char, 4096> reply;
+  ssize_t n = 0;
+  do {
+    n = recv(fd_.get(), reply.data(), reply.size(), 0);
+  } while (n < 0 && errno == EINTR);
+  if (n < static_cast<ssize_t>(NLMSG_LENGTH(sizeof(nlmsgerr)))) {
+    return ErrErrno(ErrorCode::kInternal, what);
+  }
+  const auto* answer = reinterpret_cast<const nlmsghdr*>(reply.data());
+  const auto* error = static_cast<const nlmsgerr*>(NLMSG_DATA(answer));
+  if (answer->nlmsg_type != NLMSG_ERROR) return Err(ErrorCode::kInternal, what + ": no answer");
+  if (error->error != 0) {
+    return Err(Error::FromErrno(CodeForErrno(-error->error), -error->error, what));
+  }
+  return {};
+}
+
+Result<void> Netlink::SetUp(unsigned index, const std::string& mac) {
+  Request<ifinfomsg> request(RTM_NEWLINK, 0);
+  request.body.ifi_family = AF_UNSPEC;
+  request.body.ifi_index = static_cast<int>(index);
+  request.body.ifi_flags = IFF_UP;
+  request.body.ifi_change = IFF_UP;
+  if (!mac.empty()) {
+    CR_TRY_ASSIGN(const ether_addr address, ParseMac(mac));
+    request.Add(IFLA_ADDRESS, &address, sizeof address);
+  }
+  return Send(&request, fmt::format("bring interface {} up", index));
+}
+
+Result<void> Netlink::AddAddress(unsigned index, const std::string& address, int prefix) {
+  CR_TRY_ASSIGN(const Address ip, ParseAddress(address));
+  Request<ifaddrmsg> request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+  request.body.ifa_family = ip.family;
+  request.body.ifa_prefixlen = static_cast<uint8_t>(prefix);
+  request.body.ifa_flags = IFA_F_NODAD;
+  request.body.ifa_index = index;
+  request.Add(IFA_LOCAL, ip.bytes.data(), ip.size);
+  request.Add(IFA_ADDRESS, ip.bytes.data(), ip.size);
+  return Send(&request, fmt::format("add address {}/{}", address, prefix));
+}
+
+Result<void> Netlink::AddNeighbour(unsigned index, const std::string& address,
+                                   const std::string& mac) {
+  CR_TRY_ASSIGN(const Address ip, ParseAddress(address));
+  CR_TRY_ASSIGN(const ether_addr hardware, ParseMac(mac));
+  Request<ndmsg> request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+  request.body.ndm_family = ip.family;
+  request.body.ndm_ifindex = static_cast<int>(index);
+  request.body.ndm_state = NUD_PERMANENT;
+  request.Add(NDA_DST, ip.bytes.data(), ip.size);
+  request.Add(NDA_LLADDR, &hardware, sizeof hardware);
+  return Send(&request, fmt::format("add neighbour {}", address));
+}
+
+}  // namespace cleanroom::os

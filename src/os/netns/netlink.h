@@ -1,0 +1,34 @@
+// The few rtnetlink requests the sandbox network needs: link flags, addresses, neighbours.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <string>
+
+#include "base/result.h"
+#include "os/unique_fd.h"
+
+namespace cleanroom::os {
+
+class Netlink {
+ public:
+  // Speaks to the network namespace this thread is in now.
+  static Result<Netlink> Open();
+
+  // 0-based errors of if_nametoindex: not_found.
+  static Result<unsigned> IndexOf(const std::string& interface);
+
+  // Brings the interface up, with the hardware address `mac` unless empty.
+  Result<void> SetUp(unsigned index, const std::string& mac = "");
+  // Adds address/prefix at once usable: without duplicate address detection.
+  Result<void> AddAddress(unsigned index, const std::string& address, int prefix);
+  // A permanent neighbour: nobody is asked who has `address`.
+  Result<void> AddNeighbour(unsigned index, const std::string& address, const std::string& mac);
+
+ private:
+  explicit Netlink(UniqueFd fd) : fd_(std::move(fd)) {}
+  Result<void> Send(void* message, const std::string& what);
+  UniqueFd fd_;
+};
+
+}  // namespace cleanroom::os
