@@ -73,6 +73,28 @@ v1::Execution ToMessage(const store::ExecutionRecord& record) {
   return message;
 }
 
+::cleanroom::internal::v1::ExecInput ToInput(const v1::AttachExecutionRequest& request) {
+  ::cleanroom::internal::v1::ExecInput input;
+  switch (request.input_case()) {
+    case v1::AttachExecutionRequest::kStdin:
+      input.set_stdin(request.stdin());
+      break;
+    case v1::AttachExecutionRequest::kCloseStdin:
+      input.set_close_stdin(request.close_stdin());
+      break;
+    case v1::AttachExecutionRequest::kResize:
+      input.mutable_resize()->set_rows(request.resize().rows());
+      input.mutable_resize()->set_columns(request.resize().columns());
+      break;
+    case v1::AttachExecutionRequest::kSignal:
+      input.set_signal(request.signal());
+      break;
+    case v1::AttachExecutionRequest::INPUT_NOT_SET:
+      break;
+  }
+  return input;
+}
+
 std::string_view ToString(store::SandboxStatus status) {
   switch (status) {
     case store::SandboxStatus::kProvisioning: return "PROVISIONING";

@@ -64,7 +64,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
 
   const store::SandboxRecord& record() const { return record_; }
   const std::string& id() const { return record_.id; }
-  bool ready() const { return record_.status == store::SandboxStatus::kReady && !stop_reason_; }
+  bool ready() const { return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_; }
   bool ended() const { return ended_; }
   const ProgressUpdate& progress() const { return progress_; }
   bool image_was_present() const { return image_.was_present; }
