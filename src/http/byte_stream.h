@@ -1,5 +1,5 @@
-// ByteStream: an ordered, reliable, bidirectional stream of bytes, whatever carries it: a unix or TCP socket,
-// TLS, or the guest's serial port. Everything in http and rpc stands on it.
+// ByteStream: an ordered, reliable, bidirectional stream of bytes, whatever carries it: a unix or
+// TCP socket, TLS, or the guest's serial port. Everything in http and rpc stands on it.
 #pragma once
 
 #include <cstddef>
@@ -11,13 +11,14 @@
 
 namespace cleanroom::http {
 
-// Owned by whoever serves or calls over it. One reader and one writer at a time, on the executor's thread.
+// Owned by whoever serves or calls over it. One reader and one writer at a time, on the executor's
+// thread.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
 
-  // Reads at least one byte; 0 means the peer has finished sending. kCanceled when the task is cancelled,
-  // kUnavailable when the connection is broken.
+  // Reads at least one byte; 0 means the peer has finished sending. kCanceled when the task is
+  // cancelled, kUnavailable when the connection is broken.
   virtual Awaitable<Result<size_t>> Read(std::span<std::byte> buffer) = 0;
   // Writes all of it. Errors as for Read.
   virtual Awaitable<Result<void>> Write(std::span<const std::byte> data) = 0;

@@ -1,5 +1,5 @@
-// Codec: how messages become bytes. Binary is built in; JSON needs the full protobuf runtime, so it lives in
-// its own library (rpc/json) and only programs that want it link it.
+// Codec: how messages become bytes. Binary is built in; JSON needs the full protobuf runtime, so it
+// lives in its own library (rpc/json) and only programs that want it link it.
 #pragma once
 
 #include <string>
@@ -15,7 +15,13 @@ class Codec {
   virtual ~Codec() = default;
   // "proto" or "json": the suffix in content types.
   virtual std::string_view name() const = 0;
-  virtual Result<std::string> Encode(const Message& message) const = 0;
+  // Appends the encoded message to `out`.
+  virtual Result<void> Append(const Message& message, std::string& out) const = 0;
+  Result<std::string> Encode(const Message& message) const {
+    std::string out;
+    CR_TRY(Append(message, out));
+    return out;
+  }
   // kInvalidArgument when `bytes` is no such message.
   virtual Result<void> Decode(std::string_view bytes, Message& out) const = 0;
 };

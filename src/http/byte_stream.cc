@@ -1,0 +1,91 @@
+#include "http/byte_stream.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+namespace cleanroom::http {
+namespace {
+
+template <typename Device>
+class DeviceStream final : public ByteStream {
+ public:
+  explicit DeviceStream(Device device) : device_(std::move(device)) {}
+
+  Awaitable<Result<size_t>> Read(std::span<std::byte> buffer) override {
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "reading was cancelled");
+    if (!device_.is_open()) co_return Err(ErrorCode::kUnavailable, "the connection is closed");
+    auto [error, n] =
+        co_await device_.async_read_some(asio::buffer(buffer.data(), buffer.size()), kAwait);
+    if (!error) co_return n;
+    if (error == asio::error::eof) co_return size_t{0};
+    co_return Failure(error, "reading");
+  }
+
+  Awaitable<Result<void>> Write(std::span<const std::byte> data) override {
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "writing was cancelled");
+    if (!device_.is_open()) co_return Err(ErrorCode::kUnavailable, "the connection is closed");
+    auto [error, n] =
+        co_await asio::async_write(device_, asio::buffer(data.data(), data.size()), kAwait);
+    (void)n;
+    if (!error) co_return Result<void>();
+    co_return Failure(error, "writing");
+  }
+
+  void Close() override {
+    boost::system::error_code ignored;
+    device_.close(ignored);
+  }
+
+  asio::any_io_executor executor() override { return device_.get_executor(); }
+
+ private:
+  std::unexpected<Error> Failure(const boost::system::error_code& error, const char* what) const {
+    if (error == asio::error::operation_aborted && device_.is_open()) {
+      return Err(ErrorCode::kCanceled, std::string(what) + " was cancelled");
+    }
+    if (!device_.is_open()) return Err(ErrorCode::kUnavailable, "the connection is closed");
+    return Err(Error::FromErrno(ErrorCode::kUnavailable, error.value(), what));
+  }
+
+  Device device_;
+};
+
+}  // namespace
+
+std::unique_ptr<ByteStream> AdoptSocket(asio::any_io_executor executor, int fd) {
+  using Socket = asio::generic::stream_protocol::socket;
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  int family = AF_UNIX;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0) {
+    family = address.ss_family;
+  }
+  Socket socket(executor);
+  boost::system::error_code error;
+  socket.assign(asio::generic::stream_protocol(family, 0), fd, error);
+  if (error) ::close(fd);  // the stream is then born closed: every operation fails
+  if (!error && (family == AF_INET || family == AF_INET6)) {
+    boost::system::error_code ignored;
+    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+  }
+  return std::make_unique<DeviceStream<Socket>>(std::move(socket));
+}
+
+std::unique_ptr<ByteStream> AdoptDescriptor(asio::any_io_executor executor, int fd) {
+  asio::posix::stream_descriptor descriptor(executor);
+  boost::system::error_code error;
+  descriptor.assign(fd, error);
+  if (error) ::close(fd);
+  return std::make_unique<DeviceStream<asio::posix::stream_descriptor>>(std::move(descriptor));
+}
+
+}  // namespace cleanroom::http

@@ -1,0 +1,100 @@
+// Http2Stream: one request and response on an HTTP/2 connection, seen from either side.
+//
+// What arrives waits in the stream until it is read, at most Http2Options::stream_window bytes:
+// reading is what lets the peer send more. What is sent waits in the stream until the peer's window
+// takes it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+
+#include "base/async.h"
+#include "base/result.h"
+#include "http/message.h"
+
+namespace cleanroom::http {
+
+class Http2Connection;
+
+// RFC 9113, section 7.
+enum class Http2Code : uint32_t {
+  kNoError = 0,
+  kProtocolError = 1,
+  kInternalError = 2,
+  kRefusedStream = 7,
+  kCancel = 8,
+  kEnhanceYourCalm = 11,
+};
+
+// Made by Http2Connection, which it may outlive: everything then fails with kUnavailable. Belongs
+// to the connection's thread.
+class Http2Stream {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  static constexpr TimePoint kNever = TimePoint::max();
+
+  Http2Stream(Http2Connection* connection, asio::any_io_executor executor);
+
+  // The peer's head, with the pseudo-headers, once it has arrived; and its trailers, after the end.
+  const Headers& head() const { return head_; }
+  const Headers& trailers() const { return trailers_; }
+  bool head_too_large() const { return head_too_large_; }
+
+  // Waits for the peer's head. kDeadlineExceeded after `deadline`; otherwise fails as ReadBody
+  // does.
+  Awaitable<Result<void>> WaitHead(TimePoint deadline = kNever);
+  // Appends what has arrived to `out`, waiting for at least one byte; false at the end of the
+  // peer's body. kCanceled: this task was cancelled, or the stream was reset with CANCEL;
+  // kUnavailable: the connection is gone or refused the stream; kResourceExhausted, kInternal:
+  // other resets.
+  Awaitable<Result<bool>> ReadBody(std::string& out, TimePoint deadline = kNever);
+
+  // Queues the response's head (server only).
+  void SendHead(const Headers& headers, Ending ending);
+  // Queues bytes, then waits while more than Http2Options::write_queue are queued.
+  Awaitable<Result<void>> SendBody(std::string data, TimePoint deadline = kNever);
+  // No more from this side.
+  void Finish(Headers trailers = {});
+  // Ends both directions at once. Nothing happens when they have ended.
+  void Reset(Http2Code code);
+
+  bool finished() const { return finished_; }
+  bool closed() const { return closed_; }
+
+ private:
+  friend class Http2Connection;
+
+  Error WhyClosed() const;
+  void Close(Http2Code code);
+  void LoseConnection(const Error& why);
+
+  Http2Connection* connection_;  // null once that is gone
+  int32_t id_ = 0;
+
+  Headers head_;
+  Headers trailers_;
+  size_t header_bytes_ = 0;
+  bool head_too_large_ = false;
+  bool head_done_ = false;
+  std::string inbox_;
+  bool input_ended_ = false;
+
+  std::deque<std::string> outbox_;
+  size_t outbox_offset_ = 0;  // sent of the first chunk
+  size_t outbox_bytes_ = 0;
+  bool finished_ = false;  // after outbox_ comes the end
+  Headers trailers_to_send_;
+  bool deferred_ = false;  // nghttp2 waits for nghttp2_session_resume_data
+
+  bool closed_ = false;
+  Http2Code close_code_ = Http2Code::kNoError;
+  std::optional<Error> lost_;
+
+  Notifier readable_;
+  Notifier writable_;
+};
+
+}  // namespace cleanroom::http

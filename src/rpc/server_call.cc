@@ -1,0 +1,150 @@
+#include "rpc/server_call.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "rpc/connect_error.h"
+#include "rpc/grpc_status.h"
+#include "rpc/status.h"
+#include "rpc/text_coding.h"
+
+namespace cleanroom::rpc {
+
+ServerCall::ServerCall(http::ServerExchange& exchange, const ContentType& type, const Codec& codec,
+                       size_t max_message_bytes, const Metadata& response_headers)
+    : exchange_(exchange),
+      type_(type),
+      codec_(codec),
+      max_message_bytes_(max_message_bytes),
+      response_headers_(response_headers),
+      reader_(max_message_bytes) {}
+
+Awaitable<Result<bool>> ServerCall::Next(Message& out) {
+  if (type_.framing == Framing::kConnectUnary) {
+    auto read = co_await NextUnary(out);
+    co_return read;
+  }
+  while (true) {
+    CR_CO_TRY_ASSIGN(const auto envelope, reader_.Next());
+    if (envelope) {
+      if (envelope->flags != 0) {
+        co_return Err(ErrorCode::kInvalidArgument,
+                      fmt::format("an envelope with flags {:#x}, which was not agreed upon",
+                                  envelope->flags));
+      }
+      CR_CO_TRY(codec_.Decode(envelope->payload, out));
+      co_return true;
+    }
+    const bool text = type_.framing == Framing::kGrpcWebText;
+    CR_CO_TRY_ASSIGN(const bool more,
+                     co_await exchange_.ReadBody(text ? base64_ : reader_.Input()));
+    if (text) CR_CO_TRY(AppendBody(reader_.Input()));
+    if (!more) {
+      if (reader_.partial() || !base64_.empty()) {
+        co_return Err(ErrorCode::kInvalidArgument, "the request ends inside a message");
+      }
+      co_return false;
+    }
+  }
+}
+
+Awaitable<Result<bool>> ServerCall::NextUnary(Message& out) {
+  if (std::exchange(unary_read_, true)) co_return false;
+  std::string body;
+  bool more = true;
+  while (more) {
+    CR_CO_TRY_ASSIGN(more, co_await exchange_.ReadBody(body));
+    if (body.size() > max_message_bytes_) {
+      co_return Err(ErrorCode::kResourceExhausted,
+                    fmt::format("a message larger than the limit of {} bytes", max_message_bytes_));
+    }
+  }
+  CR_CO_TRY(codec_.Decode(body, out));
+  co_return true;
+}
+
+Result<void> ServerCall::AppendBody(std::string& out) {
+  // Groups of four; padding may end any of them, where the sender flushed.
+  size_t done = 0;
+  for (; base64_.size() - done >= 4; done += 4) {
+    const auto bytes = Base64Decode(std::string_view(base64_).substr(done, 4));
+    if (!bytes) return Err(ErrorCode::kInvalidArgument, "the body is no base64");
+    out.append(*bytes);
+  }
+  base64_.erase(0, done);
+  return {};
+}
+
+void ServerCall::SendHead(int status, http::Ending ending, const http::Headers& more) {
+  http::Headers headers(response_headers_.begin(), response_headers_.end());
+  const bool json_error = type_.framing == Framing::kConnectUnary && status != 200;
+  headers.emplace_back("content-type", json_error ? "application/json" : FormatContentType(type_));
+  headers.insert(headers.end(), more.begin(), more.end());
+  exchange_.SendHead(status, headers, ending);
+  head_sent_ = true;
+}
+
+Awaitable<Result<void>> ServerCall::Write(const Message& message) {
+  std::string out;
+  if (type_.framing == Framing::kConnectUnary) {
+    CR_CO_TRY(codec_.Append(message, out));
+    unary_response_ = std::move(out);
+    co_return Result<void>();
+  }
+  const size_t place = BeginEnvelope(out, 0);
+  CR_CO_TRY(codec_.Append(message, out));
+  CR_CO_TRY(EndEnvelope(out, place));
+  if (!head_sent_) SendHead(200, http::Ending::kMore, {});
+  if (type_.framing == Framing::kGrpcWebText) out = Base64Encode(out, Padding::kEquals);
+  auto sent = co_await exchange_.SendBody(std::move(out));
+  co_return sent;
+}
+
+Awaitable<void> ServerCall::FinishUnary(Result<void> outcome) {
+  if (outcome && !unary_response_)
+    outcome = Err(ErrorCode::kInternal, "the handler wrote no response");
+  std::string body;
+  int status = 200;
+  if (outcome) {
+    body = std::move(*unary_response_);
+  } else {
+    body = ConnectErrorJson(outcome.error());
+    status = HttpStatus(ToRpcCode(outcome.error().code()));
+  }
+  http::Headers length;
+  length.emplace_back("content-length", fmt::format("{}", body.size()));
+  SendHead(status, http::Ending::kMore, length);
+  (void)co_await exchange_.SendBody(std::move(body));
+  exchange_.Finish({});
+}
+
+Awaitable<void> ServerCall::Finish(Result<void> outcome) {
+  if (type_.framing == Framing::kConnectUnary) {
+    co_await FinishUnary(std::move(outcome));
+    co_return;
+  }
+  if (type_.framing == Framing::kGrpc) {
+    http::Headers trailers = GrpcTrailers(outcome);
+    if (head_sent_) {
+      exchange_.Finish(trailers);
+    } else if (outcome) {
+      SendHead(200, http::Ending::kMore, {});
+      exchange_.Finish(trailers);
+    } else {
+      SendHead(200, http::Ending::kEnd, trailers);
+    }
+    co_return;
+  }
+  const bool connect = type_.framing == Framing::kConnectStream;
+  std::string out;
+  const size_t place = BeginEnvelope(out, connect ? kFlagConnectEnd : kFlagWebTrailers);
+  out += connect ? ConnectEndJson(outcome) : WebTrailers(GrpcTrailers(outcome));
+  (void)EndEnvelope(out, place);
+  if (type_.framing == Framing::kGrpcWebText) out = Base64Encode(out, Padding::kEquals);
+  if (!head_sent_) SendHead(200, http::Ending::kMore, {});
+  (void)co_await exchange_.SendBody(std::move(out));
+  exchange_.Finish({});
+}
+
+}  // namespace cleanroom::rpc
