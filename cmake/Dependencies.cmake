@@ -16,6 +16,7 @@ pkg_check_modules(ext2fs REQUIRED IMPORTED_TARGET ext2fs com_err)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(lz4 REQUIRED IMPORTED_TARGET liblz4)
 pkg_check_modules(nftables REQUIRED IMPORTED_TARGET libnftables)
+pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
 pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
 
 # Linked statically, so that the CLI starts without loading them: a `cleanroom version` costs milliseconds.
@@ -24,3 +25,4 @@ find_library(PROTOBUF_LITE_STATIC libprotobuf-lite.a REQUIRED)
 find_library(NGHTTP2_STATIC libnghttp2.a REQUIRED)
 find_library(YAML_CPP_STATIC libyaml-cpp.a)
 find_library(SQLITE_STATIC libsqlite3.a)
+find_library(YAML_STATIC libyaml.a REQUIRED)
