@@ -1,0 +1,202 @@
+#include "image/file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+namespace cleanroom::image {
+namespace fs = std::filesystem;
+
+UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
+  if (this != &other) {
+    Reset();
+    fd_ = other.Release();
+  }
+  return *this;
+}
+
+int UniqueFd::Release() { return std::exchange(fd_, -1); }
+
+void UniqueFd::Reset() {
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+}
+
+Result<UniqueFd> OpenFile(const fs::path& path, int flags, unsigned mode) {
+  UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC, mode));
+  if (!fd) {
+    return ErrErrno(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kFailedPrecondition,
+                    fmt::format("open {}", path.string()));
+  }
+  return fd;
+}
+
+Result<UniqueFd> OpenUnnamed(const fs::path& folder) {
+  UniqueFd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (fd) return fd;
+  if (errno != EOPNOTSUPP && errno != EISDIR) {
+    return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("make a temporary file in {}", folder.string()));
+  }
+  std::string name = (folder / "spool.XXXXXX").string();
+  UniqueFd named(::mkostemp(name.data(), O_CLOEXEC));
+  if (!named) {
+    return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("make a temporary file in {}", folder.string()));
+  }
+  ::unlink(name.c_str());
+  return named;
+}
+
+Result<void> PwriteAll(int fd, std::span<const uint8_t> data, uint64_t offset) {
+  while (!data.empty()) {
+    const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      return ErrErrno(errno == ENOSPC || errno == EDQUOT ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+                      "write the image's file");
+    }
+    data = data.subspan(static_cast<size_t>(n));
+    offset += static_cast<uint64_t>(n);
+  }
+  return {};
+}
+
+Result<size_t> PreadSome(int fd, std::span<uint8_t> data, uint64_t offset) {
+  while (true) {
+    const ssize_t n = ::pread(fd, data.data(), data.size(), static_cast<off_t>(offset));
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno != EINTR) return ErrErrno(ErrorCode::kInternal, "read");
+  }
+}
+
+Result<size_t> ReadSome(int fd, std::span<uint8_t> data) {
+  while (true) {
+    const ssize_t n = ::read(fd, data.data(), data.size());
+    if (n >= 0) return static_cast<size_t>(n);
+    if (errno != EINTR) return ErrErrno(ErrorCode::kFailedPrecondition, "read the input");
+  }
+}
+
+Result<uint64_t> FileSize(int fd) {
+  struct stat st;
+  if (::fstat(fd, &st) != 0) return ErrErrno(ErrorCode::kInternal, "fstat");
+  return static_cast<uint64_t>(st.st_size);
+}
+
+Result<std::string> ReadWholeFile(const fs::path& path, uint64_t limit) {
+  CR_TRY_ASSIGN(const UniqueFd fd, OpenFile(path, O_RDONLY));
+  CR_TRY_ASSIGN(const uint64_t size, FileSize(fd.get()));
+  if (size > limit) {
+    return Err(ErrorCode::kResourceExhausted, fmt::format("{} is larger than {} bytes", path.string(), limit));
+  }
+  std::string out(size, '\0');
+  size_t done = 0;
+  while (done < out.size()) {
+    CR_TRY_ASSIGN(const size_t n,
+                  PreadSome(fd.get(), {reinterpret_cast<uint8_t*>(out.data()) + done, out.size() - done}, done));
+    if (n == 0) break;
+    done += n;
+  }
+  out.resize(done);
+  return out;
+}
+
+Result<void> WriteFileAtomically(const fs::path& path, std::string_view content) {
+  std::string name = path.string() + ".XXXXXX";
+  UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
+  if (!fd) return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("write {}", path.string()));
+  Result<void> written = PwriteAll(fd.get(), {reinterpret_cast<const uint8_t*>(content.data()), content.size()}, 0);
+  if (written && ::fsync(fd.get()) != 0) written = ErrErrno(ErrorCode::kInternal, "fsync");
+  if (written && ::rename(name.c_str(), path.c_str()) != 0) {
+    written = ErrErrno(ErrorCode::kInternal, fmt::format("rename to {}", path.string()));
+  }
+  if (!written) {
+    ::unlink(name.c_str());
+    return written;
+  }
+  return SyncFolder(path.parent_path());
+}
+
+Result<void> SyncFolder(const fs::path& folder) {
+  CR_TRY_ASSIGN(const UniqueFd fd, OpenFile(folder, O_RDONLY | O_DIRECTORY));
+  if (::fsync(fd.get()) != 0) return ErrErrno(ErrorCode::kInternal, fmt::format("fsync {}", folder.string()));
+  return {};
+}
+
+Result<void> MakeFolders(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) {
+    return Err(Error::FromErrno(ErrorCode::kFailedPrecondition, error.value(),
+                                fmt::format("make the folder {}", folder.string())));
+  }
+  return {};
+}
+
+Result<FileLock> FileLock::Acquire(const fs::path& path, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  while (true) {
+    CR_TRY_ASSIGN(UniqueFd fd, OpenFile(path, O_RDWR | O_CREAT));
+    while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno != EWOULDBLOCK && errno != EINTR) {
+        return ErrErrno(ErrorCode::kInternal, fmt::format("lock {}", path.string()));
+      }
+      std::unique_lock lock(mutex);
+      // flock has no timed form; 10 ms of latency is nothing beside building an image.
+      wake.wait_for(lock, stop, std::chrono::milliseconds(10), [] { return false; });
+      if (stop.stop_requested()) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
+    }
+    struct stat held, named;
+    // The last holder removed the file while this one waited: lock the file that has the name now.
+    if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino) {
+      return FileLock(path, std::move(fd));
+    }
+  }
+}
+
+FileLock::~FileLock() {
+  if (fd_) ::unlink(path_.c_str());
+}
+
+Result<TempFolder> TempFolder::Create(const fs::path& parent) {
+  CR_TRY(MakeFolders(parent));
+  while (true) {
+    std::string name = (parent / "XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("make a folder in {}", parent.string()));
+    }
+    CR_TRY_ASSIGN(UniqueFd fd, OpenFile(name, O_RDONLY | O_DIRECTORY));
+    // RemoveStale may look between mkdtemp and flock, and take the empty folder away: then try another.
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    struct stat st;
+    if (::stat(name.c_str(), &st) != 0) continue;
+    return TempFolder(name, std::move(fd));
+  }
+}
+
+void TempFolder::RemoveStale(const fs::path& parent) {
+  std::error_code error;
+  for (fs::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
+    UniqueFd fd(::open(it->path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) continue;
+    std::error_code ignored;
+    fs::remove_all(it->path(), ignored);
+  }
+}
+
+TempFolder::TempFolder(TempFolder&& other) noexcept
+    : path_(std::exchange(other.path_, {})), fd_(std::move(other.fd_)) {}
+
+TempFolder::~TempFolder() {
+  if (path_.empty()) return;
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+}  // namespace cleanroom::image
