@@ -1,0 +1,112 @@
+#include "vmm/accelerator.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+#include "os/file.h"
+#include "vmm/digest.h"
+
+namespace cleanroom::vmm {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kMaxCpuinfo = 16 << 20;
+constexpr size_t kMaxVerdict = 64 << 10;
+
+// The remembered failure: empty when the boot succeeded. Nothing when no boot was tried under this
+// key.
+std::optional<std::string> LoadVerdict(const VerdictStore& store) {
+  auto text = os::ReadFile(store.path, kMaxVerdict);
+  if (!text) return std::nullopt;
+  const Json verdict = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const auto is_text = [&](const char* key) {
+    return verdict.is_object() && verdict.contains(key) && verdict[key].is_string();
+  };
+  if (!is_text("key") || !is_text("failure") || verdict["key"] != store.key) return std::nullopt;
+  return verdict["failure"].get<std::string>();
+}
+
+}  // namespace
+
+Result<AcceleratorChoice> ParseAcceleratorChoice(std::string_view text) {
+  if (text == "auto") return AcceleratorChoice::kAuto;
+  if (text == "kvm") return AcceleratorChoice::kKvm;
+  if (text == "tcg") return AcceleratorChoice::kTcg;
+  return Err(ErrorCode::kInvalidArgument,
+             fmt::format("accelerator '{}' is none of auto, kvm, tcg", text));
+}
+
+bool ShowsVirtualization(std::string_view cpuinfo) {
+  for (size_t at = cpuinfo.find("\nflags"); at != std::string_view::npos;
+       at = cpuinfo.find("\nflags", at + 1)) {
+    std::string_view line = cpuinfo.substr(at + 1);
+    line = line.substr(0, line.find('\n'));
+    const std::string padded = std::string(line) + " ";
+    if (padded.find(" vmx ") != std::string::npos || padded.find(" svm ") != std::string::npos) {
+      return true;
+    }
+  }
+  return false;
+}
+
+KvmFacts ReadKvmFacts() {
+  KvmFacts facts;
+  if (auto cpuinfo = os::ReadFile("/proc/cpuinfo", kMaxCpuinfo); cpuinfo) {
+    facts.processor = ShowsVirtualization(*cpuinfo);
+  }
+  if (auto device = os::Open("/dev/kvm", O_RDWR); !device) {
+    facts.device_problem = device.error().message();
+  }
+  return facts;
+}
+
+Result<std::string> MakeVerdictKey(std::string_view kernel_digest, const std::string& vmm_binary) {
+  CR_TRY_ASSIGN(const std::string boot, os::ReadFile("/proc/sys/kernel/random/boot_id", 100));
+  struct stat info;
+  if (stat(vmm_binary.c_str(), &info) != 0) {
+    return ErrErrno(ErrorCode::kBackendUnavailable, vmm_binary);
+  }
+  const std::string binary = fmt::format("{} {} {}.{}", vmm_binary, info.st_size,
+                                         info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
+  return Sha256({boot, kernel_digest, binary});
+}
+
+Result<AcceleratorDecision> ChooseAccelerator(AcceleratorChoice choice, const KvmFacts& facts,
+                                              const VerdictStore& store, const BootProbe& probe) {
+  if (choice == AcceleratorChoice::kTcg) {
+    return AcceleratorDecision{Accelerator::kTcg, "TCG was asked for"};
+  }
+  std::string problem;
+  if (!facts.processor) {
+    problem = "the processor shows neither vmx nor svm, so no hardware virtualisation can be used";
+  } else if (!facts.device_problem.empty()) {
+    problem = facts.device_problem + "; the user Cleanroom runs as needs access (group kvm)";
+  } else {
+    std::optional<std::string> failure = LoadVerdict(store);
+    if (!failure) {
+      auto booted = probe();
+      failure = booted ? "" : booted.error().message();
+      const Json verdict = {{"key", store.key}, {"failure", *failure}};
+      CR_TRY(os::WriteFileAtomic(
+          store.path, verdict.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"));
+    }
+    if (failure->empty()) {
+      return AcceleratorDecision{Accelerator::kKvm, "a guest booted under KVM"};
+    }
+    problem = "a test boot under KVM failed: " + *failure;
+  }
+  if (choice == AcceleratorChoice::kKvm) {
+    return Err(
+        ErrorCode::kBackendUnavailable,
+        fmt::format("accelerator kvm cannot be used here: {}; set accel to auto or tcg", problem));
+  }
+  return AcceleratorDecision{Accelerator::kTcg, "TCG (emulation), because " + problem};
+}
+
+}  // namespace cleanroom::vmm

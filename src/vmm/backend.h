@@ -1,0 +1,118 @@
+// What a virtual machine backend offers. A backend is stateless; a Machine is one running VM and
+// its owner is the sandbox's warden.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "os/process.h"
+#include "os/unique_fd.h"
+
+namespace cleanroom::vmm {
+
+// Names of what a policy may ask for: keys of the capability map (`doctor --json`). A launch that
+// needs one that is false is refused with backend_capability_mismatch.
+namespace capability {
+inline constexpr std::string_view kNetworkDenyAll = "network_deny_all";
+inline constexpr std::string_view kNetworkAllowRules = "network_allow_rules";
+inline constexpr std::string_view kDangerouslyAllowAll = "dangerously_allow_all";
+inline constexpr std::string_view kDocker = "docker";
+inline constexpr std::string_view kDependencies = "dependencies";
+inline constexpr std::string_view kServices = "services";
+inline constexpr std::string_view kRegistries = "registries";
+inline constexpr std::string_view kSecrets = "secrets";
+inline constexpr std::string_view kExpose = "expose";
+inline constexpr std::string_view kExposeHttps = "expose_https";
+inline constexpr std::string_view kRepositoryCheckout = "repository_checkout";
+inline constexpr std::string_view kRunBefore = "run_before";
+inline constexpr std::string_view kSnapshots = "snapshots";
+inline constexpr std::string_view kTemplates = "templates";
+inline constexpr std::string_view kWorkspaceCopy = "workspace_copy";
+}  // namespace capability
+
+using Capabilities = std::map<std::string, bool, std::less<>>;
+
+// Every name above, false.
+Capabilities NoCapabilities();
+
+// One line of `doctor`.
+struct Check {
+  enum class Status { kOk, kWarn, kFail };
+  std::string name;
+  Status status = Status::kOk;
+  std::string message;
+  std::string remedy;  // what to do about it; empty when ok
+};
+std::string_view ToString(Check::Status status);  // "ok", "warn", "fail"
+
+enum class Accelerator { kTcg, kKvm };
+std::string_view ToString(Accelerator accelerator);  // "tcg", "kvm"
+
+struct MachineSpec {
+  std::string sandbox_id;
+  std::string kernel;         // uncompressed ELF vmlinux with a PVH entry
+  std::string initrd;         // cpio archive
+  std::string extra_cmdline;  // appended to the kernel command line
+  int vcpus = 2;
+  int memory_mib = 1024;
+  std::string image;  // raw ext4, attached read-only with serial "cr-image"; empty: none
+  std::string disk;   // raw, attached writable with serial "cr-disk"; empty: none
+  int tap_fd = -1;    // a TAP with virtio-net headers (os/netns); -1: no network device
+  std::string guest_mac = "02:00:00:00:00:02";
+  Accelerator accelerator = Accelerator::kTcg;
+  uint64_t tsc_khz = 0;  // of the host (tsc.h); 0: the guest measures, which hangs on a busy host
+};
+
+// One running virtual machine. Destroying it kills it and reaps it; it also dies with the thread
+// that launched it (PR_SET_PDEATHSIG), so a multi-threaded owner launches from its main thread.
+class Machine {
+ public:
+  virtual ~Machine() = default;
+
+  virtual pid_t pid() const = 0;
+  // Readable when the VMM has ended. Owned by the Machine.
+  virtual int pidfd() const = 0;
+  // Our end of the guest agent's byte stream (a blocking socket); for the caller to keep. The guest
+  // sees it open from the start; bytes written before the agent opens its port wait in it.
+  virtual os::UniqueFd TakeAgentStream() = 0;
+  // Our end of the console (guest serial port and the VMM's own messages); for the caller to keep
+  // and to read until its end, also while nobody cares: a full one stalls the guest (see
+  // console_log.h).
+  virtual os::UniqueFd TakeConsole() = 0;
+
+  // Kills the VMM.
+  virtual Result<void> Kill() = 0;
+  // Asks the VMM to flush its disks and end, and waits at most `timeout`; kills it when it does
+  // not.
+  virtual Result<os::ExitStatus> Quit(std::chrono::milliseconds timeout) = 0;
+  // Blocks until the VMM has ended (poll pidfd first not to block). May be called again.
+  virtual Result<os::ExitStatus> Wait() = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string_view name() const = 0;
+  virtual vmm::Capabilities Capabilities() const = 0;
+  // What this host lacks, or has, for this backend. Fast (well under a second), changes nothing.
+  virtual std::vector<Check> Checks() const = 0;
+  // Starts the VMM and returns at once; the guest is still booting. backend_unavailable when the
+  // VMM is missing, runtime_launch_failed when it does not start. A VMM that rejects its arguments
+  // ends at once, with its reason on the console.
+  virtual Result<std::unique_ptr<Machine>> Launch(const MachineSpec& spec) const = 0;
+};
+
+// Success for "qemu"; backend_unavailable for the names this build does not offer ("firecracker",
+// "darwin-vz"), invalid_argument for any other.
+Result<void> CheckBackendName(std::string_view name);
+
+}  // namespace cleanroom::vmm

@@ -1,0 +1,115 @@
+#include "vmm/qemu/argv.h"
+
+#include "fmt/format.h"
+#include "nlohmann/json.hpp"
+
+namespace cleanroom::vmm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// QEMU's option syntax ends a value at a comma; two stand for one.
+std::string Escape(const std::string& value) {
+  std::string out;
+  for (const char c : value) {
+    out += c;
+    if (c == ',') out += ',';
+  }
+  return out;
+}
+
+std::string BlockDevice(std::string_view name, const std::string& path, bool read_only) {
+  Json file = {{"driver", "file"}, {"filename", path}};
+  Json node = {{"driver", "raw"}, {"node-name", name}, {"read-only", read_only}};
+  if (!read_only) {
+    // A sandbox's disk does not outlive a host that loses power, so its flushes need not reach the
+    // platter; they still reach the host's page cache, which a killed VMM does not take along.
+    // Discarded blocks become holes.
+    node["cache"] = {{"no-flush", true}};
+    node["discard"] = "unmap";
+    file["discard"] = "unmap";
+  }
+  node["file"] = std::move(file);
+  return node.dump();
+}
+
+}  // namespace
+
+std::string KernelCommandLine(const MachineSpec& machine) {
+  // panic=-1 with reboot=t: a guest that panics resets at once, and -no-reboot makes that QEMU's
+  // end.
+  std::string line = "console=ttyS0 quiet panic=-1 reboot=t";
+  if (machine.tsc_khz != 0) line += fmt::format(" tsc_early_khz={}", machine.tsc_khz);
+  if (machine.accelerator == Accelerator::kTcg) {
+    // Emulated processors do not speculate: the counter-measures cost and protect from nothing.
+    line += " mitigations=off";
+  }
+  if (!machine.extra_cmdline.empty()) line += " " + machine.extra_cmdline;
+  return line;
+}
+
+std::vector<std::string> BuildArgv(const QemuSpec& spec) {
+  const MachineSpec& machine = spec.machine;
+  const bool kvm = machine.accelerator == Accelerator::kKvm;
+  std::vector<std::string> argv = {
+      spec.binary,
+      // Whose VM this is, in every process listing.
+      "-name",
+      "guest=cleanroom-" + machine.sandbox_id,
+      "-sandbox",
+      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+      "-nodefaults",
+      "-no-user-config",
+      "-nographic",
+      "-no-reboot",
+      // Debian's kernel finds virtio-mmio devices through ACPI only.
+      "-machine",
+      "microvm,acpi=on,memory-backend=ram",
+      "-accel",
+      kvm ? "kvm" : "tcg,thread=multi",
+      "-cpu",
+      kvm ? "host" : "max",
+      "-smp",
+      std::to_string(machine.vcpus),
+      "-m",
+      fmt::format("{}M", machine.memory_mib),
+      "-object",
+  };
+  if (spec.memory_file.empty()) {
+    argv.push_back(fmt::format("memory-backend-ram,id=ram,size={}M", machine.memory_mib));
+  } else {
+    argv.push_back(fmt::format("memory-backend-file,id=ram,size={}M,mem-path={},share={}",
+                               machine.memory_mib, Escape(spec.memory_file),
+                               spec.memory_shared ? "on" : "off"));
+  }
+  auto add = [&argv](std::string option, std::string value) {
+    argv.push_back(std::move(option));
+    argv.push_back(std::move(value));
+  };
+  add("-kernel", machine.kernel);
+  add("-initrd", machine.initrd);
+  add("-append", KernelCommandLine(machine));
+
+  add("-chardev", fmt::format("socket,id=console,fd={}", kQemuConsoleFd));
+  add("-serial", "chardev:console");
+  add("-chardev", fmt::format("socket,id=monitor,fd={}", kQemuMonitorFd));
+  add("-mon", "chardev=monitor,mode=control");
+  add("-device", "virtio-serial-device");
+  add("-chardev", fmt::format("socket,id=agent,fd={}", kQemuAgentFd));
+  add("-device", fmt::format("virtserialport,chardev=agent,name={},nr=1", kAgentPortName));
+  if (!machine.image.empty()) {
+    add("-blockdev", BlockDevice("image", machine.image, /*read_only=*/true));
+    add("-device", "virtio-blk-device,drive=image,serial=cr-image");
+  }
+  if (!machine.disk.empty()) {
+    add("-blockdev", BlockDevice("disk", machine.disk, /*read_only=*/false));
+    add("-device", "virtio-blk-device,drive=disk,serial=cr-disk");
+  }
+  if (machine.tap_fd >= 0) {
+    add("-netdev", fmt::format("tap,id=net,fd={},vhost=off", kQemuTapFd));
+    add("-device", fmt::format("virtio-net-device,netdev=net,mac={}", machine.guest_mac));
+  }
+  return argv;
+}
+
+}  // namespace cleanroom::vmm

@@ -1,0 +1,55 @@
+#include "vmm/qemu/boot_probe.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "fmt/format.h"
+#include "vmm/console_log.h"
+
+namespace cleanroom::vmm {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr std::string_view kStarted = "Run /init as init process";
+constexpr size_t kKept = 64 << 10;
+
+}  // namespace
+
+Result<void> ProbeBoot(const Backend& backend, MachineSpec spec, milliseconds timeout) {
+  const auto deadline = steady_clock::now() + timeout;
+  spec.extra_cmdline += " loglevel=7";  // after "quiet", which it overrides
+  CR_TRY_ASSIGN(const std::unique_ptr<Machine> machine, backend.Launch(spec));
+  const os::UniqueFd console = machine->TakeConsole();
+  std::string said;
+  for (;;) {
+    const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now()).count();
+    if (left <= 0) {
+      return Err(ErrorCode::kDeadlineExceeded,
+                 fmt::format("the guest did not start within {} ms", timeout.count()));
+    }
+    pollfd watched{console.get(), POLLIN, 0};
+    const int ready = poll(&watched, 1, static_cast<int>(std::min<int64_t>(left, 60'000)));
+    if (ready < 0 && errno != EINTR) return ErrErrno(ErrorCode::kInternal, "poll the console");
+    if (ready <= 0) continue;
+    std::array<char, 4096> chunk;
+    const ssize_t n = read(console.get(), chunk.data(), chunk.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      while (!said.empty() && (said.back() == '\n' || said.back() == '\r')) said.pop_back();
+      const std::string last =
+          Printable(std::string_view(said).substr(said.find_last_of("\r\n") + 1));
+      return Err(ErrorCode::kRuntimeLaunchFailed, fmt::format("the VMM ended: {}", last));
+    }
+    said.append(chunk.data(), static_cast<size_t>(n));
+    if (said.find(kStarted) != std::string::npos) return {};
+    if (said.size() > kKept) said.erase(0, said.size() - kKept / 2);
+  }
+}
+
+}  // namespace cleanroom::vmm

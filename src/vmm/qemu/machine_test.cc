@@ -1,0 +1,256 @@
+// Real guests under QEMU, with a small program as /init (testing/agent/main.cc).
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <thread>
+
+#include "fmt/format.h"
+#include "os/file.h"
+#include "os/netns/netns.h"
+#include "vmm/console_log.h"
+#include "vmm/initramfs.h"
+#include "vmm/qemu/boot_probe.h"
+#include "vmm/qemu/qemu_backend.h"
+#include "vmm/testing/test_kernel.h"
+#include "vmm/tsc.h"
+
+namespace cleanroom::vmm {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kBootDeadline(30'000);
+
+class MachineTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto dir = os::TempDir::Create();
+    ASSERT_TRUE(dir);
+    dir_.emplace(*std::move(dir));
+    auto kernel = TestKernel();
+    if (!kernel && kernel.error().code() == ErrorCode::kFailedPrecondition) {
+      GTEST_SKIP() << kernel.error().ToString();
+    }
+    ASSERT_TRUE(kernel) << kernel.error().ToString();
+    auto initrd = TestInitramfs(*kernel, VMM_TEST_AGENT);
+    ASSERT_TRUE(initrd) << initrd.error().ToString();
+    spec_.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r0";
+    spec_.kernel = kernel->vmlinux;
+    spec_.initrd = *initrd;
+    spec_.memory_mib = 256;
+    auto tsc = MeasureTscKhz();
+    ASSERT_TRUE(tsc);
+    spec_.tsc_khz = *tsc;
+  }
+
+  // Launches spec_ and waits for READY; the error text otherwise.
+  std::string Boot() {
+    const auto begin = steady_clock::now();
+    auto machine = QemuBackend().Launch(spec_);
+    if (!machine) return machine.error().ToString();
+    machine_ = *std::move(machine);
+    agent_ = machine_->TakeAgentStream();
+    console_ = machine_->TakeConsole();
+    fcntl(console_.get(), F_SETFL, O_NONBLOCK);
+    auto log = ConsoleLog::Create(dir_->path() + "/console.log");
+    if (!log) return log.error().ToString();
+    log_.emplace(*std::move(log));
+    const std::string ready = ReadLine();
+    boot_ms_ = std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count();
+    return ready == "READY" ? "" : "not ready: '" + ready + "'\n" + log_->LastLines(20);
+  }
+
+  // The next line from the agent, while the console is drained; "" when the machine ended or hangs.
+  std::string ReadLine() {
+    const auto deadline = steady_clock::now() + kBootDeadline;
+    while (steady_clock::now() < deadline) {
+      const size_t newline = buffer_.find('\n');
+      if (newline != std::string::npos) {
+        std::string line = buffer_.substr(0, newline);
+        buffer_.erase(0, newline + 1);
+        return line;
+      }
+      pollfd watched[] = {{agent_.get(), POLLIN, 0}, {console_.get(), POLLIN, 0}};
+      poll(watched, 2, 1000);
+      if (watched[1].revents != 0) {
+        auto more = log_->ReadFrom(console_.get());
+        if (!more || !*more) return "";
+      }
+      if (watched[0].revents != 0) {
+        char chunk[4096];
+        const ssize_t n = read(agent_.get(), chunk, sizeof chunk);
+        if (n <= 0) return "";
+        buffer_.append(chunk, static_cast<size_t>(n));
+      }
+    }
+    return "";
+  }
+
+  std::string Ask(const std::string& line) {
+    if (!os::WriteAll(agent_.get(), line + "\n", "agent")) return "cannot write";
+    return ReadLine();
+  }
+
+  // Waits for the end of the VM with the console drained to its end.
+  Result<os::ExitStatus> End() {
+    pollfd watched{machine_->pidfd(), POLLIN, 0};
+    EXPECT_EQ(poll(&watched, 1, 20'000), 1) << "the VM does not end";
+    for (auto more = log_->ReadFrom(console_.get()); more && *more;) {
+      more = log_->ReadFrom(console_.get());
+      if (more && *more) break;  // non-blocking: nothing more to come from an ended process
+    }
+    return machine_->Wait();
+  }
+
+  std::optional<os::TempDir> dir_;
+  MachineSpec spec_;
+  std::unique_ptr<Machine> machine_;
+  os::UniqueFd agent_;
+  os::UniqueFd console_;
+  std::optional<ConsoleLog> log_;
+  std::string buffer_;
+  double boot_ms_ = 0;
+};
+
+TEST_F(MachineTest, BootsAnswersAndQuits) {
+  ASSERT_EQ(Boot(), "");
+  RecordProperty("cold_boot_ms", std::to_string(boot_ms_));
+  std::cout << "cold boot to agent ready: " << boot_ms_ << " ms\n";
+  EXPECT_EQ(Ask("e ping"), "ping");
+  auto cmdline = os::ReadFile(fmt::format("/proc/{}/cmdline", machine_->pid()), 1 << 16);
+  ASSERT_TRUE(cmdline);
+  EXPECT_NE(cmdline->find(spec_.sandbox_id), std::string::npos);
+  auto status = machine_->Quit(milliseconds(5000));
+  ASSERT_TRUE(status) << status.error().ToString();
+  EXPECT_TRUE(status->ok()) << status->ToString();
+  EXPECT_EQ(ReadLine(), "");
+}
+
+TEST_F(MachineTest, AttachesTheImageReadOnlyAndTheDisk) {
+  spec_.image = dir_->path() + "/image, with comma";
+  spec_.disk = dir_->path() + "/disk";
+  ASSERT_TRUE(os::WriteFileAtomic(spec_.image, "sixteen bytes..!" + std::string(1 << 20, 'i')));
+  ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
+  ASSERT_EQ(Boot(), "");
+  EXPECT_EQ(Ask("b"), "cr-image:ro:sixteen bytes..! cr-disk:rw:dddddddddddddddd");
+  EXPECT_EQ(Ask("w"), "done");
+  EXPECT_EQ(os::ReadFile(spec_.disk, 2 << 20)->substr(0, 16), "written by guest");
+}
+
+TEST_F(MachineTest, PanicEndsTheMachineAndIsTold) {
+  ASSERT_EQ(Boot(), "");
+  EXPECT_EQ(Ask("p"), "");
+  auto status = End();
+  ASSERT_TRUE(status);
+  ASSERT_TRUE(log_->panic()) << log_->LastLines(20);
+  EXPECT_EQ(*log_->panic(), "Attempted to kill init! exitcode=0x00000700");
+  EXPECT_NE(log_->LastLines(30).find("about to panic"), std::string::npos) << log_->LastLines(30);
+}
+
+TEST_F(MachineTest, AKilledMachineReportsIt) {
+  ASSERT_EQ(Boot(), "");
+  ASSERT_EQ(kill(machine_->pid(), SIGKILL), 0);
+  auto status = End();
+  ASSERT_TRUE(status);
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kSignaled, SIGKILL}));
+}
+
+TEST_F(MachineTest, ARefusedCommandLineIsTheReason) {
+  spec_.kernel = "/nonexistent/vmlinux";
+  EXPECT_NE(Boot(), "");
+  auto status = End();
+  ASSERT_TRUE(status);
+  EXPECT_FALSE(status->ok());
+  EXPECT_NE(log_->LastLines(3).find("/nonexistent/vmlinux"), std::string::npos)
+      << log_->LastLines(3);
+}
+
+TEST_F(MachineTest, AFloodedConsoleStaysBounded) {
+  ASSERT_EQ(Boot(), "");
+  EXPECT_EQ(Ask("f"), "done");
+  EXPECT_EQ(Ask("e still here"), "still here");
+  EXPECT_LE(std::ifstream(dir_->path() + "/console.log", std::ios::ate).tellg() +
+                std::ifstream(dir_->path() + "/console.log.1", std::ios::ate).tellg(),
+            std::streamoff{ConsoleLog::kDefaultMaxBytes});
+}
+
+TEST_F(MachineTest, BootsWithBothCoresLoaded) {
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> load;
+  for (unsigned i = 0; i < 2 * std::thread::hardware_concurrency(); ++i) {
+    load.emplace_back([&stop] {
+      while (!stop.load(std::memory_order_relaxed)) {
+      }
+    });
+  }
+  const std::string failure = Boot();
+  const std::string answer = failure.empty() ? Ask("e ping") : "";
+  stop = true;
+  for (std::thread& thread : load) thread.join();
+  EXPECT_EQ(failure, "");
+  EXPECT_EQ(answer, "ping");
+  std::cout << "cold boot with all cores loaded: " << boot_ms_ << " ms\n";
+}
+
+TEST_F(MachineTest, BootProbeTellsABootFromAHang) {
+  auto booted = ProbeBoot(QemuBackend(), spec_, kBootDeadline);
+  EXPECT_TRUE(booted) << booted.error().ToString();
+  EXPECT_EQ(ProbeBoot(QemuBackend(), spec_, milliseconds(1)).error().code(),
+            ErrorCode::kDeadlineExceeded);
+  spec_.initrd = "/nonexistent/initrd";
+  auto failed = ProbeBoot(QemuBackend(), spec_, kBootDeadline);
+  ASSERT_FALSE(failed);
+  EXPECT_NE(failed.error().message().find("/nonexistent/initrd"), std::string::npos);
+}
+
+TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {
+  // In a child, because a process cannot leave the namespaces again.
+  int report[2];
+  ASSERT_EQ(pipe(report), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::string text = [&]() -> std::string {
+      auto net = os::NetNs::Create();
+      if (!net) return "skip: " + net.error().ToString();
+      if (auto dropped = os::DropPrivileges(); !dropped) return dropped.error().ToString();
+      spec_.tap_fd = net->tap_fd();
+      if (std::string failure = Boot(); !failure.empty()) return failure;
+      return Ask("n 198.51.100.7") + "\n" + Ask("n 10.0.2.1") + "\n" + Ask("n 169.254.169.254");
+    }();
+    (void)os::WriteAll(report[1], text, "pipe");
+    machine_.reset();
+    _exit(0);
+  }
+  close(report[1]);
+  const std::string text = os::ReadAll(report[0], 1 << 16, "pipe").value_or("");
+  close(report[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (text.starts_with("skip: ")) GTEST_SKIP() << text;
+  int refused = 0;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    const std::string line = text.substr(at, end - at);
+    at = end + 1;
+    EXPECT_TRUE(line.starts_with("ECONNREFUSED ")) << text;
+    const size_t space = line.find(' ');
+    ASSERT_NE(space, std::string::npos) << text;
+    EXPECT_LT(std::stoi(line.substr(space)), 1000) << text;
+    ++refused;
+  }
+  EXPECT_EQ(refused, 3);
+}
+
+}  // namespace
+}  // namespace cleanroom::vmm

@@ -1,0 +1,131 @@
+#include "vmm/qemu/qemu_backend.h"
+
+#include <signal.h>
+
+#include <utility>
+
+#include "fmt/format.h"
+#include "os/netns/netns.h"
+#include "os/socket.h"
+#include "vmm/qemu/argv.h"
+#include "vmm/qemu/qmp.h"
+
+namespace cleanroom::vmm {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+class QemuMachine : public Machine {
+ public:
+  QemuMachine(os::Process process, os::UniqueFd agent, os::UniqueFd console, os::UniqueFd monitor)
+      : process_(std::move(process)),
+        agent_(std::move(agent)),
+        console_(std::move(console)),
+        monitor_(std::move(monitor)) {}
+
+  pid_t pid() const override { return process_.pid(); }
+  int pidfd() const override { return process_.pidfd(); }
+  os::UniqueFd TakeAgentStream() override { return std::move(agent_); }
+  os::UniqueFd TakeConsole() override { return std::move(console_); }
+  Result<void> Kill() override { return process_.Kill(SIGKILL); }
+  Result<os::ExitStatus> Wait() override { return process_.Wait(); }
+
+  Result<os::ExitStatus> Quit(milliseconds timeout) override {
+    const auto deadline = steady_clock::now() + timeout;
+    Qmp qmp(std::move(monitor_));
+    // Without an answer it is killed below.
+    if (qmp.Handshake(deadline)) (void)qmp.Call("quit", "{}", deadline);
+    const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+    CR_TRY_ASSIGN(const auto ended, process_.WaitFor(std::max(left, milliseconds(0))));
+    if (ended) return *ended;
+    CR_TRY(Kill());
+    return Wait();
+  }
+
+ private:
+  os::Process process_;
+  os::UniqueFd agent_;
+  os::UniqueFd console_;
+  os::UniqueFd monitor_;
+};
+
+}  // namespace
+
+Capabilities QemuBackend::Capabilities() const {
+  vmm::Capabilities capabilities = NoCapabilities();
+  capabilities[std::string(capability::kNetworkDenyAll)] = true;
+  return capabilities;
+}
+
+Result<std::string> QemuBackend::FindBinary() const {
+  auto found = os::FindExecutable(config_.binary);
+  if (!found) {
+    return Err(ErrorCode::kBackendUnavailable,
+               fmt::format("{}; install the Debian package qemu-system-x86, or set "
+                           "backends.qemu.binary_path",
+                           found.error().message()));
+  }
+  return found;
+}
+
+Result<std::string> QemuBackend::Version() const {
+  CR_TRY_ASSIGN(const std::string binary, FindBinary());
+  auto output = os::Run({binary, "--version"}, {.timeout = milliseconds(5000)});
+  if (!output || !output->status.ok()) {
+    return Err(ErrorCode::kBackendUnavailable,
+               fmt::format("{} --version: {}", binary,
+                           output ? output->status.ToString() : output.error().message()));
+  }
+  return output->out.substr(0, output->out.find('\n'));
+}
+
+std::vector<Check> QemuBackend::Checks() const {
+  std::vector<Check> checks;
+  auto add = [&](std::string name, Check::Status status, std::string message, std::string remedy) {
+    checks.push_back({std::move(name), status, std::move(message), std::move(remedy)});
+  };
+  if (auto version = Version(); version) {
+    add("qemu", Check::Status::kOk, *version, "");
+  } else {
+    add("qemu", Check::Status::kFail, version.error().message(),
+        "install the Debian package qemu-system-x86, or set backends.qemu.binary_path");
+  }
+  if (auto tun = os::CheckTun(); tun) {
+    add("tun", Check::Status::kOk, "/dev/net/tun can be opened", "");
+  } else {
+    const std::string& text = tun.error().message();
+    const size_t semicolon = text.find("; ");
+    add("tun", Check::Status::kFail, text.substr(0, semicolon),
+        semicolon == std::string::npos ? "" : text.substr(semicolon + 2));
+  }
+  return checks;
+}
+
+Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
+  CR_TRY_ASSIGN(const std::string binary, FindBinary());
+  CR_TRY_ASSIGN(auto agent, os::SocketPair());
+  CR_TRY_ASSIGN(auto console, os::SocketPair());
+  CR_TRY_ASSIGN(auto monitor, os::SocketPair());
+  os::SpawnOptions options;
+  // What QEMU itself says goes where the guest's console goes: it is the reason when it does not
+  // start.
+  options.fds = {{1, console.second.get()},
+                 {2, console.second.get()},
+                 {kQemuAgentFd, agent.second.get()},
+                 {kQemuMonitorFd, monitor.second.get()},
+                 {kQemuConsoleFd, console.second.get()}};
+  if (spec.tap_fd >= 0) options.fds.push_back({kQemuTapFd, spec.tap_fd});
+  options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
+  options.new_session = true;
+  options.parent_death_signal = SIGKILL;
+  options.no_new_privileges = true;
+  auto process = os::Process::Spawn(BuildArgv({.binary = binary, .machine = spec}), options);
+  if (!process) {
+    return Err(ErrorCode::kRuntimeLaunchFailed, "start QEMU: " + process.error().message());
+  }
+  return std::make_unique<QemuMachine>(*std::move(process), std::move(agent.first),
+                                       std::move(console.first), std::move(monitor.first));
+}
+
+}  // namespace cleanroom::vmm

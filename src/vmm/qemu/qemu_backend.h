@@ -1,0 +1,36 @@
+// The backend "qemu": one qemu-system-x86_64 process per machine, type microvm.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vmm/backend.h"
+
+namespace cleanroom::vmm {
+
+struct QemuConfig {
+  // A path, or a name looked up in PATH.
+  std::string binary = "qemu-system-x86_64";
+};
+
+class QemuBackend : public Backend {
+ public:
+  explicit QemuBackend(QemuConfig config = {}) : config_(std::move(config)) {}
+
+  std::string_view name() const override { return "qemu"; }
+  vmm::Capabilities Capabilities() const override;
+  std::vector<Check> Checks() const override;
+  Result<std::unique_ptr<Machine>> Launch(const MachineSpec& spec) const override;
+
+  // Where the binary is; backend_unavailable, with the remedy, when it is missing.
+  Result<std::string> FindBinary() const;
+  // Its first line of `--version`, e.g. "QEMU emulator version 7.2.22 (Debian ...)".
+  Result<std::string> Version() const;
+
+ private:
+  QemuConfig config_;
+};
+
+}  // namespace cleanroom::vmm
