@@ -12,8 +12,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
-#include <optional>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,7 +20,7 @@
 #include "base/async.h"
 #include "base/id.h"
 #include "http/byte_stream.h"
-#include "os/netns.h"
+#include "os/netns/netns.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
 #include "sandbox/service.h"
@@ -91,13 +90,40 @@ Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, const rpc::Ser
   co_await supervisor.Close();
 }
 
+int Fail(const Error& error) {
+  std::fprintf(stderr, "cleanroom-warden: %s\n", error.ToString().c_str());
+  return 1;
+}
+
 int Main(int argc, char** argv) {
   auto arguments = ParseArguments(argc, argv);
-  if (!arguments) {
-    std::fprintf(stderr, "cleanroom-warden: %s\n", arguments.error().ToString().c_str());
-    return 2;
-  }
+  if (!arguments) return Fail(arguments.error());
+  // First, while there is one thread and nothing of a guest's has been read.
+  os::NetNsConfig network;
+  auto space = os::NetNs::Create(network);
+  // A warden that cannot have its namespace still serves: Launch then says why.
+  Result<void> jailed = os::DropPrivileges();
+  if (!jailed) return Fail(jailed.error());
+
   std::signal(SIGPIPE, SIG_IGN);
+  // Stopping is asked for by RPC; a terminal's signals are not for us.
+  std::signal(SIGINT, SIG_IGN);
+  std::signal(SIGHUP, SIG_IGN);
+  asio::io_context io(1);
+  SupervisorConfig config{.sandbox_id = arguments->sandbox_id, .folder = arguments->folder, .network = network, .tap = {}};
+  if (space) {
+    config.tap = space->TakeTap();
+  } else {
+    config.launch_error = space.error();
+  }
+  Supervisor supervisor(io.get_executor(), std::move(config));
+  rpc::Router router;
+  RegisterWardenService(supervisor, router);
+  const rpc::Server server(router, {}, nullptr);
+  asio::co_spawn(io, Run(io, supervisor, server), [](const std::exception_ptr& failure) {
+    if (failure) std::rethrow_exception(failure);
+  });
+  io.run();
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <array>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -13,6 +14,7 @@
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "vmm/qemu/qemu_backend.h"
+#include "vmm/tsc.h"
 
 namespace cleanroom::sandbox {
 namespace {
@@ -21,13 +23,14 @@ using std::chrono::duration;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// The same in every sandbox: what tells sandboxes apart is the namespace that their packets come from.
-constexpr std::string_view kGuestMac = "02:00:00:00:00:02";
-constexpr std::string_view kImageSerial = "cleanroom-image";
-constexpr std::string_view kDiskSerial = "cleanroom-disk";
+// The serials of vmm::MachineSpec's two disks.
+constexpr std::string_view kImageSerial = "cr-image";
+constexpr std::string_view kDiskSerial = "cr-disk";
+constexpr size_t kConsoleTailLines = 20;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
 constexpr size_t kEntropyBytes = 64;
+constexpr milliseconds kConsoleDrainLimit{500};
 
 std::string GuestPath(std::string_view method) {
   return std::string("/cleanroom.internal.v1.GuestService/").append(method);
@@ -43,6 +46,18 @@ Result<std::string> Entropy() {
 
 bool IsFinal(pb::WardenState::Phase phase) {
   return phase == pb::WardenState::PHASE_STOPPED || phase == pb::WardenState::PHASE_FAILED;
+}
+
+Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor) {
+  auto [error] = co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+  if (error) co_return Err(ErrorCode::kCanceled, error.message());
+  co_return Result<void>();
+}
+
+// Whether the descriptor became readable before the deadline.
+Awaitable<bool> Readable(asio::posix::stream_descriptor& descriptor, steady_clock::time_point deadline) {
+  auto ready = co_await WithDeadline(WaitReadable(descriptor), deadline, "");
+  co_return ready.has_value();
 }
 
 Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name, steady_clock::time_point begin) {
@@ -67,6 +82,10 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request, rpc::Write
   state_.set_phase(pb::WardenState::PHASE_LAUNCHING);
   changed_.NotifyAll();
 
+  if (config_.launch_error) {
+    Finish(pb::WardenState::PHASE_FAILED, config_.launch_error->ToString());
+    co_return Err(*config_.launch_error);
+  }
   std::string kernel_release;
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
   auto booted = co_await Boot(request, out, deadline, &kernel_release);
@@ -107,13 +126,27 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
   spec.kernel = request.kernel_path();
   spec.initrd = request.initrd_path();
   spec.vcpus = request.vcpus();
-  spec.memory_mib = request.memory_mib();
+  spec.memory_mib = static_cast<int>(request.memory_mib());
   spec.image = request.image_path();
   spec.disk = request.disk_path();
-  spec.console_log = config_.folder / "console.log";
-  auto machine = backend_->Launch(spec);
+  spec.tap_fd = config_.tap.get();
+  spec.guest_mac = config_.network.guest_mac;
+  spec.accelerator = request.accelerator() == ToString(vmm::Accelerator::kKvm) ? vmm::Accelerator::kKvm
+                                                                              : vmm::Accelerator::kTcg;
+  spec.tsc_khz = request.tsc_khz();
+  if (spec.tsc_khz == 0) {
+    CR_CO_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
+  }
+  auto log = vmm::ConsoleLog::Create((config_.folder / "console.log").string());
+  if (!log) co_return Err(std::move(log).error());
+  console_ = std::make_shared<vmm::ConsoleLog>(*std::move(log));
+
+  vmm::QemuConfig qemu;
+  if (!request.vmm_path().empty()) qemu.binary = request.vmm_path();
+  auto machine = vmm::QemuBackend(std::move(qemu)).Launch(spec);
   if (!machine) co_return Err(std::move(machine).error());
   machine_ = *std::move(machine);
+  tasks_.Spawn(ReadConsole(console_, machine_->TakeConsole()));
   co_await TellPhase(out, "vmm", begin);
 
   begin = steady_clock::now();
@@ -129,12 +162,13 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
   configure.set_image_device(std::string(kImageSerial));
   configure.set_disk_device(std::string(kDiskSerial));
   pb::Network& network = *configure.mutable_network();
-  network.set_interface_mac(std::string(kGuestMac));
-  network.add_addresses("10.0.2.2/24");
-  network.add_addresses("fd00:636c:6561:6e::2/64");
-  network.add_gateways("10.0.2.1");
-  network.add_gateways("fd00:636c:6561:6e::1");
-  network.add_nameservers("10.0.2.1");
+  const os::NetNsConfig& inner = config_.network;
+  network.set_interface_mac(inner.guest_mac);
+  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv4, inner.ipv4_prefix));
+  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv6, inner.ipv6_prefix));
+  network.add_gateways(inner.gateway_ipv4);
+  network.add_gateways(inner.gateway_ipv6);
+  network.add_nameservers(inner.gateway_ipv4);
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());
@@ -142,8 +176,10 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
                                                              rpc::CallOptions{.deadline = deadline});
   if (!answer) {
     Error error = std::move(answer).error();
-    const std::string death = DescribeDeath();
-    if (!death.empty()) co_return Err(ErrorCode::kRuntimeLaunchFailed, death);
+    // A lost link is told before the machine's end is: wait for what explains it.
+    const bool lost = error.code() == ErrorCode::kUnavailable;
+    const auto death = co_await DescribeDeath(milliseconds(lost ? 1000 : 0));
+    if (death) co_return Err(ErrorCode::kRuntimeLaunchFailed, *death);
     if (error.code() == ErrorCode::kDeadlineExceeded) {
       co_return Err(ErrorCode::kDeadlineExceeded, "the guest did not answer in time after its start");
     }
@@ -164,21 +200,45 @@ Awaitable<void> Supervisor::WatchMachine() {
   machine_ended_ = true;
   changed_.NotifyAll();
   if (stopping_) co_return;  // Stop settles it
-  const std::string death = DescribeDeath();
+  const auto death = co_await DescribeDeath(milliseconds(0));
   co_await DiscardMachine();
-  Finish(pb::WardenState::PHASE_FAILED, Error(ErrorCode::kUnavailable, death).ToString());
+  Finish(pb::WardenState::PHASE_FAILED, Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
 }
 
-// Says how the machine died, or nothing while it lives.
-std::string Supervisor::DescribeDeath() {
-  if (!machine_) return "";
-  auto status = machine_->TryWait();
-  if (!status || !*status) return "";
-  const std::string tail = machine_->ConsoleTail();
-  state_.set_console_tail(tail);
-  const std::string panic = vmm::FindPanic(tail);
-  if (!panic.empty()) return fmt::format("the guest's kernel panicked: {}", panic);
-  return fmt::format("the virtual machine {}", (*status)->ToString());
+Awaitable<std::optional<std::string>> Supervisor::DescribeDeath(milliseconds limit) {
+  if (!machine_) co_return std::nullopt;
+  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
+  const bool ended = co_await Readable(watched, steady_clock::now() + limit);
+  if (!ended) co_return std::nullopt;
+  auto status = machine_->Wait();
+  // What the guest said last is still on its way through the console.
+  const auto deadline = steady_clock::now() + kConsoleDrainLimit;
+  while (!console_ended_) {
+    const bool in_time = co_await changed_.WaitUntil(deadline);
+    if (!in_time) break;
+  }
+  state_.set_console_tail(console_->LastLines(kConsoleTailLines));
+  if (console_->panic()) co_return fmt::format("the guest's kernel panicked: {}", *console_->panic());
+  if (!status) co_return std::move(status).error().message();
+  co_return fmt::format("the virtual machine {}", status->ToString());
+}
+
+Awaitable<void> Supervisor::ReadConsole(std::shared_ptr<vmm::ConsoleLog> log, os::UniqueFd console) {
+  console_ended_ = false;
+  asio::posix::stream_descriptor stream(executor_, console.release());
+  stream.non_blocking(true);
+  while (true) {
+    auto [error] = co_await stream.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+    if (error) break;
+    auto more = log->ReadFrom(stream.native_handle());
+    if (!more) {
+      spdlog::warn("sandbox_id={} {}", config_.sandbox_id, more.error().ToString());
+      continue;  // about the file; the console must be read on, or the guest stalls
+    }
+    if (!*more) break;
+  }
+  console_ended_ = true;
+  changed_.NotifyAll();
 }
 
 Awaitable<void> Supervisor::DiscardMachine() {

@@ -18,11 +18,13 @@
 #include "base/async.h"
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "cleanroom/internal/v1/warden.pb.h"
+#include "os/netns/netns.h"
 #include "os/unique_fd.h"
 #include "rpc/client.h"
 #include "rpc/service.h"
 #include "sandbox/execution.h"
 #include "vmm/backend.h"
+#include "vmm/console_log.h"
 
 namespace cleanroom::sandbox {
 
@@ -32,7 +34,10 @@ inline constexpr size_t kMaxRunning = 256;
 struct SupervisorConfig {
   std::string sandbox_id;
   std::filesystem::path folder;
+  os::NetNsConfig network;
   os::UniqueFd tap;  // the sandbox's only network interface, in the warden's namespace
+  // Set when the namespace could not be made: what Launch answers.
+  std::optional<Error> launch_error;
 };
 
 class Supervisor {
@@ -61,8 +66,6 @@ class Supervisor {
   Awaitable<void> Close();
 
  private:
-  struct PhaseTimer;
-
   Awaitable<Result<void>> Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
                                std::chrono::steady_clock::time_point deadline, std::string* kernel_release);
   Awaitable<Result<void>> BootOnce(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
@@ -72,7 +75,9 @@ class Supervisor {
   Awaitable<void> DiscardMachine();
   // Moves to a final state: the first one counts.
   void Finish(pb::WardenState::Phase phase, const std::string& reason);
-  std::string DescribeDeath();
+  Awaitable<void> ReadConsole(std::shared_ptr<vmm::ConsoleLog> log, os::UniqueFd console);
+  // Waits for the VMM's end, for at most `limit`, and says how it died; nothing when it lives.
+  Awaitable<std::optional<std::string>> DescribeDeath(std::chrono::milliseconds limit);
 
   asio::any_io_executor executor_;
   SupervisorConfig config_;
@@ -81,9 +86,10 @@ class Supervisor {
   pb::WardenState state_;
   bool stopping_ = false;
 
-  std::unique_ptr<vmm::Backend> backend_;
   std::unique_ptr<vmm::Machine> machine_;
+  std::shared_ptr<vmm::ConsoleLog> console_;
   bool machine_ended_ = false;
+  bool console_ended_ = true;
   std::shared_ptr<rpc::Channel> agent_;  // shared with the calls under way
   std::map<std::string, std::shared_ptr<Execution>> executions_;
   size_t running_ = 0;
