@@ -24,14 +24,13 @@ struct ProgressUpdate {
 // Called on the control plane's thread.
 using ProgressFn = std::function<void(ProgressUpdate)>;
 
-// An image as a machine takes it. Stays on disk as long as the lease lives.
+// An image as a machine takes it.
 struct LaunchImage {
   std::string path;  // ext4
   std::vector<std::string> env;
   std::string workdir;
   std::string user;
-  bool was_present = false;     // not pulled for this launch
-  std::shared_ptr<void> lease;  // keeps it from being removed
+  bool was_present = false;  // not pulled for this launch
 };
 
 struct LaunchMachine {
@@ -44,6 +43,8 @@ struct LaunchMachine {
 class LaunchResources {
  public:
   virtual ~LaunchResources() = default;
+  // Keeps the image of this digest, present or not yet, from being removed as long as the answer lives.
+  virtual std::shared_ptr<void> UseImage(const std::string& digest) = 0;
   // Pulls the image when it is missing; callers that want the same one share the work. Cancelling the task
   // gives up this caller's wish, and the work with the last one.
   virtual Awaitable<Result<LaunchImage>> Image(std::string ref, ProgressFn progress) = 0;

@@ -64,6 +64,8 @@ Awaitable<void> LiveSandbox::Create(LaunchPlan plan) {
 
 Awaitable<void> LiveSandbox::Adopt(WardenProcess warden) {
   warden_ = std::move(warden);
+  image_use_ = context_.resources.UseImage(record_.image_digest);
+  image_.was_present = true;
   auto connected = Connect();
   if (connected) {
     spdlog::info("sandbox found again sandbox_id={} warden_pid={}", id(), warden_->pid());
@@ -90,6 +92,7 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan) {
   auto self = shared_from_this();
   const ProgressFn progress = [self](ProgressUpdate update) { self->TellProgress(std::move(update)); };
 
+  image_use_ = context_.resources.UseImage(record_.image_digest);
   auto since = steady_clock::now();
   auto image = co_await context_.resources.Image(record_.image_ref, progress);
   CR_CO_TRY(StopAsked());
@@ -222,7 +225,7 @@ Awaitable<void> LiveSandbox::End() {
     spdlog::error("cannot remove a sandbox's folder sandbox_id={} folder={} error=\"{}\"", id(), folder, trouble);
   }
 
-  image_.lease.reset();
+  image_use_.reset();
   if (stop_reason_) {
     (void)Enter(store::SandboxStatus::kStopped, record_.reason);
   } else {

@@ -108,6 +108,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   TaskScope tasks_;
 
   LaunchImage image_;
+  std::shared_ptr<void> image_use_;
   std::optional<WardenProcess> warden_;
   std::shared_ptr<rpc::Channel> channel_;
   ProgressUpdate progress_;
