@@ -110,7 +110,7 @@ int Main(int argc, char** argv) {
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
   asio::io_context io(1);
-  SupervisorConfig config{.sandbox_id = arguments->sandbox_id, .folder = arguments->folder, .network = network, .tap = {}};
+  SupervisorConfig config{.sandbox_id = arguments->sandbox_id, .folder = arguments->folder, .network = network, .tap = {}, .launch_error = {}};
   if (space) {
     config.tap = space->TakeTap();
   } else {

@@ -1,0 +1,38 @@
+// Kernel modules, and devices found by the names that the VMM gave them.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "os/unique_fd.h"
+
+namespace cleanroom::guest {
+
+// Loads the files that the list names, one a line and in that order, from `directory`. A module
+// that is in the kernel already is passed over; a list that does not exist is empty.
+Result<void> LoadModules(const std::string& list, const std::string& directory);
+
+// The device name ("vport1p1") of the virtio-serial port with that name. `sysfs` is "/sys".
+Result<std::string> FindSerialPort(const std::string& sysfs, std::string_view name);
+
+// The device name ("vda") of the block device with that serial.
+Result<std::string> FindBlockDevice(const std::string& sysfs, std::string_view serial);
+
+// Hears when the kernel adds devices. Create it before looking for the first time.
+class DeviceEvents {
+ public:
+  static Result<DeviceEvents> Create();
+  // Calls `find` until it succeeds, each time after something changed; its last error once the time
+  // is up. Blocks.
+  Result<std::string> WaitFor(const std::function<Result<std::string>()>& find,
+                              std::chrono::milliseconds timeout);
+
+ private:
+  explicit DeviceEvents(os::UniqueFd socket) : socket_(std::move(socket)) {}
+  os::UniqueFd socket_;
+};
+
+}  // namespace cleanroom::guest

@@ -1,0 +1,230 @@
+// Executions against an agent that speaks the real protocol over a socket pair and behaves as each case needs: what a
+// well-meaning guest does in a moment that a test cannot choose, and what a hostile one does.
+#include "sandbox/execution.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "rpc/test_link.h"
+
+namespace cleanroom::sandbox {
+namespace {
+
+using rpc::CallContext;
+using rpc::Reader;
+using rpc::Writer;
+using std::chrono::milliseconds;
+
+pb::ExecOutput Exit(int code, int signal = 0) {
+  pb::ExecOutput output;
+  output.mutable_exit()->set_exit_code(code);
+  output.mutable_exit()->set_signal(signal);
+  return output;
+}
+
+pb::ExecOutput Stdout(std::string text) {
+  pb::ExecOutput output;
+  output.set_stdout(std::move(text));
+  return output;
+}
+
+// "cat": echoes stdin, exits 0 at its end. "hang": waits until it is killed. "rude": ends without an exit. "split":
+// says something on both streams and exits 3.
+Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& in, Writer<pb::ExecOutput>& out) {
+  auto first = co_await in.Next();
+  if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "no start");
+  const std::string program = (*first)->start().argv(0);
+  if (program == "rude") co_return Result<void>();
+  if (program == "split") {
+    auto written = co_await out.Write(Stdout("out"));
+    pb::ExecOutput error;
+    error.set_stderr("err");
+    written = co_await out.Write(error);
+    written = co_await out.Write(Exit(3));
+    co_return written;
+  }
+  if (program == "obedient") {
+    while (signals->empty()) {
+      auto slept = co_await SleepFor(milliseconds(1));
+      if (!slept) co_return slept;
+    }
+    auto written = co_await out.Write(Exit(128 + signals->back(), signals->back()));
+    co_return written;
+  }
+  while (true) {
+    auto next = co_await in.Next();
+    if (!next) co_return Err(std::move(next).error());
+    if (!*next || program == "hang") {
+      auto slept = co_await SleepFor(std::chrono::hours(1));
+      co_return slept;
+    }
+    if ((*next)->close_stdin()) {
+      auto written = co_await out.Write(Exit(0));
+      co_return written;
+    }
+    auto written = co_await out.Write(Stdout((*next)->stdin()));
+    if (!written) co_return written;
+  }
+}
+
+Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals, pb::ControlRequest request) {
+  signals->push_back(request.signal());
+  co_return pb::ControlResponse();
+}
+
+// Collects what a follower is sent.
+class Collected : public rpc::MessageSink {
+ public:
+  Awaitable<Result<void>> Write(const rpc::Message& message) override {
+    const auto& event = static_cast<const pb::AttachEvent&>(message);
+    out += event.stdout();
+    err += event.stderr();
+    if (event.has_end()) end = event.end();
+    offset = event.offset();
+    co_return Result<void>();
+  }
+  std::string out, err;
+  pb::ExecutionEnd end;
+  int64_t offset = 0;
+};
+
+class ExecutionTest : public testing::Test {
+ protected:
+  ExecutionTest() {
+    std::string name = testing::TempDir() + "execXXXXXX";
+    dir_ = mkdtemp(name.data());
+    router_.Bidi<pb::ExecInput, pb::ExecOutput>(
+        "/cleanroom.internal.v1.GuestService/Exec",
+        [this](CallContext&, Reader<pb::ExecInput>& in, Writer<pb::ExecOutput>& out) { return Exec(&signals_, in, out); });
+    router_.Unary<pb::ControlRequest, pb::ControlResponse>(
+        "/cleanroom.internal.v1.GuestService/Control",
+        [this](CallContext&, pb::ControlRequest request) { return Control(&signals_, std::move(request)); });
+    link_ = std::make_unique<rpc::TestLink>(router_);
+  }
+  ~ExecutionTest() override {
+    link_.reset();
+    std::filesystem::remove_all(dir_);
+  }
+
+  std::shared_ptr<Execution> Make(const std::string& program, milliseconds timeout = milliseconds(0)) {
+    pb::ExecStart start;
+    start.add_argv(program);
+    start.set_stdin(true);
+    const std::string id = NewId();
+    return Execution::Create(link_->io().get_executor(), id, dir_ / id, start, timeout).value();
+  }
+  Collected Replay(Execution& execution) {
+    Collected collected;
+    link_->Run(FollowInto(execution, kSpoolStart, collected));
+    return collected;
+  }
+  static Awaitable<void> FollowInto(Execution& execution, int64_t offset, Collected& collected) {
+    Writer<pb::AttachEvent> writer(collected);
+    auto followed = co_await execution.Follow(offset, true, writer);
+    EXPECT_TRUE(followed.has_value());
+  }
+
+  std::filesystem::path dir_;
+  std::vector<int> signals_;
+  rpc::Router router_;
+  std::unique_ptr<rpc::TestLink> link_;
+};
+
+TEST_F(ExecutionTest, RecordsBothStreamsAndTheExit) {
+  const auto execution = Make("split");
+  link_->Run(execution->Run(link_->channel()));
+  EXPECT_TRUE(execution->ended());
+  const Collected all = Replay(*execution);
+  EXPECT_EQ(all.out, "out");
+  EXPECT_EQ(all.err, "err");
+  EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_EXITED);
+  EXPECT_EQ(all.end.exit_code(), 3);
+}
+
+Awaitable<void> FeedCat(Execution& execution, rpc::Channel& agent) {
+  for (int i = 0; i < 100; ++i) {
+    pb::ExecInput input;
+    input.set_stdin(std::string(64 << 10, static_cast<char>('a' + i % 26)));
+    auto sent = co_await execution.Input(agent, std::move(input));
+    EXPECT_TRUE(sent.has_value());
+  }
+  pb::ExecInput close;
+  close.set_close_stdin(true);
+  auto sent = co_await execution.Input(agent, close);
+  EXPECT_TRUE(sent.has_value());
+  pb::ExecInput late;
+  late.set_stdin("late");
+  sent = co_await execution.Input(agent, std::move(late));
+  EXPECT_FALSE(sent.has_value());
+}
+
+TEST_F(ExecutionTest, InputFlowsAndFollowersSeeAllOfIt) {
+  const auto execution = Make("cat");
+  Collected early;
+  link_->scope().Spawn(FeedCat(*execution, link_->channel()));
+  link_->scope().Spawn(FollowInto(*execution, kSpoolStart, early));
+  link_->Run(execution->Run(link_->channel()));
+  const Collected late = Replay(*execution);
+  EXPECT_EQ(late.out.size(), size_t{100} * (64 << 10));
+  EXPECT_EQ(late.end.exit_code(), 0);
+}
+
+TEST_F(ExecutionTest, TimeoutEndsWith124EvenWhenTheGuestIgnoresIt) {
+  const auto execution = Make("obedient", milliseconds(5));
+  link_->Run(execution->Run(link_->channel()));
+  EXPECT_EQ(signals_, std::vector<int>{SIGTERM});
+  const Collected all = Replay(*execution);
+  EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_TIMED_OUT);
+  EXPECT_EQ(all.end.exit_code(), 124);
+
+  const auto deaf = Make("hang", milliseconds(5));
+  link_->Run(deaf->Run(link_->channel()));
+  EXPECT_EQ(Replay(*deaf).end.cause(), pb::ExecutionEnd::CAUSE_TIMED_OUT);
+}
+
+Awaitable<void> SendSignal(Execution& execution, rpc::Channel& agent) {
+  pb::ExecInput input;
+  input.set_signal(SIGINT);
+  auto sent = co_await execution.Input(agent, std::move(input));
+  EXPECT_TRUE(sent.has_value());
+}
+
+TEST_F(ExecutionTest, SignalledCommandIsCanceled) {
+  const auto execution = Make("obedient");
+  link_->scope().Spawn(SendSignal(*execution, link_->channel()));
+  link_->Run(execution->Run(link_->channel()));
+  const Collected all = Replay(*execution);
+  EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_CANCELED);
+  EXPECT_EQ(all.end.exit_code(), 128 + SIGINT);
+}
+
+TEST_F(ExecutionTest, StreamWithoutAnExitIsLost) {
+  const auto execution = Make("rude");
+  link_->Run(execution->Run(link_->channel()));
+  EXPECT_EQ(Replay(*execution).end.cause(), pb::ExecutionEnd::CAUSE_LOST);
+}
+
+Awaitable<void> CloseSoon(rpc::Channel& channel) {
+  auto slept = co_await SleepFor(milliseconds(5));
+  EXPECT_TRUE(slept.has_value());
+  co_await channel.Close();
+}
+
+TEST_F(ExecutionTest, LostLinkEndsTheCommand) {
+  const auto execution = Make("hang");
+  link_->scope().Spawn(CloseSoon(link_->channel()));
+  link_->Run(execution->Run(link_->channel()));
+  const Collected all = Replay(*execution);
+  EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_LOST);
+  EXPECT_NE(all.end.message().find("unavailable"), std::string::npos) << all.end.message();
+}
+
+}  // namespace
+}  // namespace cleanroom::sandbox
