@@ -1,0 +1,145 @@
+#include "server/control_plane.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+namespace cleanroom::server {
+namespace {
+
+using config::Endpoint;
+
+// How exact idle limits are, and how often the records' log is folded in.
+constexpr std::chrono::seconds kHousekeeping{15};
+
+rpc::ServerOptions ServerOptionsOf() {
+  rpc::ServerOptions options;
+  options.max_message_bytes = 8U << 20;
+  return options;
+}
+
+WallClock SystemClock() {
+  return [] { return std::chrono::system_clock::now(); };
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor executor, ControlPlaneConfig config) {
+  const Layout layout(config.settings.state_dir);
+  for (const std::string& folder : {config.settings.state_dir.string(), layout.Sandboxes(), layout.Executions(),
+                                    config.settings.cache_dir.string()}) {
+    CR_TRY(os::MakeDirs(folder));
+  }
+  CR_TRY_ASSIGN(auto lock, os::FileLock::TryAcquire(layout.Lock()));
+  if (!lock) {
+    return Err(ErrorCode::kFailedPrecondition,
+               fmt::format("another daemon uses the state folder {}: stop it, or choose another --state-dir",
+                           config.settings.state_dir.string()));
+  }
+  CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
+  CR_TRY_ASSIGN(auto images, image::ImageStore::Open(config.settings.cache_dir));
+  return std::unique_ptr<ControlPlane>(
+      new ControlPlane(executor, std::move(config), std::move(*lock), std::move(store), std::move(images)));
+}
+
+ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config, os::FileLock lock,
+                           std::unique_ptr<store::RecordStore> store, image::ImageStore images)
+    : executor_(executor),
+      config_(std::move(config)),
+      lock_(std::move(lock)),
+      layout_(config_.settings.state_dir),
+      store_(std::move(store)),
+      images_(executor, std::move(images), config_.registry),
+      machines_(executor, config_.machine),
+      resources_(images_, machines_, pool_, config_.settings.cache_dir, config_.settings.state_dir),
+      executions_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
+      sandboxes_(executor, SandboxContext{*store_, resources_, pool_, config_.settings, layout_, SystemClock()},
+                 executions_),
+      sandbox_service_(sandboxes_, config_.settings, SystemClock(), TrueOnes(CapabilitiesOf(config_.machine))),
+      execution_service_(executions_, SystemClock()),
+      image_service_(executor, images_),
+      system_service_(machines_, pool_, layout_, config_.settings.default_backend),
+      local_server_(local_router_, ServerOptionsOf(), config_.json),
+      remote_server_(remote_router_, ServerOptionsOf(), config_.json),
+      stopping_(executor) {
+  executions_.Bind(sandboxes_);
+  if (!config_.tokens.empty()) authenticator_.emplace(config_.tokens);
+  ServiceRegistry local(local_router_, nullptr);
+  ServiceRegistry remote(remote_router_, authenticator_ ? &*authenticator_ : nullptr);
+  for (ServiceRegistry* registry : {&local, &remote}) {
+    sandbox_service_.Register(*registry);
+    execution_service_.Register(*registry);
+    image_service_.Register(*registry);
+    system_service_.Register(*registry);
+  }
+}
+
+ControlPlane::~ControlPlane() = default;
+
+Result<void> ControlPlane::Listen() {
+  for (const Endpoint& endpoint : config_.listen) {
+    const bool local = endpoint.scheme == Endpoint::Scheme::kUnix;
+    if (endpoint.scheme == Endpoint::Scheme::kHttps && !config_.tls) {
+      return Err(ErrorCode::kInvalidArgument,
+                 fmt::format("{} needs a certificate: pass --tls-cert and --tls-key", endpoint.ToString()));
+    }
+    if (!local && !IsLoopback(endpoint.host) && config_.tokens.empty()) {
+      return Err(ErrorCode::kInvalidArgument,
+                 fmt::format("{} can be reached from other machines, and nothing asks callers who they are: set "
+                             "auth.required and auth.tokens in the config, or listen on a loopback address",
+                             endpoint.ToString()));
+    }
+    CR_TRY_ASSIGN(auto socket, ListenSocket::Open(endpoint));
+    acceptors_.push_back(std::make_unique<Acceptor>(
+        executor_, std::move(socket), local ? local_server_ : remote_server_,
+        endpoint.scheme == Endpoint::Scheme::kHttps ? config_.tls : Handshake()));
+  }
+  return {};
+}
+
+Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<Endpoint>&)> ready) {
+  // Before anything is touched: a second daemon, or a port that is taken, ends here.
+  CR_CO_TRY(Listen());
+  auto recovered = co_await sandboxes_.Recover();
+  Result<void> outcome = recovered;
+  TaskScope tasks(executor_);
+  if (recovered && !stop_) {
+    machines_.WarmUp();
+    tasks.Spawn(Housekeep());
+    for (const auto& acceptor : acceptors_) tasks.Spawn(acceptor->Run());
+    std::vector<Endpoint> endpoints;
+    for (const auto& acceptor : acceptors_) endpoints.push_back(acceptor->endpoint());
+    ready(endpoints);
+    while (!stop_) co_await stopping_.Wait();
+    spdlog::info("stopping sandboxes={}", sandboxes_.live());
+  }
+  // While the listeners still serve, so that whoever follows a command learns of its end.
+  co_await sandboxes_.Shutdown();
+  tasks.Cancel();
+  co_await images_.Shutdown();
+  co_await tasks.Join();
+  co_await executions_.Shutdown();
+  co_await machines_.Shutdown();
+  acceptors_.clear();
+  co_return outcome;
+}
+
+void ControlPlane::Stop() {
+  stop_ = true;
+  stopping_.NotifyAll();
+}
+
+Awaitable<void> ControlPlane::Housekeep() {
+  const std::string path = store_->path();
+  for (;;) {
+    auto slept = co_await SleepFor(kHousekeeping);
+    if (!slept || stop_) co_return;
+    sandboxes_.ReapIdle();
+    auto folded = co_await pool_.Run([path] { return store::RecordStore::Checkpoint(path); });
+    if (!folded) spdlog::warn("cannot fold the records' log in error=\"{}\"", folded.error().ToString());
+    if (stop_) co_return;
+  }
+}
+
+}  // namespace cleanroom::server

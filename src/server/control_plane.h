@@ -1,0 +1,79 @@
+// ControlPlane: everything that serves, constructed once and in order.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "config/endpoint.h"
+#include "os/file.h"
+#include "server/execution_service.h"
+#include "server/executions.h"
+#include "server/host_resources.h"
+#include "server/image_service.h"
+#include "server/listeners.h"
+#include "server/sandbox_service.h"
+#include "server/sandboxes.h"
+#include "server/system_service.h"
+
+namespace cleanroom::server {
+
+struct ControlPlaneConfig {
+  Settings settings;
+  MachineConfig machine;
+  image::RegistryOptions registry;
+  std::vector<config::Endpoint> listen;
+  std::vector<std::string> tokens;  // for http and https listeners; empty: none needed
+  Handshake tls;                    // for https; empty: https listeners are refused
+  const rpc::Codec* json = nullptr;
+};
+
+class ControlPlane {
+ public:
+  // Makes the folders, takes the state folder's lock and opens the records. failed_precondition when another daemon
+  // has the lock. The config is fixed from here on.
+  static Result<std::unique_ptr<ControlPlane>> Create(asio::any_io_executor executor, ControlPlaneConfig config);
+  ~ControlPlane();
+
+  // Finds what an earlier daemon left, listens, calls `ready` with the real endpoints, and serves until Stop. Then ends
+  // all sandboxes and returns. An error means that it never served.
+  Awaitable<Result<void>> Run(std::function<void(const std::vector<config::Endpoint>&)> ready);
+  void Stop();
+
+ private:
+  ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config, os::FileLock lock,
+               std::unique_ptr<store::RecordStore> store, image::ImageStore images);
+  Result<void> Listen();
+  Awaitable<void> Housekeep();
+
+  asio::any_io_executor executor_;
+  ControlPlaneConfig config_;
+  os::FileLock lock_;
+  Layout layout_;
+  std::unique_ptr<store::RecordStore> store_;
+  BlockingPool pool_{4};
+  Images images_;
+  MachineSupply machines_;
+  HostResources resources_;
+  Executions executions_;
+  Sandboxes sandboxes_;
+
+  SandboxService sandbox_service_;
+  ExecutionService execution_service_;
+  ImageService image_service_;
+  SystemService system_service_;
+  std::optional<Authenticator> authenticator_;
+  rpc::Router local_router_;   // unix sockets: the file's mode decides who may call
+  rpc::Router remote_router_;  // tokens decide
+  rpc::Server local_server_;
+  rpc::Server remote_server_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+
+  Notifier stopping_;
+  bool stop_ = false;
+};
+
+}  // namespace cleanroom::server

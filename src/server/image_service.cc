@@ -1,0 +1,186 @@
+#include "server/image_service.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "http/byte_stream.h"
+#include "server/convert.h"
+
+namespace cleanroom::server {
+namespace {
+
+std::string Path(std::string_view method) { return std::string("/cleanroom.v1.ImageService/").append(method); }
+
+v1::Image ToMessage(const image::ImageRecord& record) {
+  v1::Image message;
+  message.set_ref(record.Pinned());
+  message.set_digest(record.digest);
+  message.set_size_bytes(static_cast<int64_t>(record.disk_bytes));
+  message.mutable_created_at()->set_seconds(record.pulled_at);
+  message.set_architecture(record.config.architecture);
+  return message;
+}
+
+v1::ImageEvent ToEvent(const ProgressUpdate& progress) {
+  v1::ImageEvent event;
+  event.mutable_progress()->set_phase(progress.phase);
+  event.mutable_progress()->set_message(progress.message);
+  event.mutable_progress()->set_done(progress.done);
+  event.mutable_progress()->set_total(progress.total);
+  return event;
+}
+
+// What one call has heard of a pull and has not passed on yet: only the newest counts.
+struct Heard {
+  explicit Heard(asio::any_io_executor executor) : changed(std::move(executor)) {}
+  Notifier changed;
+  std::optional<ProgressUpdate> progress;
+  std::optional<Result<ImageOutcome>> outcome;
+};
+
+Awaitable<void> HearPull(Images& images, std::string ref, std::shared_ptr<Heard> heard) {
+  auto outcome = co_await images.Pull(std::move(ref), [heard](ProgressUpdate update) {
+    heard->progress = std::move(update);
+    heard->changed.NotifyAll();
+  });
+  heard->outcome = std::move(outcome);
+  heard->changed.NotifyAll();
+}
+
+// Carries the archive from the call into the pipe. When either side ends first, so does the import.
+Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first, http::ByteStream& pipe,
+                     std::shared_ptr<ImageJob> job) {
+  std::string data = std::move(first);
+  for (;;) {
+    if (!data.empty()) {
+      auto written = co_await pipe.Write(std::as_bytes(std::span(data)));
+      if (!written) break;  // the import has read enough, or has failed
+    }
+    auto message = co_await in.Next();
+    if (!message) {
+      job->Stop();
+      break;
+    }
+    if (!*message) break;
+    data = std::move(*(*message)->mutable_data());
+  }
+  pipe.Close();
+}
+
+}  // namespace
+
+void ImageService::Register(ServiceRegistry& registry) {
+  using rpc::CallContext;
+  registry.ServerStream<v1::PullImageRequest, v1::ImageEvent>(
+      Path("PullImage"), [this](CallContext&, v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
+        return Pull(std::move(request), out);
+      });
+  registry.Bidi<v1::ImportImageRequest, v1::ImageEvent>(
+      Path("ImportImage"),
+      [this](CallContext&, rpc::Reader<v1::ImportImageRequest>& in, rpc::Writer<v1::ImageEvent>& out) {
+        return Import(in, out);
+      });
+  registry.Unary<v1::ListImagesRequest, v1::ListImagesResponse>(
+      Path("ListImages"), [this](CallContext&, v1::ListImagesRequest) { return List(); });
+  registry.Unary<v1::RemoveImageRequest, v1::RemoveImageResponse>(
+      Path("RemoveImage"),
+      [this](CallContext&, v1::RemoveImageRequest request) { return Remove(std::move(request)); });
+  registry.Unary<v1::ResolveImageRequest, v1::ResolveImageResponse>(
+      Path("ResolveImage"),
+      [this](CallContext&, v1::ResolveImageRequest request) { return Resolve(std::move(request)); });
+}
+
+Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
+  auto heard = std::make_shared<Heard>(executor_);
+  TaskScope scope(executor_);
+  scope.Spawn(HearPull(images_, request.ref(), heard));
+  Result<void> told;
+  while (told && !heard->outcome) {
+    if (heard->progress) {
+      const v1::ImageEvent event = ToEvent(*std::exchange(heard->progress, std::nullopt));
+      told = co_await out.Write(event);
+      continue;
+    }
+    co_await heard->changed.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) told = Err(ErrorCode::kCanceled, "the pull is no longer wanted");
+  }
+  scope.Cancel();
+  co_await scope.Join();
+  if (!told) co_return told;
+  if (!*heard->outcome) co_return Err(heard->outcome->error());
+  v1::ImageEvent event;
+  *event.mutable_image() = ToMessage((*heard->outcome)->record);
+  auto written = co_await out.Write(event);
+  co_return written;
+}
+
+Awaitable<Result<void>> ImageService::Import(rpc::Reader<v1::ImportImageRequest>& in,
+                                             rpc::Writer<v1::ImageEvent>& out) {
+  auto first = co_await in.Next();
+  if (!first) co_return Err(std::move(first).error());
+  if (!*first) co_return Err(ErrorCode::kInvalidArgument, "an import begins with the image's reference");
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) co_return ErrErrno(ErrorCode::kResourceExhausted, "cannot make a pipe");
+  os::UniqueFd read_end(ends[0]);
+  auto pipe = http::AdoptDescriptor(executor_, ends[1]);
+  CR_CO_TRY_ASSIGN(const auto job, images_.StartImport((*first)->ref(), std::move(read_end)));
+
+  TaskScope scope(executor_);
+  scope.Spawn(Feed(in, std::move(*(*first)->mutable_data()), *pipe, job));
+  Result<void> told;
+  ProgressUpdate last;
+  while (!job->done()) {
+    const ProgressUpdate& now = job->progress();
+    if (told && !now.phase.empty() && (now.message != last.message || now.done != last.done)) {
+      last = now;
+      const v1::ImageEvent event = ToEvent(last);
+      told = co_await out.Write(event);
+      continue;
+    }
+    co_await job->changed().Wait();
+    const bool cancelled = co_await Cancelled();
+    if (!cancelled) continue;
+    told = Err(ErrorCode::kCanceled, "the import is no longer wanted");
+    break;
+  }
+  if (!job->done()) job->Stop();
+  scope.Cancel();
+  co_await scope.Join();
+  pipe->Close();
+  if (!told) co_return told;
+  if (!*job->outcome()) co_return Err(job->outcome()->error());
+  v1::ImageEvent event;
+  *event.mutable_image() = ToMessage((*job->outcome())->record);
+  auto written = co_await out.Write(event);
+  co_return written;
+}
+
+Awaitable<Result<v1::ListImagesResponse>> ImageService::List() {
+  auto records = co_await images_.List();
+  if (!records) co_return Err(std::move(records).error());
+  v1::ListImagesResponse response;
+  for (const image::ImageRecord& record : *records) *response.add_images() = ToMessage(record);
+  co_return response;
+}
+
+Awaitable<Result<v1::RemoveImageResponse>> ImageService::Remove(v1::RemoveImageRequest request) {
+  auto removed = co_await images_.Remove(request.ref());
+  if (!removed) co_return Err(std::move(removed).error());
+  v1::RemoveImageResponse response;
+  response.set_digest(removed->digest);
+  response.set_freed_bytes(static_cast<int64_t>(removed->disk_bytes));
+  co_return response;
+}
+
+Awaitable<Result<v1::ResolveImageResponse>> ImageService::Resolve(v1::ResolveImageRequest request) {
+  auto ref = co_await images_.Resolve(request.ref());
+  if (!ref) co_return Err(std::move(ref).error());
+  v1::ResolveImageResponse response;
+  response.set_ref(*ref);
+  co_return response;
+}
+
+}  // namespace cleanroom::server

@@ -1,0 +1,116 @@
+#include "server/images.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "image/import.h"
+#include "image/pull.h"
+#include "policy/image_ref.h"
+
+namespace cleanroom::server {
+
+Result<image::ImageRef> ParsePullRef(std::string_view text) {
+  CR_TRY_ASSIGN(const auto ref, policy::ImageRef::Parse(text));
+  return image::ImageRef{.host = ref.registry, .repository = ref.repository, .tag = ref.tag, .digest = ref.digest};
+}
+
+Result<image::ImageRef> ParseImportRef(std::string_view text) {
+  return image::ParseImageRef(text, image::kLocalHost);
+}
+
+Images::Images(asio::any_io_executor executor, image::ImageStore store, image::RegistryOptions options)
+    : executor_(executor), store_(std::move(store)), options_(std::move(options)), tasks_(executor) {}
+
+Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progress) {
+  CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
+  const std::string key = image::ToString(ref);
+  std::shared_ptr<ImageJob>& shared = pulls_[key];
+  if (!shared) {
+    shared = std::make_shared<ImageJob>(executor_);
+    auto work = [store = store_, options = options_, ref](const image::Control& control) -> Result<ImageOutcome> {
+      if (!ref.digest.empty()) {
+        auto present = store.Find(ref.digest);
+        if (present) return ImageOutcome{.record = std::move(*present), .was_present = true};
+      }
+      CR_TRY_ASSIGN(auto record, image::Pull(store, options, ref, control));
+      return ImageOutcome{.record = std::move(record), .was_present = false};
+    };
+    tasks_.Spawn(shared->Run(pool_, std::move(work)));
+  }
+  // By value: the map may change while we wait.
+  const std::shared_ptr<ImageJob> job = shared;
+  ++job->watchers;
+  auto outcome = co_await job->Watch(std::move(progress));
+  --job->watchers;
+  if (job->done() || job->watchers == 0) {
+    if (!job->done()) job->Stop();
+    // A later caller starts anew.
+    const auto found = pulls_.find(key);
+    if (found != pulls_.end() && found->second == job) pulls_.erase(found);
+  }
+  co_return outcome;
+}
+
+Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, os::UniqueFd fd) {
+  CR_TRY_ASSIGN(const auto ref, ParseImportRef(text));
+  auto job = std::make_shared<ImageJob>(executor_);
+  // Shared, because std::function copies.
+  auto source = std::make_shared<os::UniqueFd>(std::move(fd));
+  auto work = [store = store_, limits = options_.limits, ref,
+               source](const image::Control& control) -> Result<ImageOutcome> {
+    auto record = image::Import(store, ref, source->get(), limits, control);
+    // Now, so that whoever feeds the pipe notices.
+    source->reset();
+    if (!record) return Err(std::move(record).error());
+    return ImageOutcome{.record = std::move(*record), .was_present = false};
+  };
+  tasks_.Spawn(job->Run(pool_, std::move(work)));
+  std::erase_if(imports_, [](const std::weak_ptr<ImageJob>& import) { return import.expired(); });
+  imports_.push_back(job);
+  return job;
+}
+
+Awaitable<Result<std::vector<image::ImageRecord>>> Images::List() {
+  auto records = co_await quick_.Run([store = store_] { return store.List(); });
+  co_return records;
+}
+
+Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
+  auto uses = uses_;
+  auto removed = co_await quick_.Run([store = store_, ref, uses]() mutable {
+    const auto in_use = [uses](const image::ImageRecord& record) {
+      const std::lock_guard lock(uses->mutex);
+      return uses->counts.contains(record.digest);
+    };
+    return store.Remove(ref, in_use, {});
+  });
+  co_return removed;
+}
+
+Awaitable<Result<std::string>> Images::Resolve(std::string text) {
+  CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
+  auto digest = co_await pool_.Run([options = options_, ref] { return image::Resolve(options, ref, {}); });
+  if (!digest) co_return Err(std::move(digest).error());
+  co_return image::PinnedRef(ref, *digest);
+}
+
+std::shared_ptr<void> Images::Use(const std::string& digest) {
+  {
+    const std::lock_guard lock(uses_->mutex);
+    ++uses_->counts[digest];
+  }
+  return {uses_.get(), [uses = uses_, digest](void*) {
+            const std::lock_guard lock(uses->mutex);
+            if (--uses->counts[digest] == 0) uses->counts.erase(digest);
+          }};
+}
+
+Awaitable<void> Images::Shutdown() {
+  for (const auto& [ref, job] : pulls_) job->Stop();
+  for (const auto& import : imports_) {
+    if (const auto job = import.lock()) job->Stop();
+  }
+  co_await tasks_.Join();
+}
+
+}  // namespace cleanroom::server

@@ -1,0 +1,31 @@
+// LaunchPlan: what a request to create a sandbox amounts to, after every check that needs no work.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "base/result.h"
+#include "server/settings.h"
+#include "store/records.h"
+
+namespace cleanroom::server {
+
+struct LaunchPlan {
+  store::SandboxRecord record;     // with its id; PROVISIONING
+  std::chrono::seconds boot_limit{30};
+};
+
+// What a request and its policy ask for, in numbers. 0: no wish.
+struct Wishes {
+  int64_t vcpus = 0;
+  int64_t memory_mib = 0;
+  int64_t disk_mib = 0;
+};
+
+// The larger of each and the host's default; invalid_argument for negative or absurd wishes.
+Result<Wishes> ResolveSize(const Wishes& request, const Wishes& policy, const Settings& settings);
+
+// The first of request and host default that is set, at most an hour; invalid_argument when negative or longer.
+Result<std::chrono::seconds> ResolveBootLimit(int64_t request_seconds, const Settings& settings);
+
+}  // namespace cleanroom::server

@@ -1,0 +1,123 @@
+// LiveSandbox: one sandbox from its record to its end.
+//
+// One coroutine (Create or Adopt) makes every change of its state, persists it, and only then tells it through
+// changed(). Others ask: RequestStop. Shared between that coroutine, the registry and the calls that use it; what a
+// call holds stays valid after the sandbox's end, when the channel answers kUnavailable.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/async.h"
+#include "cleanroom/internal/v1/warden.pb.h"
+#include "rpc/client.h"
+#include "server/launch_plan.h"
+#include "server/launch_resources.h"
+#include "server/layout.h"
+#include "server/settings.h"
+#include "server/warden_process.h"
+#include "store/records.h"
+
+namespace cleanroom::server {
+
+namespace pb = ::cleanroom::internal::v1;
+
+class LiveSandbox;
+
+// Told of the moments that concern others. Outlives every sandbox.
+class SandboxObserver {
+ public:
+  virtual ~SandboxObserver() = default;
+  // The sandbox runs commands from now on; also after a restart of the control plane found it again.
+  virtual void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) = 0;
+  // The warden is gone and the folder is about to be.
+  virtual Awaitable<void> OnEnding(LiveSandbox& sandbox) = 0;
+  // The final state is on record.
+  virtual void OnEnded(const std::string& sandbox_id) = 0;
+};
+
+// What every sandbox uses; all of it outlives them.
+struct SandboxContext {
+  store::RecordStore& store;
+  LaunchResources& resources;
+  BlockingPool& pool;
+  const Settings& settings;
+  const Layout& layout;
+  WallClock clock;
+};
+
+class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
+ public:
+  LiveSandbox(asio::any_io_executor executor, SandboxContext& context, SandboxObserver& observer,
+              store::SandboxRecord record);
+
+  // The whole life of a new sandbox, whose record is PROVISIONING. Never cancelled: RequestStop ends it.
+  Awaitable<void> Create(LaunchPlan plan);
+  // The rest of the life of one that an earlier control plane started.
+  Awaitable<void> Adopt(WardenProcess warden);
+
+  // Ends the sandbox, STOPPED with this reason ("code: text"). The first request counts.
+  void RequestStop(std::string reason);
+
+  const store::SandboxRecord& record() const { return record_; }
+  const std::string& id() const { return record_.id; }
+  bool ready() const { return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_; }
+  bool ended() const { return ended_; }
+  const ProgressUpdate& progress() const { return progress_; }
+  bool image_was_present() const { return image_.was_present; }
+  // Null before the warden runs.
+  std::shared_ptr<rpc::Channel> channel() const { return channel_; }
+  // Notified after every change of the above.
+  Notifier& changed() { return changed_; }
+  // Tasks that end, cancelled, before the sandbox does.
+  TaskScope& tasks() { return tasks_; }
+
+  // What idleness is measured by.
+  void ExecutionStarted(const std::string& execution_id);
+  void ExecutionEnded(const std::string& execution_id);
+  void Touch();
+  // Whether nothing runs, and nothing has for the whole idle limit.
+  bool IdleTooLong() const;
+
+ private:
+  Awaitable<void> LaunchTask(LaunchPlan plan);
+  Awaitable<Result<void>> Launch(LaunchPlan plan);
+  Awaitable<Result<void>> Boot(const LaunchMachine& machine, std::chrono::seconds limit);
+  Awaitable<void> Serve();
+  Awaitable<void> Watch();
+  Awaitable<void> End();
+  Awaitable<void> EndWarden();
+  Result<void> Connect();
+  Result<void> StopAsked() const;
+  void SetFinal(const Error& error);
+  void ReadEndFile();
+  std::string DescribeWardenEnd() const;
+  void AddPhase(const std::string& name, std::chrono::steady_clock::time_point since);
+  void TellProgress(ProgressUpdate progress);
+  // Persists the record with this status; what cannot be persisted is logged and remembered as failure.
+  Result<void> Enter(store::SandboxStatus status, const std::string& message);
+
+  asio::any_io_executor executor_;
+  SandboxContext& context_;
+  SandboxObserver& observer_;
+  store::SandboxRecord record_;
+  Notifier changed_;
+  TaskScope tasks_;
+
+  LaunchImage image_;
+  std::shared_ptr<void> image_use_;
+  std::optional<WardenProcess> warden_;
+  std::shared_ptr<rpc::Channel> channel_;
+  ProgressUpdate progress_;
+  std::set<std::string> running_;
+
+  std::optional<Result<void>> launched_;
+  std::optional<std::string> stop_reason_;
+  std::optional<std::string> failure_;  // "code: text": why it ended without being asked to
+  bool ended_ = false;
+};
+
+}  // namespace cleanroom::server

@@ -1,0 +1,116 @@
+// cleanroomd: the control plane. `cleanroomd serve [flags]`.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "config/config.h"
+#include "config/paths.h"
+#include "rpc/json/json_codec.h"
+#include "server/control_plane.h"
+#include "server/serve_options.h"
+
+namespace cleanroom::server {
+namespace {
+
+int Fail(const Error& error) {
+  std::fprintf(stderr, "cleanroom: %s\n", error.ToString().c_str());
+  return 1;
+}
+
+void SetUpLog(const std::string& level, config::LogFormat format) {
+  auto logger = spdlog::stderr_logger_st("cleanroomd");
+  logger->set_level(spdlog::level::from_str(level));
+  if (format == config::LogFormat::kJson) {
+    // Messages are "text key=value ..."; quotes inside are escaped by the writer of the message.
+    logger->set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l","message":"%v"})");
+  } else {
+    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  }
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+Result<ServeOptions> Prepare(const ServeFlags& flags) {
+  CR_TRY_ASSIGN(const auto paths, config::ResolvePaths(config::Environment::OfProcess()));
+  // A file that was named must be there; the usual one need not.
+  auto loaded = flags.config.empty() ? config::LoadOrDefault(paths.config_file) : config::Load(flags.config);
+  if (!loaded) return Err(std::move(loaded).error());
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (error) return Err(ErrorCode::kInternal, "cannot read /proc/self/exe: " + error.message());
+  return MakeServeOptions(flags, loaded->config, paths, program.parent_path());
+}
+
+void SayReady(const std::vector<config::Endpoint>& endpoints) {
+  std::string line = "cleanroom: listening on";
+  for (const config::Endpoint& endpoint : endpoints) line += " " + endpoint.ToString();
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+Awaitable<void> RunPlane(ControlPlane& plane, asio::signal_set& signals, std::optional<Error>& failure) {
+  auto outcome = co_await plane.Run(SayReady);
+  if (!outcome) failure = std::move(outcome).error();
+  signals.cancel();
+}
+
+int Serve(const ServeFlags& flags) {
+  auto options = Prepare(flags);
+  if (!options) return Fail(options.error());
+  SetUpLog(flags.log_level, options->log_format);
+  // A peer that is gone shows as an error of the write.
+  std::signal(SIGPIPE, SIG_IGN);
+
+  asio::io_context io(1);
+  options->control_plane.json = &rpc::JsonCodec();
+  auto plane = ControlPlane::Create(io.get_executor(), std::move(options->control_plane));
+  if (!plane) return Fail(plane.error());
+
+  asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
+  signals.async_wait([&plane](const boost::system::error_code& error, int signal) {
+    if (error) return;
+    spdlog::info("asked to stop signal={}", signal);
+    (*plane)->Stop();
+  });
+  std::optional<Error> failure;
+  TaskScope main_task(io.get_executor());
+  main_task.Spawn(RunPlane(**plane, signals, failure));
+  io.run();
+  if (failure) return Fail(*failure);
+  return 0;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Cleanroom's control plane.");
+  app.require_subcommand(1);
+  ServeFlags flags;
+  CLI::App* serve = app.add_subcommand("serve", "serve the API and run sandboxes until SIGTERM or SIGINT");
+  serve->add_option("--listen", flags.listen,
+                    "unix:///PATH, http://HOST:PORT or https://HOST:PORT; may be repeated or take several");
+  serve->add_option("--config", flags.config, "the config file");
+  serve->add_option("--state-dir", flags.state_dir, "records and sandboxes");
+  serve->add_option("--cache-dir", flags.cache_dir, "images and kernels");
+  serve->add_option("--runtime-dir", flags.runtime_dir, "where the default socket is made");
+  serve->add_option("--tls-cert", flags.tls_cert, "certificate chain (PEM) for https listeners");
+  serve->add_option("--tls-key", flags.tls_key, "its key (PEM)");
+  serve->add_option("--gateway-listen", flags.gateway_listen, "refused: this build has no gateway");
+  serve->add_option("--log-level", flags.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
+  CLI11_PARSE(app, argc, argv);
+  return Serve(flags);
+}
+
+}  // namespace
+}  // namespace cleanroom::server
+
+int main(int argc, char** argv) { return cleanroom::server::Main(argc, argv); }

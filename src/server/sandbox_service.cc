@@ -1,0 +1,230 @@
+#include "server/sandbox_service.h"
+
+#include <fmt/format.h>
+
+#include "base/id.h"
+#include "server/policy_gate.h"
+#include "server/warden_api.h"
+#include "vmm/backend.h"
+
+namespace cleanroom::server {
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr char kPolicySource[] = "request";
+// Of DownloadSandboxFile, whose answer is one message.
+constexpr int64_t kDefaultDownload = 10 << 20;
+constexpr int64_t kMaxDownload = 64 << 20;
+constexpr size_t kMaxPath = 4096;
+
+std::string Path(std::string_view method) {
+  return std::string("/cleanroom.v1.SandboxService/").append(method);
+}
+
+v1::CreateSandboxEvent ToEvent(const ProgressUpdate& progress) {
+  v1::CreateSandboxEvent event;
+  event.mutable_progress()->set_phase(progress.phase);
+  event.mutable_progress()->set_message(progress.message);
+  event.mutable_progress()->set_done(progress.done);
+  event.mutable_progress()->set_total(progress.total);
+  return event;
+}
+
+bool Same(const ProgressUpdate& a, const ProgressUpdate& b) {
+  return a.phase == b.phase && a.message == b.message && a.done == b.done && a.total == b.total;
+}
+
+// "code: text" of a record as the error that it was.
+Error ErrorOf(const std::string& reason) {
+  const size_t colon = reason.find(": ");
+  if (colon == std::string::npos) return {ErrorCode::kRuntimeLaunchFailed, reason};
+  const ErrorCode code = ErrorCodeFromString(reason.substr(0, colon));
+  return {code, reason.substr(colon + 2)};
+}
+
+}  // namespace
+
+SandboxService::SandboxService(Sandboxes& sandboxes, const Settings& settings, WallClock clock,
+                               std::set<std::string> capabilities)
+    : sandboxes_(sandboxes), settings_(settings), clock_(std::move(clock)), capabilities_(std::move(capabilities)) {}
+
+void SandboxService::Register(ServiceRegistry& registry) {
+  using rpc::CallContext;
+  registry.Unary<v1::CreateSandboxRequest, v1::CreateSandboxResponse>(
+      Path("CreateSandbox"),
+      [this](CallContext&, v1::CreateSandboxRequest request) { return Create(std::move(request)); });
+  registry.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
+      Path("CreateSandboxStream"),
+      [this](CallContext&, v1::CreateSandboxRequest request, rpc::Writer<v1::CreateSandboxEvent>& out) {
+        return CreateStream(std::move(request), out);
+      });
+  registry.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
+      Path("GetSandbox"), [this](CallContext&, v1::GetSandboxRequest request) { return Get(std::move(request)); });
+  registry.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
+      Path("ListSandboxes"),
+      [this](CallContext&, v1::ListSandboxesRequest request) { return List(std::move(request)); });
+  registry.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
+      Path("TerminateSandbox"),
+      [this](CallContext&, v1::TerminateSandboxRequest request) { return Terminate(std::move(request)); });
+  registry.Unary<v1::DownloadSandboxFileRequest, v1::DownloadSandboxFileResponse>(
+      Path("DownloadSandboxFile"),
+      [this](CallContext&, v1::DownloadSandboxFileRequest request) { return Download(std::move(request)); });
+  registry.ServerStream<v1::StreamSandboxEventsRequest, v1::SandboxEvent>(
+      Path("StreamSandboxEvents"),
+      [this](CallContext&, v1::StreamSandboxEventsRequest request, rpc::Writer<v1::SandboxEvent>& out) {
+        return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
+      });
+}
+
+Result<LaunchPlan> SandboxService::Plan(const v1::CreateSandboxRequest& request) const {
+  const auto since = steady_clock::now();
+  LaunchPlan plan;
+  store::SandboxRecord& record = plan.record;
+  record.backend = request.backend().empty() ? settings_.default_backend : request.backend();
+  CR_TRY(vmm::CheckBackendName(record.backend));
+  if (!request.has_policy()) {
+    return Err(ErrorCode::kPolicyInvalid, "the request carries no policy: a sandbox without one is not made");
+  }
+  CR_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
+  CR_TRY(CheckEnforceable(policy, capabilities_));
+  const v1::SandboxOptions& options = request.options();
+  const Wishes wishes{.vcpus = options.vcpus(), .memory_mib = options.memory_mib(), .disk_mib = options.disk_mib()};
+  CR_TRY_ASSIGN(const Wishes size, ResolveSize(wishes, FloorsOf(policy), settings_));
+  CR_TRY_ASSIGN(plan.boot_limit, ResolveBootLimit(options.launch_seconds(), settings_));
+
+  record.id = NewId(clock_());
+  record.policy_hash = policy.hash();
+  record.policy_json = policy.CanonicalJson();
+  record.image_ref = policy.spec().image.ToString();
+  record.image_digest = policy.spec().image.digest;
+  record.vcpus = static_cast<int32_t>(size.vcpus);
+  record.memory_mib = size.memory_mib;
+  record.disk_mib = size.disk_mib;
+  record.keep = options.keep();
+  record.ttl_minutes = policy.spec().ttl_minutes;
+  record.created_us = record.updated_us = record.last_activity_us = MicrosOf(clock_());
+  const std::chrono::duration<double, std::milli> spent = steady_clock::now() - since;
+  record.phases.push_back({"policy", spent.count()});
+  return plan;
+}
+
+Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Create(v1::CreateSandboxRequest request) {
+  CR_CO_TRY_ASSIGN(auto plan, Plan(request));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
+  auto created = co_await Await(std::move(sandbox), nullptr);
+  co_return created;
+}
+
+Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest request,
+                                                     rpc::Writer<v1::CreateSandboxEvent>& out) {
+  CR_CO_TRY_ASSIGN(auto plan, Plan(request));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
+  auto created = co_await Await(sandbox, &out);
+  if (!created) co_return Err(std::move(created).error());
+  v1::CreateSandboxEvent event;
+  *event.mutable_created() = std::move(*created);
+  auto written = co_await out.Write(event);
+  // Whoever was not told the id cannot use the sandbox.
+  if (!written) sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
+  co_return written;
+}
+
+// Only the newest progress is kept, so a caller that reads slowly misses steps and holds nothing up.
+Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(std::shared_ptr<LiveSandbox> sandbox,
+                                                                   rpc::Writer<v1::CreateSandboxEvent>* out) {
+  ProgressUpdate told;
+  while (sandbox->record().status == store::SandboxStatus::kProvisioning ||
+         (!sandbox->ready() && !sandbox->ended())) {
+    if (out != nullptr && !Same(told, sandbox->progress())) {
+      told = sandbox->progress();
+      const v1::CreateSandboxEvent event = ToEvent(told);
+      auto written = co_await out->Write(event);
+      if (!written) {
+        sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
+        co_return Err(std::move(written).error());
+      }
+      continue;
+    }
+    co_await sandbox->changed().Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) {
+      sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
+      co_return Err(ErrorCode::kCanceled, "cancelled while the sandbox was being created");
+    }
+  }
+  if (!sandbox->ready()) {
+    Error error = ErrorOf(sandbox->record().reason);
+    const std::string& tail = sandbox->record().console_tail;
+    if (tail.empty()) co_return Err(std::move(error));
+    co_return Err(error.code(), fmt::format("{}\nlast lines of the console:\n{}", error.message(), tail));
+  }
+  CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(sandbox->id()));
+  v1::CreateSandboxResponse response;
+  *response.mutable_sandbox() = ToMessage(record);
+  response.set_policy_source(kPolicySource);
+  response.set_message("ready");
+  co_return response;
+}
+
+Awaitable<Result<v1::GetSandboxResponse>> SandboxService::Get(v1::GetSandboxRequest request) {
+  CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(request.sandbox_id()));
+  v1::GetSandboxResponse response;
+  *response.mutable_sandbox() = ToMessage(record);
+  co_return response;
+}
+
+Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(v1::ListSandboxesRequest request) {
+  using Which = store::RecordStore::Which;
+  CR_CO_TRY_ASSIGN(const auto records, sandboxes_.List(request.all() ? Which::kAll : Which::kLive));
+  v1::ListSandboxesResponse response;
+  for (const store::SandboxRecord& record : records) *response.add_sandboxes() = ToMessage(record);
+  co_return response;
+}
+
+Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(v1::TerminateSandboxRequest request) {
+  auto record = co_await sandboxes_.Terminate(request.sandbox_id(), "terminated on request");
+  if (!record) co_return Err(std::move(record).error());
+  v1::TerminateSandboxResponse response;
+  response.set_sandbox_id(record->id);
+  response.set_terminated(store::IsFinal(record->status));
+  response.set_message(record->reason);
+  co_return response;
+}
+
+Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(v1::DownloadSandboxFileRequest request) {
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  const std::string& path = request.path();
+  if (path.empty() || path[0] != '/' || path.size() > kMaxPath || path.find('\0') != std::string::npos) {
+    co_return Err(ErrorCode::kInvalidArgument, "the path of a file in a sandbox must be absolute");
+  }
+  if (request.max_bytes() < 0 || request.max_bytes() > kMaxDownload) {
+    co_return Err(ErrorCode::kInvalidArgument, fmt::format("max_bytes must be between 0 ({} MiB) and {} MiB",
+                                                           kDefaultDownload >> 20, kMaxDownload >> 20));
+  }
+  const int64_t limit = request.max_bytes() == 0 ? kDefaultDownload : request.max_bytes();
+  sandbox->Touch();
+  const auto channel = sandbox->channel();
+  pb::ReadFileRequest read;
+  read.set_path(path);
+  read.set_max_bytes(limit);
+  auto chunks = co_await channel->CallServerStream<pb::FileChunk>(warden_api::kReadFile, std::move(read));
+  if (!chunks) co_return Err(std::move(chunks).error());
+  v1::DownloadSandboxFileResponse response;
+  response.set_sandbox_id(sandbox->id());
+  response.set_path(path);
+  for (;;) {
+    auto chunk = co_await chunks->Next();
+    if (!chunk) co_return Err(std::move(chunk).error());
+    if (!*chunk) break;
+    response.mutable_data()->append((*chunk)->data());
+    // What the guest says of sizes is not trusted: what came is counted.
+    if (static_cast<int64_t>(response.data().size()) > limit) {
+      co_return Err(ErrorCode::kResourceExhausted, fmt::format("{} has more than {} bytes", path, limit));
+    }
+  }
+  response.set_size_bytes(static_cast<int64_t>(response.data().size()));
+  co_return response;
+}
+
+}  // namespace cleanroom::server

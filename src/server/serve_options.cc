@@ -1,0 +1,101 @@
+#include "server/serve_options.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "os/file.h"
+
+namespace cleanroom::server {
+namespace {
+
+constexpr size_t kMaxSecretBytes = 64U << 10;
+
+// Wardens are found by the folder in their command line, so that folder has one spelling.
+Result<std::filesystem::path> Absolute(const std::string& given, const std::string& otherwise) {
+  std::error_code error;
+  auto path = std::filesystem::weakly_canonical(given.empty() ? otherwise : given, error);
+  if (error) {
+    return Err(ErrorCode::kInvalidArgument,
+               fmt::format("cannot use the folder {}: {}", given.empty() ? otherwise : given, error.message()));
+  }
+  return path;
+}
+
+}  // namespace
+
+Result<std::string> ReadSecret(const config::SecretSource& source) {
+  if (!source.value.empty()) return source.value.Reveal();
+  if (!source.env.empty()) {
+    const char* value = std::getenv(source.env.c_str());
+    if (value != nullptr && *value != '\0') return std::string(value);
+    return Err(ErrorCode::kFailedPrecondition, fmt::format("the environment variable {} is not set", source.env));
+  }
+  CR_TRY_ASSIGN(std::string text, os::ReadFile(source.file, kMaxSecretBytes));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  if (text.empty()) return Err(ErrorCode::kFailedPrecondition, fmt::format("{} is empty", source.file));
+  return text;
+}
+
+Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Config& config,
+                                      const config::Paths& paths, const std::string& program_dir) {
+  if (!flags.gateway_listen.empty()) {
+    return Err(ErrorCode::kUnimplemented, "--gateway-listen: this build has no gateway");
+  }
+  ServeOptions options;
+  options.log_format = config.observability.log_format;
+  ControlPlaneConfig& plane = options.control_plane;
+  Settings& settings = plane.settings;
+  CR_TRY_ASSIGN(settings.state_dir, Absolute(flags.state_dir, paths.state_dir));
+  CR_TRY_ASSIGN(settings.cache_dir, Absolute(flags.cache_dir, paths.cache_dir));
+  CR_TRY_ASSIGN(settings.runtime_dir, Absolute(flags.runtime_dir, paths.runtime_dir));
+  settings.warden_program = std::filesystem::path(program_dir) / "cleanroom-warden";
+  settings.default_backend = config.default_backend;
+  settings.vcpus = config.qemu.vcpus;
+  settings.memory_mib = config.qemu.memory_mib;
+  settings.disk_mib = config.qemu.disk_mib;
+  settings.launch_seconds = config.qemu.launch_seconds;
+
+  plane.machine.qemu_binary = config.qemu.binary_path.empty() ? "qemu-system-x86_64" : config.qemu.binary_path;
+  plane.machine.kernel_image = config.qemu.kernel_image;
+  plane.machine.accel = config::ToString(config.qemu.accel);
+  plane.machine.agent = std::filesystem::path(program_dir) / "cleanroom-guest";
+  plane.machine.cache_dir = settings.cache_dir;
+  plane.machine.state_dir = settings.state_dir;
+  if (const char* docker = std::getenv("DOCKER_CONFIG"); docker != nullptr && *docker != '\0') {
+    plane.registry.docker_config_file = std::filesystem::path(docker) / "config.json";
+  } else if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') {
+    plane.registry.docker_config_file = std::filesystem::path(home) / ".docker" / "config.json";
+  }
+
+  std::vector<std::string> listen = flags.listen;
+  if (listen.empty()) listen.push_back("unix://" + (settings.runtime_dir / "cleanroom.sock").string());
+  bool https = false;
+  for (const std::string& text : listen) {
+    CR_TRY_ASSIGN(auto endpoint, config::Endpoint::Parse(text));
+    https = https || endpoint.scheme == config::Endpoint::Scheme::kHttps;
+    plane.listen.push_back(std::move(endpoint));
+  }
+  if (https) {
+    const std::filesystem::path tls(paths.tls_dir);
+    options.tls.certificate = flags.tls_cert.empty() ? (tls / "server.pem").string() : flags.tls_cert;
+    options.tls.key = flags.tls_key.empty() ? (tls / "server.key").string() : flags.tls_key;
+  } else if (!flags.tls_cert.empty() || !flags.tls_key.empty()) {
+    return Err(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key are for an https listener: add --listen https://...");
+  }
+
+  if (config.auth.required) {
+    for (const config::Token& token : config.auth.tokens) {
+      auto value = ReadSecret(token.source);
+      if (!value) return Err(std::move(value).error().Context(fmt::format("auth token '{}'", token.name)));
+      plane.tokens.push_back(std::move(*value));
+    }
+    if (plane.tokens.empty()) {
+      return Err(ErrorCode::kFailedPrecondition, "auth.required is set and auth.tokens is empty: nobody could call");
+    }
+  }
+  return options;
+}
+
+}  // namespace cleanroom::server

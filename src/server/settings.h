@@ -1,0 +1,40 @@
+// Settings of the control plane, from flags over the config file over defaults; fixed while it runs.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+namespace cleanroom::server {
+
+// The time, passed in so that tests can move it.
+using WallClock = std::function<std::chrono::system_clock::time_point()>;
+
+inline int64_t MicrosOf(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
+}
+
+struct Settings {
+  std::filesystem::path state_dir;     // records, folders of sandboxes, output of executions
+  std::filesystem::path cache_dir;     // images, kernels: may be deleted while no daemon runs
+  std::filesystem::path runtime_dir;   // the default socket
+  std::filesystem::path warden_program;
+
+  std::string default_backend = "qemu";
+  // What a sandbox has at least; the policy and the request can only ask for more.
+  int32_t vcpus = 2;
+  int64_t memory_mib = 1024;
+  int64_t disk_mib = 8192;      // sparse: costs what is written
+  int64_t launch_seconds = 30;  // boot, without what the image takes
+  int64_t ttl_minutes = 60;     // idle limit
+
+  std::chrono::milliseconds stop_grace{2000};  // for the guest to shut down
+  std::chrono::seconds cancel_grace{5};        // from SIGTERM to SIGKILL of a cancelled command
+  // Retention, by count.
+  int64_t keep_sandboxes = 256;
+  int64_t keep_executions = 2048;
+};
+
+}  // namespace cleanroom::server

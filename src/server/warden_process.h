@@ -1,0 +1,63 @@
+// WardenProcess: the process that holds one sandbox, started by us or found again after a restart.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/async.h"
+#include "base/result.h"
+#include "os/process.h"
+#include "os/unique_fd.h"
+
+namespace cleanroom::server {
+
+struct FoundWarden {
+  std::string sandbox_id;
+  std::string folder;
+  pid_t pid;
+};
+
+class WardenProcess {
+ public:
+  // Makes FOLDER/warden.sock and starts the program with it as descriptor 3, in a session of its own, with an empty
+  // environment and stderr in FOLDER/warden.log. `folder` exists and is absolute.
+  static Result<WardenProcess> Start(const std::string& program, const std::string& sandbox_id,
+                                     const std::string& folder);
+  // Takes over a process found by FindWardens; not_found when it has ended.
+  static Result<WardenProcess> Adopt(const FoundWarden& found);
+
+  WardenProcess(WardenProcess&&) noexcept = default;
+  WardenProcess& operator=(WardenProcess&&) noexcept = default;
+
+  // Waits for its end, at most until `deadline`; false when it still runs then, or when the task is
+  // cancelled.
+  Awaitable<bool> WaitEnd(std::chrono::steady_clock::time_point deadline);
+  // SIGKILL; its machine dies with it. Nothing happens when it has ended.
+  void Kill();
+  // How it ended, for people; empty while it runs, and for an adopted one.
+  std::string EndText() const { return end_text_; }
+  pid_t pid() const { return pid_; }
+
+ private:
+  WardenProcess(pid_t pid, os::UniqueFd pidfd, std::optional<os::Process> child)
+      : pid_(pid), pidfd_(std::move(pidfd)), child_(std::move(child)) {}
+
+  pid_t pid_;
+  os::UniqueFd pidfd_;
+  std::optional<os::Process> child_;  // nothing for an adopted one, which is no child of ours
+  std::string end_text_;
+};
+
+// The wardens of sandboxes under `sandboxes_dir`, whoever started them, by their command lines in /proc.
+std::vector<FoundWarden> FindWardens(const std::string& sandboxes_dir);
+
+// The --sandbox-id and --dir of a warden's command line (/proc/PID/cmdline: NUL-terminated arguments) when its folder
+// is directly in `sandboxes_dir` and carries the id's name; else nothing.
+std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line, std::string_view sandboxes_dir);
+
+}  // namespace cleanroom::server

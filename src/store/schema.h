@@ -1,0 +1,61 @@
+// The schema, as the steps that lead to it. A released step never changes; a change is a new step.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace cleanroom::store {
+
+inline constexpr std::array<std::string_view, 1> kMigrations = {
+    R"sql(
+    CREATE TABLE sandboxes (
+      id TEXT PRIMARY KEY,
+      status INTEGER NOT NULL,
+      backend TEXT NOT NULL,
+      policy_hash TEXT NOT NULL,
+      policy_json TEXT NOT NULL,
+      image_ref TEXT NOT NULL,
+      image_digest TEXT NOT NULL,
+      vcpus INTEGER NOT NULL,
+      memory_mib INTEGER NOT NULL,
+      disk_mib INTEGER NOT NULL,
+      accelerator TEXT NOT NULL,
+      keep INTEGER NOT NULL,
+      ttl_minutes INTEGER NOT NULL,
+      reason TEXT NOT NULL,
+      console_tail TEXT NOT NULL,
+      phases TEXT NOT NULL,
+      created_us INTEGER NOT NULL,
+      updated_us INTEGER NOT NULL,
+      last_activity_us INTEGER NOT NULL,
+      last_execution_id TEXT NOT NULL DEFAULT ''
+    ) WITHOUT ROWID;
+    CREATE INDEX sandboxes_by_status ON sandboxes (status, updated_us);
+    CREATE TABLE sandbox_events (
+      sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+      sandbox_id TEXT NOT NULL REFERENCES sandboxes (id) ON DELETE CASCADE,
+      status INTEGER NOT NULL,
+      message TEXT NOT NULL,
+      time_us INTEGER NOT NULL
+    );
+    CREATE INDEX sandbox_events_by_sandbox ON sandbox_events (sandbox_id, sequence);
+    CREATE TABLE executions (
+      id TEXT PRIMARY KEY,
+      sandbox_id TEXT NOT NULL,
+      status INTEGER NOT NULL,
+      kind INTEGER NOT NULL,
+      command TEXT NOT NULL,
+      tty INTEGER NOT NULL,
+      exit_code INTEGER NOT NULL,
+      reason TEXT NOT NULL,
+      phases TEXT NOT NULL,
+      created_us INTEGER NOT NULL,
+      started_us INTEGER NOT NULL,
+      finished_us INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX executions_by_sandbox ON executions (sandbox_id, status);
+    CREATE INDEX executions_by_status ON executions (status, finished_us);
+    )sql",
+};
+
+}  // namespace cleanroom::store
