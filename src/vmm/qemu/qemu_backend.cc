@@ -1,10 +1,14 @@
 #include "vmm/qemu/qemu_backend.h"
 
 #include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "fmt/format.h"
+#include "os/file.h"
 #include "os/netns/netns.h"
 #include "os/socket.h"
 #include "vmm/accelerator.h"
@@ -61,6 +65,9 @@ Capabilities QemuBackend::Capabilities() const {
 
 Result<std::string> QemuBackend::FindBinary() const {
   auto found = os::FindExecutable(config_.binary);
+  if (found && access(found->c_str(), X_OK) != 0) {
+    found = ErrErrno(os::CodeForErrno(errno), "run " + *found);
+  }
   if (!found) {
     return Err(ErrorCode::kBackendUnavailable,
                fmt::format("{}; install the Debian package qemu-system-x86, or set "
