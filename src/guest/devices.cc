@@ -30,8 +30,8 @@ Result<std::string> FindByAttribute(const std::string& directory, std::string_vi
     if (entry == nullptr) break;
     const std::string_view name = entry->d_name;
     if (name.starts_with('.')) continue;
-    auto value = os::ReadFile(fmt::format("{}/{}/{}", directory, name, attribute),
-                              kMaxAttributeBytes);
+    auto value =
+        os::ReadFile(fmt::format("{}/{}/{}", directory, name, attribute), kMaxAttributeBytes);
     if (!value) continue;
     while (!value->empty() && value->back() == '\n') value->pop_back();
     if (*value == wanted) return std::string(name);
