@@ -46,7 +46,8 @@ std::optional<Url> SplitUrl(const std::string& text) {
 bool IsLoopbackHost(std::string_view host) {
   if (host.starts_with('[')) {
     const size_t close = host.find(']');
-    return close != std::string_view::npos && host.substr(0, close + 1) == "[::1]";
+    return close != std::string_view::npos && host.substr(0, close + 1) == "[::1]" &&
+           (close + 1 == host.size() || host[close + 1] == ':');
   }
   host = host.substr(0, host.find(':'));
   if (host == "localhost") return true;

@@ -149,11 +149,15 @@ TEST_F(LayerTest, NamesAreBytes) {
                                           .Pax("path", decomposed).File("x", "2")
                                           .File(latin1, "3").File("plain-" + composed, "4")
                                           .Pax("path", "deep/" + long_name).File("x", "5")
+                                          .Pax("linkpath", decomposed).Symlink("soft", "x")
+                                          .Pax("linkpath", decomposed).HardLink("hard", "x")
                                           .Finish()});
+  EXPECT_TRUE(tree.at("soft").ends_with("-> " + decomposed)) << tree.at("soft");
+  EXPECT_EQ(tree.at("hard"), tree.at(decomposed));
   for (const std::string& name : {composed, decomposed, latin1, "plain-" + composed, "deep/" + long_name}) {
     EXPECT_TRUE(Has(tree, name)) << name;
   }
-  EXPECT_EQ(tree.size(), 7u);
+  EXPECT_EQ(tree.size(), 9u);
 }
 
 TEST_F(LayerTest, ManyFilesInOneFolder) {

@@ -3,7 +3,6 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fmt/format.h>
-#include <langinfo.h>
 #include <locale.h>
 #include <sys/stat.h>
 
@@ -19,8 +18,7 @@ namespace {
 constexpr size_t kBufferBytes = 256 << 10;
 
 // libarchive converts names from UTF-8 to the thread's locale, and between two Unicode forms while at it, which would
-// turn one name into another. In the C locale, told that the archive is in the C locale's charset, it leaves bytes
-// alone (and warns about those that are not ASCII).
+// turn one name into another. In the C locale it cannot, so it leaves bytes alone (and warns of those not ASCII).
 class BytesScope {
  public:
   explicit BytesScope(locale_t locale) : before_(locale != nullptr ? uselocale(locale) : nullptr) {}
@@ -102,9 +100,6 @@ Result<TarReader> TarReader::Open(ByteSource& source, const Limits& limits) {
   if (impl->reader == nullptr) return Err(ErrorCode::kInternal, "libarchive did not start");
   archive_read_support_format_tar(impl->reader);
   archive_read_support_format_empty(impl->reader);
-  if (archive_read_set_format_option(impl->reader, "tar", "hdrcharset", nl_langinfo_l(CODESET, impl->locale)) != ARCHIVE_OK) {
-    return impl->Failure("");
-  }
   archive_read_set_read_callback(impl->reader, &Impl::OnRead);
   archive_read_set_skip_callback(impl->reader, &Impl::OnSkip);
   archive_read_set_callback_data(impl->reader, impl.get());

@@ -1,6 +1,8 @@
 #include "tests/support/command.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +43,50 @@ TestFolder::TestFolder() {
 TestFolder::~TestFolder() {
   std::error_code ignored;
   std::filesystem::remove_all(path_, ignored);
+}
+
+Background::Background(const std::vector<std::string>& argv, const std::string& mark) {
+  std::vector<char*> args;
+  for (const std::string& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
+  args.push_back(nullptr);
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) std::abort();
+  pid_ = ::fork();
+  if (pid_ < 0) std::abort();
+  if (pid_ == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::dup2(fds[1], 1);
+    ::dup2(fds[1], 2);
+    ::execvp(args[0], args.data());
+    ::_exit(127);
+  }
+  ::close(fds[1]);
+  fd_ = fds[0];
+  std::string log;
+  char buffer[4096];
+  while (found_.empty()) {
+    const ssize_t n = ::read(fd_, buffer, sizeof(buffer));
+    if (n <= 0) {
+      std::fprintf(stderr, "%s ended: %s\n", args[0], log.c_str());
+      std::abort();
+    }
+    log.append(buffer, static_cast<size_t>(n));
+    const size_t at = log.find(mark);
+    const size_t end = at == std::string::npos ? at : log.find_first_of("\"\n, ", at + mark.size());
+    if (end != std::string::npos) found_ = log.substr(at + mark.size(), end - at - mark.size());
+  }
+  drain_ = std::thread([fd = fd_] {
+    char rest[4096];
+    while (::read(fd, rest, sizeof(rest)) > 0) {
+    }
+  });
+}
+
+Background::~Background() {
+  ::kill(pid_, SIGKILL);
+  ::waitpid(pid_, nullptr, 0);
+  drain_.join();
+  ::close(fd_);
 }
 
 }  // namespace cleanroom::testing

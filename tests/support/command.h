@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace cleanroom::testing {
 
@@ -25,6 +27,24 @@ class TestFolder {
 
  private:
   std::string path_;
+};
+
+// A program that runs beside the test until this object goes, or the test program dies.
+class Background {
+ public:
+  // Returns when the program has written `mark` and a word after it (to stdout or stderr): that word is found(). Aborts
+  // the test program with what was written when the program ends before.
+  Background(const std::vector<std::string>& argv, const std::string& mark);
+  ~Background();
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+  const std::string& found() const { return found_; }
+
+ private:
+  int pid_ = -1;
+  int fd_ = -1;
+  std::string found_;
+  std::thread drain_;
 };
 
 }  // namespace cleanroom::testing

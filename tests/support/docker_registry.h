@@ -2,10 +2,8 @@
 // It ends with this object, and with the test program should that die.
 #pragma once
 
-#include <sys/types.h>
-
+#include <memory>
 #include <string>
-#include <thread>
 
 #include "tests/support/command.h"
 
@@ -16,12 +14,9 @@ class DockerRegistry {
   // Returns when it listens; aborts the test program with its output when it does not start. `extra_config` is
   // appended to the YAML configuration.
   explicit DockerRegistry(const std::string& extra_config = {});
-  ~DockerRegistry();
-  DockerRegistry(const DockerRegistry&) = delete;
-  DockerRegistry& operator=(const DockerRegistry&) = delete;
 
   // "127.0.0.1:PORT"
-  const std::string& host() const { return host_; }
+  const std::string& host() const { return program_->found(); }
   // Where a blob lies, so that tests can damage it. `digest` is "sha256:…".
   std::string BlobFile(const std::string& digest) const;
   // Copies an image into it with skopeo; `source` as skopeo names it ("oci:/folder:tag"), `target` "repo:tag". Answers
@@ -30,10 +25,7 @@ class DockerRegistry {
 
  private:
   TestFolder folder_;
-  pid_t pid_ = -1;
-  int log_fd_ = -1;
-  std::string host_;
-  std::thread drain_;
+  std::unique_ptr<Background> program_;
 };
 
 }  // namespace cleanroom::testing
