@@ -412,7 +412,7 @@ ReadResult ReadYaml(std::string_view text, std::string_view file_name) {
     more = events.Handle(event) && event.type != YAML_STREAM_END_EVENT;
     yaml_event_delete(&event);
   }
-  if (empty && !builder.failed()) builder.Fail({1, 1}, "the file is empty");
+  if (empty && !builder.failed()) builder.Fail({1, 1}, std::string(kEmptyDocument));
   return std::move(builder).Finish();
 }
 

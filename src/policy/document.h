@@ -25,6 +25,9 @@ inline constexpr size_t kMaxNodes = 50'000;
 // millions.
 inline constexpr size_t kMaxDiagnostics = 100;
 
+// The message for a YAML text without a document: empty, or only comments.
+inline constexpr std::string_view kEmptyDocument = "the file is empty";
+
 struct Node {
   enum class Kind { kScalar, kList, kMap };
 
