@@ -11,6 +11,7 @@
 #include "client/connect.h"
 #include "client/environment.h"
 #include "client/tracked.h"
+#include "config/endpoint.h"
 
 namespace cleanroom::client {
 namespace {
@@ -186,7 +187,7 @@ Result<Client> Client::FromEnvironment() {
 }
 
 Result<Client> Client::Create(ConnectOptions options) {
-  CR_TRY(ParseEndpoint(options.url));
+  CR_TRY(config::Endpoint::Parse(options.url));
   return Client(std::make_unique<Impl>(std::move(options)));
 }
 

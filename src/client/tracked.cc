@@ -1,9 +1,9 @@
 #include "client/tracked.h"
 
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/id.h"
+#include "config/paths.h"
 
 namespace cleanroom::client {
 namespace {
@@ -41,11 +41,8 @@ Result<void> TrackedSandboxes::Set(std::string_view key, const std::string& sand
 }
 
 Result<std::string> TrackedSandboxesFolder() {
-  const char* state = std::getenv("XDG_STATE_HOME");
-  if (state != nullptr && *state == '/') return std::string(state) + "/cleanroom/client";
-  const char* home = std::getenv("HOME");
-  if (home != nullptr && *home == '/') return std::string(home) + "/.local/state/cleanroom/client";
-  return Err(ErrorCode::kFailedPrecondition, "neither XDG_STATE_HOME nor HOME names a folder to keep sandbox keys in");
+  CR_TRY_ASSIGN(const auto paths, config::ResolvePaths(config::Environment::OfProcess()));
+  return paths.state_dir + "/client";
 }
 
 }  // namespace cleanroom::client

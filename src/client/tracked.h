@@ -28,7 +28,7 @@ class TrackedSandboxes {
   std::map<std::string, std::string, std::less<>> ids_;
 };
 
-// The folder for them: $XDG_STATE_HOME/cleanroom/client, or ~/.local/state/cleanroom/client.
+// The folder for them: `client` in the state folder (config/paths.h).
 Result<std::string> TrackedSandboxesFolder();
 
 }  // namespace cleanroom::client
