@@ -43,6 +43,18 @@ constexpr CommandHelp kCreate = {"create", "Make a sandbox for this repository a
                                  "cleanroom create\n"
                                  "id=$(cleanroom create --keep) && cleanroom exec --in \"$id\" -- npm ci"};
 
+// Tells in the usage line where the command goes.
+class TrailingCommandFormatter : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    std::string usage = Formatter::make_usage(app, std::move(name));
+    const std::string_view options = "[OPTIONS]";
+    const size_t at = usage.find(options);
+    if (at != std::string::npos) usage.insert(at + options.size(), " -- COMMAND...");
+    return usage;
+  }
+};
+
 Result<std::vector<std::string>> Environment(const RunFlags& flags, bool tty) {
   std::vector<std::string> out;
   bool has_term = false;
@@ -99,11 +111,6 @@ Result<void> ChangeDirectory(const std::string& directory) {
   return ErrErrno(ErrorCode::kInvalidArgument, "-C " + directory);
 }
 
-Result<PolicySource> SourceFor(const RunFlags& flags) {
-  CR_TRY_ASSIGN(const std::string default_image, DefaultImage());
-  return LocatePolicy(flags, default_image);
-}
-
 int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   const std::string name = kind == RunKind::kExec ? "cleanroom exec" : "cleanroom console";
   std::vector<std::string> command = invocation.command.value_or(std::vector<std::string>{});
@@ -131,7 +138,7 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
     run.sandbox_id = flags.sandbox_id;
   } else {
     if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(moved.error());
-    auto found = SourceFor(flags);
+    auto found = LocatePolicy(flags, DefaultImage);
     if (!found) return Fail(found.error());
     source = std::move(*found);
     WarnAbout(invocation, source);
@@ -143,7 +150,7 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
 int Create(const Invocation& invocation, const RunFlags& flags) {
   if (auto checked = CheckRunFlags(flags, RunKind::kCreate); !checked) return Fail(checked.error());
   if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(moved.error());
-  auto source = SourceFor(flags);
+  auto source = LocatePolicy(flags, DefaultImage);
   if (!source) return Fail(source.error());
   return CreateAndPrint(invocation, flags, std::move(*source));
 }
@@ -157,7 +164,7 @@ void AddExecCommands(CLI::App& root, Invocation& invocation) {
     CLI::App* command = AddCommand(root, *help);
     const auto flags = std::make_shared<RunFlags>();
     AddRunFlags(*command, kind, *flags);
-    if (kind != RunKind::kCreate) command->usage(std::string("Usage: cleanroom ") + help->name + " [OPTIONS] -- COMMAND...");
+    if (kind != RunKind::kCreate) command->formatter(std::make_shared<TrailingCommandFormatter>());
     command->callback([&invocation, flags, kind = kind] {
       invocation.run = [&invocation, flags, kind] {
         return kind == RunKind::kCreate ? Create(invocation, *flags) : Exec(invocation, *flags, kind);

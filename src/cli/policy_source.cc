@@ -12,8 +12,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<PolicySource> ImageOnly(const RunFlags& flags, const std::string& default_image, std::string_view otherwise) {
-  const std::string& text = !flags.image.empty() ? flags.image : default_image;
+Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* default_image, std::string_view otherwise) {
+  std::string text = flags.image;
+  if (text.empty()) {
+    CR_TRY_ASSIGN(text, default_image());
+  }
   if (text.empty()) {
     return Err(ErrorCode::kInvalidArgument, fmt::format("no image: {}, or set default_image in the config", otherwise));
   }
@@ -47,7 +50,7 @@ Result<policy::PolicyFile> FindPolicyFile(const std::string& directory) {
              fmt::format("{}; nor at the top of the repository, {}", here.error().message(), *top));
 }
 
-Result<PolicySource> LocatePolicy(const RunFlags& flags, const std::string& default_image) {
+Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* default_image) {
   PolicySource source;
   if (!flags.policy_file.empty()) {
     source.path = flags.policy_file;
@@ -71,7 +74,7 @@ Result<PolicySource> LocatePolicy(const RunFlags& flags, const std::string& defa
   return source;
 }
 
-Result<PolicySource> PolicyOfImage(const RunFlags& flags, const std::string& default_image) {
+Result<PolicySource> PolicyOfImage(const RunFlags& flags, DefaultImageSource* default_image) {
   return ImageOnly(flags, default_image, "pass --image REF");
 }
 

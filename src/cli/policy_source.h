@@ -30,10 +30,14 @@ std::optional<std::string> FindRepository(const std::string& directory);
 // naming the places.
 Result<policy::PolicyFile> FindPolicyFile(const std::string& directory);
 
-// For repo-aware commands: -c, else FindPolicyFile in the current directory, else --image or `default_image`.
-Result<PolicySource> LocatePolicy(const RunFlags& flags, const std::string& default_image);
-// For `sandbox create`: --image or `default_image`.
-Result<PolicySource> PolicyOfImage(const RunFlags& flags, const std::string& default_image);
+// default_image of the runtime config; empty when there is none.
+using DefaultImageSource = Result<std::string>();
+
+// For repo-aware commands: -c, else FindPolicyFile in the current directory, else --image, else `default_image`, which
+// is asked only then.
+Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* default_image);
+// For `sandbox create`: --image, else `default_image`.
+Result<PolicySource> PolicyOfImage(const RunFlags& flags, DefaultImageSource* default_image);
 
 // Resolves a tag through the daemon and gives the policy as it travels.
 Awaitable<Result<v1::Policy>> FinishPolicy(client::Api& api, PolicySource source);

@@ -14,21 +14,21 @@ class App;
 namespace cleanroom::cli {
 
 struct RunFlags {
-  std::string policy_file;  // -c
-  std::string chdir;        // -C
-  std::string backend;
-  std::string image;
+  std::string policy_file{};  // -c
+  std::string chdir{};        // -C
+  std::string backend{};
+  std::string image{};
   int64_t launch_seconds = 0;
-  std::string sandbox_id;  // --in
-  std::string from;
-  std::string repo_url;
-  std::string repo_commit;
-  std::string workdir;
-  std::string user;
-  std::string timeout;
-  std::vector<std::string> env;
-  std::vector<std::string> expose;
-  std::vector<std::string> expose_https;
+  std::string sandbox_id{};  // --in
+  std::string from{};
+  std::string repo_url{};
+  std::string repo_commit{};
+  std::string workdir{};
+  std::string user{};
+  std::string timeout{};
+  std::vector<std::string> env{};
+  std::vector<std::string> expose{};
+  std::vector<std::string> expose_https{};
   bool rm = false;
   bool keep = false;
   bool copy_in = false;

@@ -146,9 +146,7 @@ void AddSandboxCommands(CLI::App& root, Invocation& invocation) {
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
         if (auto checked = CheckRunFlags(*flags, RunKind::kSandboxCreate); !checked) return Fail(checked.error());
-        auto default_image = DefaultImage();
-        if (!default_image) return Fail(default_image.error());
-        auto source = PolicyOfImage(*flags, *default_image);
+        auto source = PolicyOfImage(*flags, DefaultImage);
         if (!source) return Fail(source.error());
         return CreateAndPrint(invocation, *flags, std::move(*source));
       };

@@ -7,7 +7,8 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/text.h"
-#include "config/runtime_config.h"
+#include "config/config.h"
+#include "config/paths.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -27,6 +28,12 @@ Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request
 }
 
 }  // namespace
+
+Result<std::string> DefaultImage() {
+  CR_TRY_ASSIGN(const auto paths, config::ResolvePaths(config::Environment::OfProcess()));
+  CR_TRY_ASSIGN(auto parsed, config::LoadOrDefault(paths.config_file));
+  return std::move(parsed.config.default_image);
+}
 
 v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags) {
   v1::CreateSandboxRequest request;

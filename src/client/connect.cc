@@ -4,9 +4,9 @@
 
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
-#include <charconv>
 #include <utility>
 
+#include "config/endpoint.h"
 #include "http/byte_stream.h"
 #include "os/socket.h"
 
@@ -17,12 +17,6 @@ using asio::ip::tcp;
 
 // An answer may carry a DownloadSandboxFile; everything else is small.
 constexpr size_t kMaxMessageBytes = 64U << 20;
-
-std::unexpected<Error> BadUrl(std::string_view url, std::string_view why) {
-  return Err(ErrorCode::kInvalidArgument,
-             fmt::format("'{}' is no endpoint: {}; write unix:///PATH, http://HOST[:PORT] or https://HOST[:PORT]",
-                         url.substr(0, 256), why));
-}
 
 Error NoDaemon(std::string_view url, std::string_view why) {
   return Error(ErrorCode::kUnavailable, fmt::format("no daemon answers at {} ({})", url, why));
@@ -41,7 +35,7 @@ Result<os::UniqueFd> ConnectUnixSocket(const std::string& url, const std::string
   }
 }
 
-Awaitable<Result<os::UniqueFd>> ConnectTcp(std::string url, Endpoint endpoint) {
+Awaitable<Result<os::UniqueFd>> ConnectTcp(std::string url, config::Endpoint endpoint) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::resolver resolver(executor);
   auto [resolve_error, addresses] =
@@ -57,62 +51,18 @@ Awaitable<Result<os::UniqueFd>> ConnectTcp(std::string url, Endpoint endpoint) {
 
 }  // namespace
 
-Result<Endpoint> ParseEndpoint(std::string_view url) {
-  Endpoint endpoint;
-  std::string_view rest = url;
-  if (rest.starts_with("unix://")) {
-    rest.remove_prefix(7);
-    if (!rest.starts_with('/')) return BadUrl(url, "the socket's path must be absolute");
-    endpoint.path = rest;
-    return endpoint;
-  }
-  if (rest.starts_with("http://")) {
-    endpoint.kind = Endpoint::Kind::kHttp;
-    endpoint.port = 80;
-    rest.remove_prefix(7);
-  } else if (rest.starts_with("https://")) {
-    endpoint.kind = Endpoint::Kind::kHttps;
-    endpoint.port = 443;
-    rest.remove_prefix(8);
-  } else {
-    return BadUrl(url, "its scheme is not known");
-  }
-  if (rest.ends_with('/')) rest.remove_suffix(1);
-  if (rest.find_first_of("/?#@ ") != std::string_view::npos) return BadUrl(url, "only a host and a port may follow");
-  std::string_view port;
-  if (rest.starts_with('[')) {
-    const size_t close = rest.find(']');
-    if (close == std::string_view::npos) return BadUrl(url, "']' is missing");
-    endpoint.host = rest.substr(1, close - 1);
-    port = rest.substr(close + 1);
-  } else {
-    const size_t colon = rest.find(':');
-    endpoint.host = rest.substr(0, colon);
-    if (colon != std::string_view::npos) port = rest.substr(colon);
-  }
-  if (endpoint.host.empty()) return BadUrl(url, "the host is missing");
-  if (!port.empty()) {
-    unsigned value = 0;
-    const auto [end, error] = std::from_chars(port.data() + 1, port.data() + port.size(), value);
-    const bool whole = error == std::errc() && end == port.data() + port.size();
-    if (port[0] != ':' || !whole || value == 0 || value > 65535) return BadUrl(url, "the port is no number from 1 to 65535");
-    endpoint.port = static_cast<uint16_t>(value);
-  }
-  return endpoint;
-}
-
 Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options) {
-  CR_CO_TRY_ASSIGN(Endpoint endpoint, ParseEndpoint(options.url));
+  CR_CO_TRY_ASSIGN(const config::Endpoint endpoint, config::Endpoint::Parse(options.url));
   rpc::ChannelOptions channel;
   channel.max_message_bytes = kMaxMessageBytes;
   if (!options.auth_token.empty()) channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
   const auto executor = co_await asio::this_coro::executor;
 
-  if (endpoint.kind == Endpoint::Kind::kUnix) {
+  if (endpoint.scheme == config::Endpoint::Scheme::kUnix) {
     CR_CO_TRY_ASSIGN(os::UniqueFd fd, ConnectUnixSocket(options.url, endpoint.path));
     co_return rpc::Channel::Create(http::AdoptSocket(executor, fd.release()), std::move(channel));
   }
-  if (endpoint.kind == Endpoint::Kind::kHttps) {
+  if (endpoint.scheme == config::Endpoint::Scheme::kHttps) {
     co_return Err(ErrorCode::kUnimplemented, "https endpoints are not supported by this build");
   }
   channel.authority = fmt::format("{}:{}", endpoint.host, endpoint.port);

@@ -8,11 +8,11 @@ namespace cleanroom::client {
 
 struct ConnectOptions {
   // unix:///PATH, http://HOST[:PORT] or https://HOST[:PORT].
-  std::string url;
+  std::string url{};
   // For https: a PEM file of the authorities to trust instead of the system's.
-  std::string tls_ca;
+  std::string tls_ca{};
   // Sent as "authorization: Bearer ..." when not empty.
-  std::string auth_token;
+  std::string auth_token{};
   // For reaching the daemon, not for the calls.
   std::chrono::milliseconds timeout{10'000};
 };
