@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "policy/compiled.h"
+#include "policy/document.h"
 #include "policy/policy.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
