@@ -129,7 +129,7 @@ Result<void> Run() {
   TakeConsole();
   ProtectSelf();
   CR_TRY_ASSIGN(DeviceEvents events, DeviceEvents::Create());
-  CR_TRY(LoadModules("/modules.list", "/modules"));
+  CR_TRY(LoadModules("/modules.list"));
   CR_TRY_ASSIGN(const std::string port,
                 events.WaitFor([] { return FindSerialPort("/sys", kPortName); }, kPortTimeout));
 
