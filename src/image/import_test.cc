@@ -43,7 +43,9 @@ skopeo copy --quiet --insecure-policy oci:oci:latest docker-archive:docker.tar:t
     const auto record = ImportFile(file, ref);
     return record ? record->digest : record.error().ToString();
   }
-  bool LeftNothing() { return RunScript("find " + (folder_ / "cache") + " -mindepth 2").output.empty(); }
+  bool LeftNothing() {
+    return RunScript("find " + (folder_ / "cache") + " -mindepth 2").output.empty();
+  }
 
   TestFolder folder_;
   std::optional<ImageStore> store_;
@@ -51,7 +53,8 @@ skopeo copy --quiet --insecure-policy oci:oci:latest docker-archive:docker.tar:t
 
 TEST_F(ImportTest, EveryFormGivesTheSameFiles) {
   std::map<std::string, testing::FileTree> trees;
-  for (const char* name : {"rootfs.tar", "rootfs.tar.gz", "rootfs.tar.zst", "oci.tar", "oci.tar.gz", "docker.tar"}) {
+  for (const char* name :
+       {"rootfs.tar", "rootfs.tar.gz", "rootfs.tar.zst", "oci.tar", "oci.tar.gz", "docker.tar"}) {
     const auto record = ImportFile(folder_ / name, std::string("test/") + name[0]);
     ASSERT_TRUE(record) << name << ": " << record.error().ToString();
     EXPECT_EQ(RunScript("e2fsck -fn " + record->rootfs.string()).status, 0) << name;
@@ -66,12 +69,16 @@ TEST_F(ImportTest, EveryFormGivesTheSameFiles) {
 }
 
 TEST_F(ImportTest, DigestsAreThoseOfSkopeo) {
-  for (const auto& [file, source] : {std::pair("oci.tar", "oci-archive"), std::pair("docker.tar", "docker-archive")}) {
-    const auto said = RunScript("cd " + folder_.path() + " && skopeo inspect --format '{{.Digest}}' " + source + ":" + file);
+  for (const auto& [file, source] :
+       {std::pair("oci.tar", "oci-archive"), std::pair("docker.tar", "docker-archive")}) {
+    const auto said = RunScript("cd " + folder_.path() +
+                                " && skopeo inspect --format '{{.Digest}}' " + source + ":" + file);
     EXPECT_EQ(Verdict(folder_ / file) + "\n", said.output);
     std::string wrong = "test/image@sha256:" + std::string(64, 'a');
-    EXPECT_TRUE(Verdict(folder_ / file, wrong).starts_with("invalid_argument: ")) << Verdict(folder_ / file, wrong);
-    EXPECT_EQ(Verdict(folder_ / file, "test/image@" + said.output.substr(0, 71)) + "\n", said.output);
+    EXPECT_TRUE(Verdict(folder_ / file, wrong).starts_with("invalid_argument: "))
+        << Verdict(folder_ / file, wrong);
+    EXPECT_EQ(Verdict(folder_ / file, "test/image@" + said.output.substr(0, 71)) + "\n",
+              said.output);
   }
 }
 
@@ -105,25 +112,31 @@ TEST_F(ImportTest, FromAPipe) {
 TEST_F(ImportTest, DamageIsRefusedAndLeavesNothing) {
   const auto cut = [&](const std::string& name, size_t bytes) {
     const std::string content = *ReadWholeFile(folder_ / name, 1 << 30);
-    std::ofstream(folder_ / "cut", std::ios::binary | std::ios::trunc) << content.substr(0, content.size() - bytes);
+    std::ofstream(folder_ / "cut", std::ios::binary | std::ios::trunc)
+        << content.substr(0, content.size() - bytes);
     return Verdict(folder_ / "cut");
   };
-  for (const char* name : {"rootfs.tar", "rootfs.tar.gz", "rootfs.tar.zst", "oci.tar", "oci.tar.gz", "docker.tar"}) {
-    EXPECT_TRUE(cut(name, 100'000).starts_with("data_corrupt: importing ")) << name << ": " << cut(name, 100'000);
+  for (const char* name :
+       {"rootfs.tar", "rootfs.tar.gz", "rootfs.tar.zst", "oci.tar", "oci.tar.gz", "docker.tar"}) {
+    EXPECT_TRUE(cut(name, 100'000).starts_with("data_corrupt: importing "))
+        << name << ": " << cut(name, 100'000);
   }
   // Cut at the end of a file: only the missing end mark tells.
-  EXPECT_TRUE(cut("rootfs.tar", 10240 - 512).starts_with("data_corrupt")) << cut("rootfs.tar", 10240 - 512);
+  EXPECT_TRUE(cut("rootfs.tar", 10240 - 512).starts_with("data_corrupt"))
+      << cut("rootfs.tar", 10240 - 512);
   // A layer's byte changed inside archives.
   for (const char* name : {"oci.tar", "docker.tar"}) {
     std::string content = *ReadWholeFile(folder_ / name, 1 << 30);
     content[content.size() / 2] ^= 1;
     std::ofstream(folder_ / "flipped", std::ios::binary | std::ios::trunc) << content;
-    EXPECT_TRUE(Verdict(folder_ / "flipped").starts_with("data_corrupt: ")) << Verdict(folder_ / "flipped");
+    EXPECT_TRUE(Verdict(folder_ / "flipped").starts_with("data_corrupt: "))
+        << Verdict(folder_ / "flipped");
   }
   std::ofstream(folder_ / "text") << "this is no tar\n";
   std::ofstream(folder_ / "empty");
   EXPECT_TRUE(Verdict(folder_ / "text").starts_with("data_corrupt: ")) << Verdict(folder_ / "text");
-  EXPECT_TRUE(Verdict(folder_ / "empty").starts_with("data_corrupt: ")) << Verdict(folder_ / "empty");
+  EXPECT_TRUE(Verdict(folder_ / "empty").starts_with("data_corrupt: "))
+      << Verdict(folder_ / "empty");
   std::ofstream(folder_ / "evil", std::ios::binary) << TarBuilder().File("../evil", "x").Finish();
   EXPECT_TRUE(Verdict(folder_ / "evil").starts_with("data_corrupt: ")) << Verdict(folder_ / "evil");
   EXPECT_TRUE(LeftNothing());
@@ -137,7 +150,8 @@ tar -C oci -cf two.tar . )");
   EXPECT_EQ(store_->List()->size(), 0u);
   EXPECT_EQ(ImportFile(folder_ / "two.tar", "test/image:other")->config.user, "root");
   EXPECT_EQ(ImportFile(folder_ / "two.tar", "test/image")->config.user, "nobody");
-  EXPECT_TRUE(Verdict(folder_ / "two.tar", "test/image:third").starts_with("invalid_argument: ")) << Verdict(folder_ / "two.tar", "test/image:third");
+  EXPECT_TRUE(Verdict(folder_ / "two.tar", "test/image:third").starts_with("invalid_argument: "))
+      << Verdict(folder_ / "two.tar", "test/image:third");
 }
 
 }  // namespace

@@ -20,8 +20,9 @@ using testing::DockerRegistry;
 using testing::RunScript;
 using testing::TestFolder;
 
-// An image of three layers, two of them by `umoci repack` (which makes the whiteouts) and one by tar with an opaque
-// whiteout. $1: folder. Leaves the OCI layout `oci` with the tag v3, and `unpacked/rootfs`.
+// An image of three layers, two of them by `umoci repack` (which makes the whiteouts) and one by
+// tar with an opaque whiteout. $1: folder. Leaves the OCI layout `oci` with the tag v3, and
+// `unpacked/rootfs`.
 constexpr const char* kMakeImage = R"SH(
 cd "$1"
 umoci init --layout oci
@@ -70,13 +71,16 @@ class PullTest : public ::testing::Test {
     delete made;
   }
   void SetUp() override {
-    if (registry == nullptr) GTEST_SKIP() << "making device nodes and owners for the comparison needs root";
+    if (registry == nullptr)
+      GTEST_SKIP() << "making device nodes and owners for the comparison needs root";
     auto opened = ImageStore::Open(folder_ / "cache");
     ASSERT_TRUE(opened) << opened.error().ToString();
     store_.emplace(std::move(*opened));
   }
 
-  ImageRef Ref(const std::string& rest) { return *ParseImageRef(registry->host() + "/test/image" + rest); }
+  ImageRef Ref(const std::string& rest) {
+    return *ParseImageRef(registry->host() + "/test/image" + rest);
+  }
   Result<ImageRecord> PullRef(const ImageRef& ref, const Control& control = {}) {
     return Pull(*store_, options_, ref, control);
   }
@@ -90,7 +94,10 @@ class PullTest : public ::testing::Test {
   static std::string digest;
   TestFolder folder_;
   std::optional<ImageStore> store_;
-  RegistryOptions options_{.ca_file = {}, .docker_config_file = {}, .retry_delay = std::chrono::milliseconds(1), .limits = {}};
+  RegistryOptions options_{.ca_file = {},
+                           .docker_config_file = {},
+                           .retry_delay = std::chrono::milliseconds(1),
+                           .limits = {}};
 };
 DockerRegistry* PullTest::registry = nullptr;
 TestFolder* PullTest::made = nullptr;
@@ -98,7 +105,8 @@ std::string PullTest::digest;
 
 TEST_F(PullTest, IsWhatUmociUnpacks) {
   std::vector<Progress> seen;
-  const auto record = PullRef(Ref(":v3"), {.progress = [&seen](const Progress& p) { seen.push_back(p); }, .stop = {}});
+  const auto record = PullRef(
+      Ref(":v3"), {.progress = [&seen](const Progress& p) { seen.push_back(p); }, .stop = {}});
   ASSERT_TRUE(record) << record.error().ToString();
   EXPECT_EQ(record->digest, digest);
   EXPECT_EQ(record->config.user, "1000:1000");
@@ -166,7 +174,8 @@ TEST_F(PullTest, ZstdAndIndex) {
   // A registry of its own, and uncompressed layers, or skopeo finds the gzip ones good enough.
   DockerRegistry other;
   const std::string unpacked = "dir:" + (folder_ / "unpacked");
-  const auto copied = RunScript("skopeo copy --quiet --insecure-policy --dest-decompress oci:" + (*made / "oci:v3") + " " + unpacked);
+  const auto copied = RunScript("skopeo copy --quiet --insecure-policy --dest-decompress oci:" +
+                                (*made / "oci:v3") + " " + unpacked);
   ASSERT_EQ(copied.status, 0) << copied.output;
   other.Push(unpacked, "test/image:zstd", "--dest-compress-format zstd --dest-compress-level 3");
   ImageRef ref = Ref(":zstd");
@@ -177,17 +186,30 @@ TEST_F(PullTest, ZstdAndIndex) {
   const auto plain = PullRef(Ref(":v3"));
   ASSERT_TRUE(plain);
   EXPECT_NE(zstd->digest, plain->digest);
-  EXPECT_EQ(testing::Differences(testing::ListExt4(plain->rootfs), testing::ListExt4(zstd->rootfs)), "");
+  EXPECT_EQ(testing::Differences(testing::ListExt4(plain->rootfs), testing::ListExt4(zstd->rootfs)),
+            "");
 
   // An index of two platforms, of which one is ours.
   const std::string index = folder_ / "index.json";
-  const auto put = RunScript(
-      "size=$(curl -fsS -H 'Accept: application/vnd.oci.image.manifest.v1+json' http://" + registry->host() + "/v2/test/image/manifests/v3 | wc -c)\n"
-      "for arch in amd64 arm64; do echo '{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"" + digest +
-      "\",\"size\":'$size',\"platform\":{\"os\":\"linux\",\"architecture\":\"'$arch'\"}}'; done | paste -sd, >" + index + ".list\n"
-      "echo '{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":['$(cat " + index + ".list)']}' >" + index + "\n"
-      "curl -fsS -X PUT -H 'Content-Type: application/vnd.oci.image.index.v1+json' --data-binary @" + index + " http://" +
-      registry->host() + "/v2/test/image/manifests/multi");
+  const auto put =
+      RunScript("size=$(curl -fsS -H 'Accept: application/vnd.oci.image.manifest.v1+json' http://" +
+                registry->host() +
+                "/v2/test/image/manifests/v3 | wc -c)\n"
+                "for arch in amd64 arm64; do echo "
+                "'{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"" +
+                digest +
+                "\",\"size\":'$size',\"platform\":{\"os\":\"linux\",\"architecture\":\"'$arch'\"}}'"
+                "; done | paste -sd, >" +
+                index +
+                ".list\n"
+                "echo "
+                "'{\"schemaVersion\":2,\"mediaType\":\"application/"
+                "vnd.oci.image.index.v1+json\",\"manifests\":['$(cat " +
+                index + ".list)']}' >" + index +
+                "\n"
+                "curl -fsS -X PUT -H 'Content-Type: application/vnd.oci.image.index.v1+json' "
+                "--data-binary @" +
+                index + " http://" + registry->host() + "/v2/test/image/manifests/multi");
   ASSERT_EQ(put.status, 0) << put.output;
   const auto multi = PullRef(Ref(":multi"));
   ASSERT_TRUE(multi) << multi.error().ToString();
@@ -212,7 +234,8 @@ TEST_F(PullTest, DamagedBlobsAreRefusedAndLeaveNothing) {
   };
   std::string flipped = bytes;
   flipped[bytes.size() / 2] ^= 1;
-  for (const std::string& content : {flipped, bytes.substr(0, bytes.size() / 2), bytes + "more", std::string()}) {
+  for (const std::string& content :
+       {flipped, bytes.substr(0, bytes.size() / 2), bytes + "more", std::string()}) {
     const std::string verdict = attempt(content);
     EXPECT_TRUE(verdict.starts_with("data_corrupt: ")) << verdict;
     EXPECT_NE(verdict.find(layer.digest), std::string::npos) << verdict;
@@ -223,7 +246,10 @@ TEST_F(PullTest, DamagedBlobsAreRefusedAndLeaveNothing) {
 
 TEST_F(PullTest, CancellingLeavesNothing) {
   std::stop_source stop;
-  const auto record = PullRef(Ref(":v3"), {.progress = [&stop](const Progress& p) { if (p.phase == Phase::kUnpack) stop.request_stop(); },
+  const auto record = PullRef(Ref(":v3"), {.progress =
+                                               [&stop](const Progress& p) {
+                                                 if (p.phase == Phase::kUnpack) stop.request_stop();
+                                               },
                                            .stop = stop.get_token()});
   ASSERT_FALSE(record);
   EXPECT_EQ(record.error().code(), ErrorCode::kCanceled) << record.error().ToString();
@@ -233,7 +259,10 @@ TEST_F(PullTest, CancellingLeavesNothing) {
 TEST_F(PullTest, TwoAtOnceBuildOnce) {
   std::atomic<int> built = 0;
   const auto pull = [&] {
-    const auto record = PullRef(Ref(":v3"), {.progress = [&built](const Progress& p) { built += p.phase == Phase::kFinish; }, .stop = {}});
+    const auto record =
+        PullRef(Ref(":v3"),
+                {.progress = [&built](const Progress& p) { built += p.phase == Phase::kFinish; },
+                 .stop = {}});
     EXPECT_TRUE(record);
   };
   std::thread other(pull);
@@ -250,23 +279,32 @@ TEST_F(PullTest, PlainHttpIsForThisMachineOnly) {
   EXPECT_FALSE(IsLoopbackHost("localhost.example"));
   EXPECT_FALSE(IsLoopbackHost("[::1].example"));
   HttpClient http("");
-  const auto refused = http.Get({.url = "http://registry.invalid/v2/", .authorization = {}, .accept = {}}, 1000, {}, {});
+  const auto refused = http.Get(
+      {.url = "http://registry.invalid/v2/", .authorization = {}, .accept = {}}, 1000, {}, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kFailedPrecondition);
 }
 
 TEST_F(PullTest, CredentialsFromDockersConfig) {
   // bcrypt of "secret", by htpasswd.
-  std::ofstream(folder_ / "htpasswd") << "user:" << RunScript("python3 -W ignore -c \"import crypt; print(crypt.crypt('secret', crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))\"").output;
-  DockerRegistry locked("auth:\n  htpasswd:\n    realm: test\n    path: " + (folder_ / "htpasswd") + "\n");
-  const std::string pinned = locked.Push("oci:" + (*made / "oci:v3"), "test/image:v3", "--dest-creds user:secret");
+  std::ofstream(folder_ / "htpasswd")
+      << "user:"
+      << RunScript(
+             "python3 -W ignore -c \"import crypt; print(crypt.crypt('secret', "
+             "crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))\"")
+             .output;
+  DockerRegistry locked("auth:\n  htpasswd:\n    realm: test\n    path: " + (folder_ / "htpasswd") +
+                        "\n");
+  const std::string pinned =
+      locked.Push("oci:" + (*made / "oci:v3"), "test/image:v3", "--dest-creds user:secret");
   ImageRef ref = Ref(":v3");
   ref.host = locked.host();
   auto record = PullRef(ref);
   ASSERT_FALSE(record);
   EXPECT_EQ(record.error().code(), ErrorCode::kUnauthenticated) << record.error().ToString();
   options_.docker_config_file = folder_ / "config.json";
-  std::ofstream(options_.docker_config_file) << R"({"auths":{")" << locked.host() << R"(":{"auth":"dXNlcjpzZWNyZXQ="}}})";
+  std::ofstream(options_.docker_config_file)
+      << R"({"auths":{")" << locked.host() << R"(":{"auth":"dXNlcjpzZWNyZXQ="}}})";
   record = PullRef(ref);
   ASSERT_TRUE(record) << record.error().ToString();
   EXPECT_EQ(record->digest, pinned);

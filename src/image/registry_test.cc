@@ -16,9 +16,13 @@ class RegistryTest : public ::testing::Test {
  protected:
   // Fetches manifest and config blob; "ok" or the error.
   std::string Fetch(const std::string& mode) {
-    Background server({"python3", CLEANROOM_SOURCE "/tests/support/odd_registry.py", mode}, "listening on ");
+    Background server({"python3", CLEANROOM_SOURCE "/tests/support/odd_registry.py", mode},
+                      "listening on ");
     const ImageRef ref{.host = server.found(), .repository = "r", .tag = "v", .digest = {}};
-    const RegistryOptions options{.ca_file = {}, .docker_config_file = {}, .retry_delay = std::chrono::milliseconds(1), .limits = {}};
+    const RegistryOptions options{.ca_file = {},
+                                  .docker_config_file = {},
+                                  .retry_delay = std::chrono::milliseconds(1),
+                                  .limits = {}};
     Registry registry(options, ref);
     const std::string verdict = [&]() -> std::string {
       const auto manifest = registry.GetManifest("v", {});
@@ -37,7 +41,10 @@ class RegistryTest : public ::testing::Test {
 
 TEST_F(RegistryTest, TokensAreFetchedAndStayWithTheirHost) {
   EXPECT_EQ(Fetch("plain"), "ok");
-  EXPECT_NE(log_.find("/v2/r/manifests/v - anonymous\n/token - anonymous\n/v2/r/manifests/v - auth"), std::string::npos) << log_;
+  EXPECT_NE(
+      log_.find("/v2/r/manifests/v - anonymous\n/token - anonymous\n/v2/r/manifests/v - auth"),
+      std::string::npos)
+      << log_;
   EXPECT_NE(log_.find("/elsewhere - anonymous"), std::string::npos) << log_;
   EXPECT_EQ(log_.find("/elsewhere - auth"), std::string::npos) << log_;
 }
@@ -62,8 +69,9 @@ TEST_F(RegistryTest, BadAnswersAreNamed) {
 TEST_F(RegistryTest, StoppingEndsTheWait) {
   std::stop_source stop;
   stop.request_stop();
-  Registry registry({.ca_file = {}, .docker_config_file = {}, .retry_delay = std::chrono::hours(1), .limits = {}},
-                    {.host = "127.0.0.1:1", .repository = "r", .tag = "v", .digest = {}});
+  Registry registry(
+      {.ca_file = {}, .docker_config_file = {}, .retry_delay = std::chrono::hours(1), .limits = {}},
+      {.host = "127.0.0.1:1", .repository = "r", .tag = "v", .digest = {}});
   const auto manifest = registry.GetManifest("v", stop.get_token());
   ASSERT_FALSE(manifest);
   EXPECT_EQ(manifest.error().code(), ErrorCode::kCanceled);

@@ -8,7 +8,7 @@
 namespace cleanroom::testing {
 
 struct CommandResult {
-  int status = -1;  // exit code; 128 + signal
+  int status = -1;     // exit code; 128 + signal
   std::string output;  // stdout and stderr together
 };
 
@@ -32,8 +32,8 @@ class TestFolder {
 // A program that runs beside the test until this object goes, or the test program dies.
 class Background {
  public:
-  // Returns when the program has written `mark` and a word after it (to stdout or stderr): that word is found(). Aborts
-  // the test program with what was written when the program ends before.
+  // Returns when the program has written `mark` and a word after it (to stdout or stderr): that
+  // word is found(). Aborts the test program with what was written when the program ends before.
   Background(const std::vector<std::string>& argv, const std::string& mark);
   ~Background();
   Background(const Background&) = delete;

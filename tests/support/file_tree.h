@@ -6,8 +6,8 @@
 
 namespace cleanroom::testing {
 
-// By path ("" is the root, "etc/passwd"): type, permissions, owner, time with nanoseconds, number of links, link target
-// or device or size and SHA-256, extended attributes, in one line.
+// By path ("" is the root, "etc/passwd"): type, permissions, owner, time with nanoseconds, number
+// of links, link target or device or size and SHA-256, extended attributes, in one line.
 using FileTree = std::map<std::string, std::string>;
 
 FileTree ListFolder(const std::string& folder);

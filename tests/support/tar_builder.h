@@ -27,9 +27,15 @@ class TarBuilder {
   TarBuilder& Folder(std::string_view path, Options options = {.mode = 0755}) {
     return Header(path, '5', 0, "", options);
   }
-  TarBuilder& Symlink(std::string_view path, std::string_view target) { return Header(path, '2', 0, target, {.mode = 0777}); }
-  TarBuilder& HardLink(std::string_view path, std::string_view target) { return Header(path, '1', 0, target, {}); }
-  TarBuilder& Device(std::string_view path, char type, Options options) { return Header(path, type, 0, "", options); }
+  TarBuilder& Symlink(std::string_view path, std::string_view target) {
+    return Header(path, '2', 0, target, {.mode = 0777});
+  }
+  TarBuilder& HardLink(std::string_view path, std::string_view target) {
+    return Header(path, '1', 0, target, {});
+  }
+  TarBuilder& Device(std::string_view path, char type, Options options) {
+    return Header(path, type, 0, "", options);
+  }
   // A pax record for the next entry; several may be given.
   TarBuilder& Pax(std::string_view key, std::string_view value) {
     size_t length = key.size() + value.size() + 3;
@@ -49,7 +55,8 @@ class TarBuilder {
   const std::string& bytes() const { return bytes_; }
 
  private:
-  TarBuilder& Header(std::string_view path, char type, size_t size, std::string_view target, const Options& options) {
+  TarBuilder& Header(std::string_view path, char type, size_t size, std::string_view target,
+                     const Options& options) {
     if (!pax_.empty()) {
       const std::string records = std::exchange(pax_, {});
       Header("pax", 'x', records.size(), "", {});
