@@ -17,12 +17,12 @@
 namespace cleanroom::cli {
 namespace {
 
-constexpr CommandHelp kDoctor = {"doctor",
+constexpr CommandHelp kDoctorHelp = {"doctor",
                                  "Check the daemon and what its host offers and lacks\n\n"
                                  "The exit code is 1 when a check fails; warnings do not count.",
                                  "cleanroom doctor\ncleanroom doctor --json | jq .capabilities"};
-constexpr CommandHelp kVersion = {"version", "Print the version", "cleanroom version\ncleanroom version --json"};
-constexpr CommandHelp kServe = {"serve",
+constexpr CommandHelp kVersionHelp = {"version", "Print the version", "cleanroom version\ncleanroom version --json"};
+constexpr CommandHelp kServeHelp = {"serve",
                                 "Run the daemon in the foreground (its flags: cleanroom serve --help)",
                                 "cleanroom serve &\ncleanroom serve --listen unix:///tmp/cleanroom.sock"};
 
@@ -88,7 +88,7 @@ int Doctor(const Invocation& invocation, bool json) {
 
 void AddHostCommands(CLI::App& root, Invocation& invocation) {
   {
-    CLI::App* command = AddCommand(root, kDoctor);
+    CLI::App* command = AddCommand(root, kDoctorHelp);
     const auto json = std::make_shared<bool>(false);
     command->add_flag("--json", *json, "Print JSON: the checks, and each backend's capabilities");
     command->callback([&invocation, json] {
@@ -96,7 +96,7 @@ void AddHostCommands(CLI::App& root, Invocation& invocation) {
     });
   }
   {
-    CLI::App* command = AddCommand(root, kVersion);
+    CLI::App* command = AddCommand(root, kVersionHelp);
     const auto json = std::make_shared<bool>(false);
     command->add_flag("--json", *json, "Print JSON");
     command->callback([&invocation, json] {
@@ -107,7 +107,7 @@ void AddHostCommands(CLI::App& root, Invocation& invocation) {
     });
   }
   // Main passes `serve` on before anything is parsed; here it stands for the help and the completions.
-  AddCommand(root, kServe);
+  AddCommand(root, kServeHelp);
 }
 
 }  // namespace cleanroom::cli

@@ -20,6 +20,7 @@
 #include "cli/stdio.h"
 #include "cli/text.h"
 #include "os/file.h"
+#include "policy/document.h"
 #include "policy/image_ref.h"
 
 namespace cleanroom::cli {

@@ -17,6 +17,7 @@
 #include "cli/text.h"
 #include "os/file.h"
 #include "policy/compiled.h"
+#include "policy/document.h"
 
 namespace cleanroom::cli {
 namespace {
