@@ -10,7 +10,8 @@
 namespace cleanroom::http {
 namespace {
 
-// /echo answers the body in chunks as it comes, /length at once, /hang never, /ignore without reading.
+// /echo answers the body in chunks as it comes, /length at once, /hang never, /ignore without
+// reading.
 Awaitable<void> Handle(int* cancelled, ServerExchange& exchange) {
   const std::string path = exchange.request().path;
   if (path == "/hang") {
@@ -53,7 +54,9 @@ class Http1ServerTest : public ::testing::Test {
     });
   }
   static TestPeer::Enough Until(std::string text) {
-    return [text = std::move(text)](const std::string& seen) { return seen.find(text) != std::string::npos; };
+    return [text = std::move(text)](const std::string& seen) {
+      return seen.find(text) != std::string::npos;
+    };
   }
   int cancelled_ = 0;
 };
@@ -62,7 +65,8 @@ TEST_F(Http1ServerTest, PipelinedRequestsAreAnsweredInOrder) {
   TestPeer peer = Peer();
   const auto got = peer.Exchange(
       "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\none"
-      "POST /length?q HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nt\r\n2\r\nwo\r\n0\r\n\r\n",
+      "POST /length?q HTTP/1.1\r\nhost: x\r\ntransfer-encoding: "
+      "chunked\r\n\r\n1\r\nt\r\n2\r\nwo\r\n0\r\n\r\n",
       Until("two"));
   EXPECT_EQ(got,
             "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none"
@@ -71,7 +75,8 @@ TEST_F(Http1ServerTest, PipelinedRequestsAreAnsweredInOrder) {
 
 TEST_F(Http1ServerTest, UnknownLengthIsChunked) {
   TestPeer peer = Peer();
-  const auto got = peer.Exchange("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc", Until("\r\n0\r\n\r\n"));
+  const auto got = peer.Exchange("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc",
+                                 Until("\r\n0\r\n\r\n"));
   EXPECT_EQ(got, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
 }
 
@@ -83,9 +88,11 @@ TEST_F(Http1ServerTest, OldClientsGetTheConnectionClosed) {
 
 TEST_F(Http1ServerTest, ContinueIsSentWhenTheBodyIsWanted) {
   TestPeer peer = Peer();
-  const std::string head = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n";
+  const std::string head =
+      "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\nexpect: 100-continue\r\n\r\n";
   EXPECT_EQ(peer.Exchange(head, Until("\r\n\r\n")), "HTTP/1.1 100 Continue\r\n\r\n");
-  EXPECT_EQ(peer.Exchange("ok", Until("\r\n\r\nok")), "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+  EXPECT_EQ(peer.Exchange("ok", Until("\r\n\r\nok")),
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
 }
 
 TEST_F(Http1ServerTest, UnreadBodyDoesNotLoseTheResponse) {
@@ -114,7 +121,8 @@ TEST_F(Http1ServerTest, MalformedAndOversizedRequests) {
       {"nonsense\r\n\r\n", "HTTP/1.1 400"},
       {"GET / HTTP/9.9\r\n\r\n", "HTTP/1.1 400"},
       {"POST / HTTP/1.1\r\ncontent-length: -1\r\n\r\n", "HTTP/1.1 400"},
-      {"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "HTTP/1.1 400"},
+      {"POST / HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n",
+       "HTTP/1.1 400"},
       {"POST / HTTP/1.1\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n", "HTTP/1.1 400"},
       {"GET / HTTP/1.1\r\nx: " + std::string(70'000, 'y') + "\r\n\r\n", "HTTP/1.1 431"},
       {"GET /" + std::string(70'000, 'y'), "HTTP/1.1 431"},
@@ -125,7 +133,8 @@ TEST_F(Http1ServerTest, MalformedAndOversizedRequests) {
     EXPECT_TRUE(got.starts_with(status)) << request.substr(0, 60) << " -> " << got;
   }
   TestPeer peer = Peer();  // inside a body the connection just ends
-  EXPECT_EQ(peer.ExchangeToEnd("POST /length HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"), "");
+  EXPECT_EQ(peer.ExchangeToEnd("POST /length HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
+            "");
   TestPeer endless = Peer();
   EXPECT_EQ(endless.ExchangeToEnd("POST /length HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1;" +
                                   std::string(200'000, 'x')),

@@ -14,13 +14,14 @@ namespace iv1 = ::cleanroom::internal::v1;
 constexpr size_t kChunk = 64U << 10;
 
 struct Progress {
-  int64_t poured = 0;      // bytes a handler has written
+  int64_t poured = 0;  // bytes a handler has written
   bool pouring = false;
   Result<void> ended = Err(ErrorCode::kInternal, "not yet");
 };
 
 // Writes chunks until it has written max_bytes or fails.
-Awaitable<Result<void>> Pour(Progress* progress, iv1::ReadFileRequest request, Writer<iv1::FileChunk>& out) {
+Awaitable<Result<void>> Pour(Progress* progress, iv1::ReadFileRequest request,
+                             Writer<iv1::FileChunk>& out) {
   progress->pouring = true;
   iv1::FileChunk chunk;
   chunk.set_data(std::string(kChunk, 'x'));
@@ -58,9 +59,12 @@ class StreamTest : public ::testing::Test {
           return Pour(&progress_, std::move(request), out);
         });
     router_.Bidi<iv1::ExecInput, iv1::ExecOutput>(
-        "/t/Talk", [](CallContext&, Reader<iv1::ExecInput>& in, Writer<iv1::ExecOutput>& out) { return Talk(in, out); });
+        "/t/Talk", [](CallContext&, Reader<iv1::ExecInput>& in, Writer<iv1::ExecOutput>& out) {
+          return Talk(in, out);
+        });
     router_.Unary<iv1::ReadFileRequest, iv1::FileChunk>(
-        "/t/Get", [](CallContext&, iv1::ReadFileRequest request) { return Get(std::move(request)); });
+        "/t/Get",
+        [](CallContext&, iv1::ReadFileRequest request) { return Get(std::move(request)); });
   }
 
   Router router_;
@@ -91,7 +95,8 @@ Awaitable<void> BothDirections(Channel& channel, int chunks) {
   sender.Spawn(SendAll(&*stream, chunks));
   for (int i = 0; i < chunks; ++i) {
     auto output = co_await stream->Next();
-    const bool good = output && *output && (*output)->stdout() == std::string(kChunk, static_cast<char>('a' + i % 26));
+    const bool good = output && *output &&
+                      (*output)->stdout() == std::string(kChunk, static_cast<char>('a' + i % 26));
     EXPECT_TRUE(good);
     if (!good) break;
   }
@@ -109,7 +114,8 @@ Awaitable<void> SlowBesideFast(Channel& channel, Progress* progress) {
   constexpr int64_t kMuch = 64 << 20;
   auto slow = co_await channel.CallServerStream<iv1::FileChunk>("/t/Pour", Bytes(kMuch));
   EXPECT_TRUE(slow.has_value());
-  // Nobody reads `slow`; other calls go on, one after the other and more than a connection's window holds.
+  // Nobody reads `slow`; other calls go on, one after the other and more than a connection's window
+  // holds.
   for (int i = 0; i < 40; ++i) {
     auto chunk = co_await channel.Call<iv1::FileChunk>("/t/Get", Bytes(1 << 20));
     EXPECT_TRUE(chunk.has_value());
@@ -131,7 +137,8 @@ TEST_F(StreamTest, AStreamThatNobodyReadsStallsNoOther) {
 }
 
 Awaitable<void> DropHalfWay(Channel& channel, Progress* progress) {
-  auto stream = co_await channel.CallServerStream<iv1::FileChunk>("/t/Pour", Bytes(int64_t{1} << 40));
+  auto stream =
+      co_await channel.CallServerStream<iv1::FileChunk>("/t/Pour", Bytes(int64_t{1} << 40));
   auto chunk = co_await stream->Next();
   EXPECT_TRUE(chunk && *chunk);
   {
@@ -180,7 +187,8 @@ TEST_F(StreamTest, MessageLimitsHoldInBothDirections) {
 
 Awaitable<void> CloseUnderneath(TestLink* link, Progress* progress) {
   Channel& channel = link->channel();
-  auto stream = co_await channel.CallServerStream<iv1::FileChunk>("/t/Pour", Bytes(int64_t{1} << 40));
+  auto stream =
+      co_await channel.CallServerStream<iv1::FileChunk>("/t/Pour", Bytes(int64_t{1} << 40));
   auto chunk = co_await stream->Next();
   EXPECT_TRUE(chunk && *chunk);
   link->scope().Cancel();  // the server goes away
@@ -201,7 +209,8 @@ TEST_F(StreamTest, CallsEndWithTheirConnection) {
 Awaitable<void> CloseChannelUnderneath(Channel* channel) { co_await channel->Close(); }
 
 Awaitable<void> ReadUntilError(Channel& channel, ErrorCode* code) {
-  auto stream = co_await channel.CallServerStream<iv1::FileChunk>("/t/Pour", Bytes(int64_t{1} << 40));
+  auto stream =
+      co_await channel.CallServerStream<iv1::FileChunk>("/t/Pour", Bytes(int64_t{1} << 40));
   Result<std::optional<iv1::FileChunk>> chunk = co_await stream->Next();
   const auto executor = co_await asio::this_coro::executor;
   TaskScope closer(executor);

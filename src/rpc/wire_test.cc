@@ -22,7 +22,8 @@ TEST(TextCodingTest, Base64) {
   for (int i = 0; i < 256; ++i) all.push_back(static_cast<char>(i));
   EXPECT_EQ(Base64Decode(Base64Encode(all, Padding::kNone)), all);
   EXPECT_EQ(Base64Decode(Base64Encode(all, Padding::kEquals)), all);
-  for (const char* bad : {"Z", "Z===", "Zg!=", "Z g=", "=Zg="}) EXPECT_FALSE(Base64Decode(bad)) << bad;
+  for (const char* bad : {"Z", "Z===", "Zg!=", "Z g=", "=Zg="})
+    EXPECT_FALSE(Base64Decode(bad)) << bad;
 }
 
 TEST(TextCodingTest, Percent) {
@@ -66,15 +67,29 @@ TEST(EnvelopeTest, TheAnnouncedLengthIsChecked) {
 }
 
 TEST(StatusTest, EveryCodeComesBackExactly) {
-  for (const ErrorCode code :
-       {ErrorCode::kPolicyInvalid, ErrorCode::kPolicyConflict, ErrorCode::kBackendUnavailable,
-        ErrorCode::kBackendCapabilityMismatch, ErrorCode::kFailedPrecondition, ErrorCode::kHostNotAllowed,
-        ErrorCode::kRegistryNotAllowed, ErrorCode::kLockfileViolation, ErrorCode::kSecretScopeViolation,
-        ErrorCode::kRuntimeLaunchFailed, ErrorCode::kNotFound, ErrorCode::kAlreadyExists,
-        ErrorCode::kInvalidArgument, ErrorCode::kResourceExhausted, ErrorCode::kPermissionDenied,
-        ErrorCode::kUnauthenticated, ErrorCode::kUpstreamError, ErrorCode::kDataCorrupt,
-        ErrorCode::kUnavailable, ErrorCode::kDeadlineExceeded, ErrorCode::kCanceled,
-        ErrorCode::kUnimplemented, ErrorCode::kInternal}) {
+  for (const ErrorCode code : {ErrorCode::kPolicyInvalid,
+                               ErrorCode::kPolicyConflict,
+                               ErrorCode::kBackendUnavailable,
+                               ErrorCode::kBackendCapabilityMismatch,
+                               ErrorCode::kFailedPrecondition,
+                               ErrorCode::kHostNotAllowed,
+                               ErrorCode::kRegistryNotAllowed,
+                               ErrorCode::kLockfileViolation,
+                               ErrorCode::kSecretScopeViolation,
+                               ErrorCode::kRuntimeLaunchFailed,
+                               ErrorCode::kNotFound,
+                               ErrorCode::kAlreadyExists,
+                               ErrorCode::kInvalidArgument,
+                               ErrorCode::kResourceExhausted,
+                               ErrorCode::kPermissionDenied,
+                               ErrorCode::kUnauthenticated,
+                               ErrorCode::kUpstreamError,
+                               ErrorCode::kDataCorrupt,
+                               ErrorCode::kUnavailable,
+                               ErrorCode::kDeadlineExceeded,
+                               ErrorCode::kCanceled,
+                               ErrorCode::kUnimplemented,
+                               ErrorCode::kInternal}) {
     const Result<void> failed = Err(code, "a: b\n\xc3\xa9");
     const auto grpc = ParseGrpcTrailers(ParseWebTrailers(WebTrailers(GrpcTrailers(failed))));
     EXPECT_EQ(grpc.error().ToString(), failed.error().ToString());
@@ -89,14 +104,16 @@ TEST(StatusTest, EveryCodeComesBackExactly) {
 
 TEST(StatusTest, ConnectJson) {
   const Error error(ErrorCode::kNotFound, "no \"x\"");
-  EXPECT_EQ(ConnectErrorJson(error),
-            R"({"code":"not_found","details":[{"type":"cleanroom.v1.ErrorDetail","value":"Cglub3RfZm91bmQSBm5vICJ4Ig"}],)"
-            R"("message":"not_found: no \"x\""})");
+  EXPECT_EQ(
+      ConnectErrorJson(error),
+      R"({"code":"not_found","details":[{"type":"cleanroom.v1.ErrorDetail","value":"Cglub3RfZm91bmQSBm5vICJ4Ig"}],)"
+      R"("message":"not_found: no \"x\""})");
   EXPECT_EQ(ParseConnectError("<html>", 503).code(), ErrorCode::kUnavailable);
   EXPECT_EQ(ParseConnectError(R"({"code":"weird"})", 404).code(), ErrorCode::kUnimplemented);
   EXPECT_EQ(ParseConnectEnd("{}").has_value(), true);
-  for (const std::string& bad : {std::string("["), std::string(R"({"error":1})"), std::string(R"({"error":{"code":7}})"),
-                                 "{\"error\":" + std::string(60'000, '['), std::string(100'000, ' ')}) {
+  for (const std::string& bad :
+       {std::string("["), std::string(R"({"error":1})"), std::string(R"({"error":{"code":7}})"),
+        "{\"error\":" + std::string(60'000, '['), std::string(100'000, ' ')}) {
     const auto outcome = ParseConnectEnd(bad);
     ASSERT_FALSE(outcome.has_value()) << bad.substr(0, 20);
     EXPECT_EQ(outcome.error().code(), ErrorCode::kInternal);
@@ -123,7 +140,8 @@ TEST(ProtocolTest, ContentTypes) {
   EXPECT_EQ(type("application/grpc-web+json"), "application/grpc-web+json");
   EXPECT_EQ(type("application/grpc-web-text"), "application/grpc-web-text+proto");
   EXPECT_EQ(type("application/connect+proto"), "application/connect+proto");
-  for (const char* bad : {"", "text/plain", "application/", "application/connect", "application/grpc+xml"}) {
+  for (const char* bad :
+       {"", "text/plain", "application/", "application/connect", "application/grpc+xml"}) {
     EXPECT_EQ(type(bad), "none") << bad;
   }
 }
@@ -133,7 +151,9 @@ TEST(ProtocolTest, Timeouts) {
   const auto connect = [](std::string text) {
     return ParseTimeout(Framing::kConnectUnary, {{"connect-timeout-ms", std::move(text)}});
   };
-  const auto grpc = [](std::string text) { return ParseTimeout(Framing::kGrpc, {{"grpc-timeout", std::move(text)}}); };
+  const auto grpc = [](std::string text) {
+    return ParseTimeout(Framing::kGrpc, {{"grpc-timeout", std::move(text)}});
+  };
   EXPECT_EQ(**connect("1500"), std::chrono::milliseconds(1500));
   EXPECT_EQ(**grpc("20m"), std::chrono::milliseconds(20));
   EXPECT_EQ(**grpc("7n"), nanoseconds(7));

@@ -32,8 +32,8 @@ const unsigned char* Bytes(std::string_view text) {
 int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
                unsigned int in_size, void*) {
   unsigned char* chosen = nullptr;
-  const int found = SSL_select_next_proto(&chosen, out_size, Bytes(kAlpn), static_cast<unsigned>(kAlpn.size()),
-                                          in, in_size);
+  const int found = SSL_select_next_proto(&chosen, out_size, Bytes(kAlpn),
+                                          static_cast<unsigned>(kAlpn.size()), in, in_size);
   *out = chosen;
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
@@ -42,7 +42,8 @@ Result<Socket> Adopt(const asio::any_io_executor& executor, int fd) {
   sockaddr_storage address{};
   socklen_t length = sizeof(address);
   int family = AF_UNIX;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0) family = address.ss_family;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0)
+    family = address.ss_family;
   Socket socket(executor);
   boost::system::error_code error;
   socket.assign(asio::generic::stream_protocol(family, 0), fd, error);
@@ -72,9 +73,11 @@ class TlsStream final : public ByteStream {
   Awaitable<Result<size_t>> Read(std::span<std::byte> buffer) override {
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Err(ErrorCode::kCanceled, "reading was cancelled");
-    auto [error, n] = co_await stream_.async_read_some(asio::buffer(buffer.data(), buffer.size()), kAwait);
+    auto [error, n] =
+        co_await stream_.async_read_some(asio::buffer(buffer.data(), buffer.size()), kAwait);
     if (!error) co_return n;
-    // A peer that closes without close_notify may have been cut off; the protocols above tell truncation.
+    // A peer that closes without close_notify may have been cut off; the protocols above tell
+    // truncation.
     if (error == asio::error::eof || error == ssl::error::stream_truncated) co_return size_t{0};
     co_return Failure(error, "reading");
   }
@@ -82,7 +85,8 @@ class TlsStream final : public ByteStream {
   Awaitable<Result<void>> Write(std::span<const std::byte> data) override {
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Err(ErrorCode::kCanceled, "writing was cancelled");
-    auto [error, n] = co_await asio::async_write(stream_, asio::buffer(data.data(), data.size()), kAwait);
+    auto [error, n] =
+        co_await asio::async_write(stream_, asio::buffer(data.data(), data.size()), kAwait);
     (void)n;
     if (error) co_return Failure(error, "writing");
     co_return Result<void>();
@@ -97,7 +101,8 @@ class TlsStream final : public ByteStream {
 
  private:
   std::unexpected<Error> Failure(const boost::system::error_code& error, const char* what) {
-    if (!stream_.next_layer().is_open()) return Err(ErrorCode::kUnavailable, "the connection is closed");
+    if (!stream_.next_layer().is_open())
+      return Err(ErrorCode::kUnavailable, "the connection is closed");
     if (error == asio::error::operation_aborted) {
       return Err(ErrorCode::kCanceled, std::string(what) + " was cancelled");
     }
@@ -129,7 +134,8 @@ class Server final : public TlsServer {
     return {};
   }
 
-  Awaitable<Result<std::unique_ptr<ByteStream>>> Accept(asio::any_io_executor executor, int fd) override {
+  Awaitable<Result<std::unique_ptr<ByteStream>>> Accept(asio::any_io_executor executor,
+                                                        int fd) override {
     CR_CO_TRY_ASSIGN(Socket socket, Adopt(executor, fd));
     auto stream = std::make_unique<TlsStream>(std::move(socket), context_);
     CR_CO_TRY(co_await stream->Shake(Handshake::server));
@@ -183,7 +189,8 @@ class Client final : public TlsClient {
 
 }  // namespace
 
-Result<std::unique_ptr<TlsServer>> TlsServer::Create(const std::string& cert_file, const std::string& key_file) {
+Result<std::unique_ptr<TlsServer>> TlsServer::Create(const std::string& cert_file,
+                                                     const std::string& key_file) {
   auto server = std::make_unique<Server>();
   CR_TRY(server->Load(cert_file, key_file));
   return server;

@@ -21,7 +21,8 @@ class TlsTest : public ::testing::Test {
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     folder_ = name;
     const std::string command =
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=test "
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "
+        "/CN=test "
         "-addext subjectAltName=DNS:sandbox.test -keyout " +
         folder_ + "/key.pem -out " + folder_ + "/cert.pem 2>/dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0);
