@@ -1,5 +1,5 @@
-// Latency of unary calls and throughput of streams over a unix socket pair. Client and server share one thread,
-// so a figure is the work of both sides together.
+// Latency of unary calls and throughput of streams over a unix socket pair. Client and server share
+// one thread, so a figure is the work of both sides together.
 #include <benchmark/benchmark.h>
 #include <sys/socket.h>
 
@@ -43,7 +43,8 @@ class Pair {
  public:
   Pair() : tasks_(io_.get_executor()) {
     router_.Unary<iv1::ReadFileRequest, iv1::FileChunk>(
-        "/b/Get", [](CallContext&, iv1::ReadFileRequest request) { return Get(std::move(request)); });
+        "/b/Get",
+        [](CallContext&, iv1::ReadFileRequest request) { return Get(std::move(request)); });
     router_.ServerStream<iv1::ReadFileRequest, iv1::FileChunk>(
         "/b/Pour", [](CallContext&, iv1::ReadFileRequest request, Writer<iv1::FileChunk>& out) {
           return Pour(std::move(request), out);

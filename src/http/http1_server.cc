@@ -223,6 +223,7 @@ class Http1Server {
       co_await Refuse(head.error());
       co_return false;
     }
+    if (!wire_.usable()) co_return false;  // the peer has left already
     Http1Exchange exchange(wire_, parser, options_.read_ahead);
     answered_ = false;
     call_.Spawn(Answer(&exchange));
