@@ -39,7 +39,7 @@ double MsSince(steady_clock::time_point begin) {
   return std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count();
 }
 
-std::string Run(const std::vector<std::string>& argv) {
+std::string RunTool(const std::vector<std::string>& argv) {
   auto output = os::Run(argv, {.timeout = std::chrono::seconds(60)});
   if (!output) return output.error().ToString();
   return output->status.ok() ? "" : output->err + output->out;
@@ -50,7 +50,7 @@ std::string MakeImage(const std::string& folder) {
   const std::string script = R"(
     cd "$0"; mkdir -p tree/bin tree/etc tree/home/app tree/data/old
     cp /usr/bin/busybox tree/bin/busybox
-    for applet in $(busybox --list); do ln -sf busybox "tree/bin/$applet"; done
+    for applet in $(busybox --list); do [ -e "tree/bin/$applet" ] || ln -s busybox "tree/bin/$applet"; done
     echo 'root:x:0:0:root:/root:/bin/sh' >tree/etc/passwd
     echo 'app:x:1000:1000::/home/app:/bin/sh' >>tree/etc/passwd
     echo 'video:x:44:app' >tree/etc/group
@@ -58,7 +58,13 @@ std::string MakeImage(const std::string& folder) {
     echo contents >tree/data/old/file
     mke2fs -q -t ext4 -O ^has_journal -d tree image.ext4 32M
     mke2fs -q -t ext4 -O ^has_journal disk.ext4 256M)";
-  return Run({"sh", "-ec", script, folder});
+  return RunTool({"sh", "-ec", script, folder});
+}
+
+// Another build of the agent may be named, such as the release one in a debug build.
+std::string AgentPath() {
+  const char* other = getenv("CLEANROOM_GUEST");
+  return other != nullptr ? other : CLEANROOM_GUEST;
 }
 
 struct Ran {
@@ -94,7 +100,7 @@ class Guest {
     if (std::string failed = MakeImage(folder_->path()); !failed.empty()) return failed;
     auto kernel = vmm::TestKernel();
     if (!kernel) return kernel.error().ToString();
-    auto initrd = vmm::TestInitramfs(*kernel, CLEANROOM_GUEST);
+    auto initrd = vmm::TestInitramfs(*kernel, AgentPath());
     if (!initrd) return initrd.error().ToString();
     vmm::MachineSpec spec;
     spec.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r0";
@@ -127,7 +133,7 @@ class Guest {
 
   Ran Exec(ExecInput start, std::string input = "") {
     Ran ran;
-    Await(ExecInto(std::move(start), std::move(input), ran));
+    Await(ExecInto(std::move(start), std::move(input), ran), std::chrono::seconds(120));
     return ran;
   }
 
@@ -261,7 +267,7 @@ class GuestAgentTest : public ::testing::Test {
 
   static std::string Out(const std::string& script) {
     const Ran ran = guest_->Exec(Shell(script));
-    return ran.out + ran.err;
+    return ran.out + ran.err + ran.exit.message();
   }
 
   static std::unique_ptr<Guest> guest_;
@@ -318,7 +324,7 @@ TEST_F(GuestAgentTest, TerminalsAreOfTheGuestsOwn) {
 TEST_F(GuestAgentTest, CancellingReachesWhatLeftTheGroup) {
   guest_->Await(guest_->CancelDaemon());
   // Killing is asynchronous to the next command.
-  EXPECT_EQ(Out("while pgrep -f 'sleep 98[67]' >/dev/null; do sleep 0.01; done; echo gone"),
+  EXPECT_EQ(Out("while ps -o args | grep -q 'sleep 98[67]'; do sleep 0.01; done; echo gone"),
             "gone\n");
   EXPECT_EQ(Out("while ls -d /sys/fs/cgroup/x-* | grep -v \"$(cut -d/ -f2 /proc/self/cgroup)\"; "
                 "do break; done"),
@@ -384,10 +390,10 @@ TEST_F(GuestAgentTest, ZShutdownAnswersAndEndsTheMachine) {
   std::cout << "ended after " << MsSince(begin) << " ms\n";
   EXPECT_THAT(guest_->console(), Not(HasSubstr("cleanroom-guest")));
   // Left as a clean unmount leaves it, with what was written.
-  EXPECT_EQ(Run({"sh", "-c", "dumpe2fs -h \"$0\" 2>/dev/null | grep -q 'state: *clean'",
-                 guest_->folder() + "/disk.ext4"}),
+  EXPECT_EQ(RunTool({"sh", "-c", "dumpe2fs -h \"$0\" 2>/dev/null | grep -q 'state: *clean'",
+                     guest_->folder() + "/disk.ext4"}),
             "");
-  EXPECT_EQ(Run({"e2fsck", "-fn", guest_->folder() + "/disk.ext4"}), "");
+  EXPECT_EQ(RunTool({"e2fsck", "-fn", guest_->folder() + "/disk.ext4"}), "");
   const auto kept = os::Run({"debugfs", "-R", "cat upper/kept", guest_->folder() + "/disk.ext4"});
   EXPECT_EQ(kept->out, "kept\n");
 }
