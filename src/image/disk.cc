@@ -12,9 +12,11 @@ extern "C" {  // the header does not say so itself
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "image/file.h"
 
@@ -85,6 +87,19 @@ Result<void> Format(const std::filesystem::path& path, uint64_t size) {
   return {};
 }
 
+Result<void> CopyByHand(int from, int to, off_t begin, off_t end) {
+  std::vector<uint8_t> buffer(1 << 20);
+  while (begin < end) {
+    const auto want = std::min<size_t>(buffer.size(), static_cast<size_t>(end - begin));
+    CR_TRY_ASSIGN(const size_t n,
+                  PreadSome(from, std::span(buffer).first(want), static_cast<uint64_t>(begin)));
+    if (n == 0) return Err(ErrorCode::kInternal, "the cached disk became shorter");
+    CR_TRY(PwriteAll(to, std::span(buffer).first(n), static_cast<uint64_t>(begin)));
+    begin += static_cast<off_t>(n);
+  }
+  return {};
+}
+
 // Copies the parts that hold data.
 Result<void> CopySparse(int from, int to, uint64_t size) {
   if (::ioctl(to, FICLONE, from) == 0) return {};
@@ -101,11 +116,15 @@ Result<void> CopySparse(int from, int to, uint64_t size) {
     while (begin < end) {
       const ssize_t n =
           ::copy_file_range(from, &begin, to, &target, static_cast<size_t>(end - begin), 0);
+      if (n > 0 || (n < 0 && errno == EINTR)) continue;
       if (n == 0) return Err(ErrorCode::kInternal, "the cached disk became shorter");
-      if (n < 0 && errno != EINTR) {
+      if (errno != EXDEV && errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS) {
         return ErrErrno(errno == ENOSPC ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
                         "copy a disk");
       }
+      // Another file system, of a kind that the kernel does not copy to.
+      CR_TRY(CopyByHand(from, to, begin, end));
+      begin = end;
     }
   }
 }

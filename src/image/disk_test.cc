@@ -70,6 +70,15 @@ TEST_F(DiskTest, TheKernelWritesToIt) {
   EXPECT_EQ(check.status, 0) << check.output;
 }
 
+TEST_F(DiskTest, CopiesToAnotherFileSystem) {
+  const std::string disk = "/dev/shm/cleanroom-disk-test." + std::to_string(::getpid());
+  const auto made = MakeEmptyDisk(folder_ / "cache", 64 << 20, disk);
+  ASSERT_TRUE(made) << made.error().ToString();
+  ASSERT_TRUE(MakeEmptyDisk(folder_ / "cache", 64 << 20, folder_ / "here"));
+  EXPECT_EQ(RunScript("cmp " + disk + " " + (folder_ / "here")).status, 0);
+  ::unlink(disk.c_str());
+}
+
 TEST_F(DiskTest, BadRequests) {
   EXPECT_EQ(MakeEmptyDisk(folder_ / "cache", 1000, folder_ / "x").error().code(),
             ErrorCode::kInvalidArgument);
