@@ -43,18 +43,6 @@ constexpr CommandHelp kCreate = {"create", "Make a sandbox for this repository a
                                  "cleanroom create\n"
                                  "id=$(cleanroom create --keep) && cleanroom exec --in \"$id\" -- npm ci"};
 
-// Tells in the usage line where the command goes.
-class TrailingCommandFormatter : public CLI::Formatter {
- public:
-  std::string make_usage(const CLI::App* app, std::string name) const override {
-    std::string usage = Formatter::make_usage(app, std::move(name));
-    const std::string_view options = "[OPTIONS]";
-    const size_t at = usage.find(options);
-    if (at != std::string::npos) usage.insert(at + options.size(), " -- COMMAND...");
-    return usage;
-  }
-};
-
 Result<std::vector<std::string>> Environment(const RunFlags& flags, bool tty) {
   std::vector<std::string> out;
   bool has_term = false;
@@ -164,7 +152,6 @@ void AddExecCommands(CLI::App& root, Invocation& invocation) {
     CLI::App* command = AddCommand(root, *help);
     const auto flags = std::make_shared<RunFlags>();
     AddRunFlags(*command, kind, *flags);
-    if (kind != RunKind::kCreate) command->formatter(std::make_shared<TrailingCommandFormatter>());
     command->callback([&invocation, flags, kind = kind] {
       invocation.run = [&invocation, flags, kind] {
         return kind == RunKind::kCreate ? Create(invocation, *flags) : Exec(invocation, *flags, kind);

@@ -18,7 +18,7 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
     CR_TRY_ASSIGN(text, default_image());
   }
   if (text.empty()) {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("no image: {}, or set default_image in the config", otherwise));
+    return Err(ErrorCode::kInvalidArgument, fmt::format("no image: {}, or set default_image in the config; see: cleanroom policy validate --help", otherwise));
   }
   PolicySource source;
   auto image = policy::ImageRef::Parse(text);
