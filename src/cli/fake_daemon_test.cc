@@ -23,18 +23,25 @@ FakeDaemon::FakeDaemon()
       server_(router_, {}, nullptr) {
   router_.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
       "/cleanroom.v1.SandboxService/CreateSandboxStream",
-      [this](rpc::CallContext&, v1::CreateSandboxRequest request, rpc::Writer<v1::CreateSandboxEvent>& out) {
+      [this](rpc::CallContext&, v1::CreateSandboxRequest request,
+             rpc::Writer<v1::CreateSandboxEvent>& out) {
         return CreateSandbox(std::move(request), out);
       });
   router_.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
       "/cleanroom.v1.SandboxService/TerminateSandbox",
-      [this](rpc::CallContext&, v1::TerminateSandboxRequest request) { return Terminate(std::move(request)); });
+      [this](rpc::CallContext&, v1::TerminateSandboxRequest request) {
+        return Terminate(std::move(request));
+      });
   router_.Unary<v1::CreateExecutionRequest, v1::CreateExecutionResponse>(
       "/cleanroom.v1.ExecutionService/CreateExecution",
-      [this](rpc::CallContext&, v1::CreateExecutionRequest request) { return CreateExecution(std::move(request)); });
+      [this](rpc::CallContext&, v1::CreateExecutionRequest request) {
+        return CreateExecution(std::move(request));
+      });
   router_.Unary<v1::CancelExecutionRequest, v1::CancelExecutionResponse>(
       "/cleanroom.v1.ExecutionService/CancelExecution",
-      [this](rpc::CallContext&, v1::CancelExecutionRequest request) { return Cancel(std::move(request)); });
+      [this](rpc::CallContext&, v1::CancelExecutionRequest request) {
+        return Cancel(std::move(request));
+      });
   router_.Bidi<v1::AttachExecutionRequest, v1::ExecutionStreamEvent>(
       "/cleanroom.v1.ExecutionService/AttachExecution",
       [this](rpc::CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
@@ -106,15 +113,18 @@ Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest reque
   co_return written;
 }
 
-Awaitable<Result<v1::TerminateSandboxResponse>> FakeDaemon::Terminate(v1::TerminateSandboxRequest request) {
+Awaitable<Result<v1::TerminateSandboxResponse>> FakeDaemon::Terminate(
+    v1::TerminateSandboxRequest request) {
   Note("terminate " + request.sandbox_id());
   v1::TerminateSandboxResponse response;
   response.set_terminated(true);
   co_return response;
 }
 
-Awaitable<Result<v1::CreateExecutionResponse>> FakeDaemon::CreateExecution(v1::CreateExecutionRequest request) {
-  if (request.command(0) == "refused") co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is STOPPED");
+Awaitable<Result<v1::CreateExecutionResponse>> FakeDaemon::CreateExecution(
+    v1::CreateExecutionRequest request) {
+  if (request.command(0) == "refused")
+    co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is STOPPED");
   command_.assign(request.command().begin(), request.command().end());
   std::string note = "execute";
   for (const std::string& word : command_) note += " " + word;
@@ -127,7 +137,8 @@ Awaitable<Result<v1::CreateExecutionResponse>> FakeDaemon::CreateExecution(v1::C
   co_return response;
 }
 
-Awaitable<Result<v1::CancelExecutionResponse>> FakeDaemon::Cancel(v1::CancelExecutionRequest request) {
+Awaitable<Result<v1::CancelExecutionResponse>> FakeDaemon::Cancel(
+    v1::CancelExecutionRequest request) {
   Note("cancel " + request.execution_id());
   if (command_.front() != "stubborn") cancel_ = true;
   cancelled_.NotifyAll();

@@ -1,5 +1,6 @@
-// FakeDaemon: the API's services as a script, for tests of the program's own conduct (streams, signals, exit codes)
-// where a machine would only make them slow. Runs on a thread and a unix socket of its own.
+// FakeDaemon: the API's services as a script, for tests of the program's own conduct (streams,
+// signals, exit codes) where a machine would only make them slow. Runs on a thread and a unix
+// socket of its own.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -40,9 +41,11 @@ class FakeDaemon {
  private:
   void Note(const std::string& text);
   Awaitable<void> Accept();
-  Awaitable<Result<void>> CreateSandbox(v1::CreateSandboxRequest request, rpc::Writer<v1::CreateSandboxEvent>& out);
+  Awaitable<Result<void>> CreateSandbox(v1::CreateSandboxRequest request,
+                                        rpc::Writer<v1::CreateSandboxEvent>& out);
   Awaitable<Result<v1::TerminateSandboxResponse>> Terminate(v1::TerminateSandboxRequest request);
-  Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(v1::CreateExecutionRequest request);
+  Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
+      v1::CreateExecutionRequest request);
   Awaitable<Result<v1::CancelExecutionResponse>> Cancel(v1::CancelExecutionRequest request);
   Awaitable<Result<void>> Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
                                  rpc::Writer<v1::ExecutionStreamEvent>& out);

@@ -24,7 +24,9 @@ class ProgramTest : public testing::Test {
     return argv;
   }
   os::Output Run(std::vector<std::string> args, std::string input = "") {
-    auto output = os::Run(Argv(std::move(args)), {.input = std::move(input), .timeout = std::chrono::seconds(60), .max_output = 64U << 20});
+    auto output = os::Run(
+        Argv(std::move(args)),
+        {.input = std::move(input), .timeout = std::chrono::seconds(60), .max_output = 64U << 20});
     EXPECT_TRUE(output.has_value()) << (output ? "" : output.error().ToString());
     return output ? *output : os::Output{};
   }
@@ -60,7 +62,8 @@ TEST_F(ProgramTest, BinaryInputComesBackUnchanged) {
 }
 
 TEST_F(ProgramTest, RemovesTheSandboxItMadeAndTellsItsId) {
-  const auto output = Run({"exec", "--rm", "--print-sandbox-id", "-n", "--image", image_, "--", "exit", "3"});
+  const auto output =
+      Run({"exec", "--rm", "--print-sandbox-id", "-n", "--image", image_, "--", "exit", "3"});
   EXPECT_EQ(output.status.ShellCode(), 3);
   EXPECT_EQ(output.err, "sandbox_id=" + sandbox_ + "\nbye\n");
   EXPECT_TRUE(daemon_.Noted("create " + image_)) << daemon_.All();
@@ -120,7 +123,8 @@ TEST_F(ProgramTest, AnInterruptWhileTheSandboxIsMadeCancelsThat) {
 TEST_F(ProgramTest, AReaderThatIsGoneEndsTheCommandQuietly) {
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
-  auto process = os::Process::Spawn(Argv({"exec", "--in", sandbox_, "-n", "--", "yes"}), {.fds = {{1, ends[1]}}});
+  auto process = os::Process::Spawn(Argv({"exec", "--in", sandbox_, "-n", "--", "yes"}),
+                                    {.fds = {{1, ends[1]}}});
   close(ends[1]);
   ASSERT_TRUE(process.has_value());
   char first = 0;
@@ -141,10 +145,13 @@ TEST_F(ProgramTest, CreatePrintsTheBareId) {
 }
 
 TEST(ProgramWithoutDaemonTest, SaysHowToStartOne) {
-  const auto output = os::Run({CLEANROOM_PROGRAM, "--host", "unix:///nonexistent/cleanroom.sock", "sandbox", "ls"});
+  const auto output =
+      os::Run({CLEANROOM_PROGRAM, "--host", "unix:///nonexistent/cleanroom.sock", "sandbox", "ls"});
   ASSERT_TRUE(output.has_value());
   EXPECT_EQ(output->status.ShellCode(), 1);
-  EXPECT_THAT(output->err, HasSubstr("cleanroom: unavailable: no daemon answers at unix:///nonexistent/cleanroom.sock"));
+  EXPECT_THAT(
+      output->err,
+      HasSubstr("cleanroom: unavailable: no daemon answers at unix:///nonexistent/cleanroom.sock"));
   EXPECT_THAT(output->err, HasSubstr("cleanroom serve &"));
 }
 

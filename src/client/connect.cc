@@ -55,8 +55,12 @@ class OwningTlsStream : public http::ByteStream {
  public:
   OwningTlsStream(std::unique_ptr<http::TlsClient> trust, std::unique_ptr<http::ByteStream> stream)
       : trust_(std::move(trust)), stream_(std::move(stream)) {}
-  Awaitable<Result<size_t>> Read(std::span<std::byte> buffer) override { return stream_->Read(buffer); }
-  Awaitable<Result<void>> Write(std::span<const std::byte> data) override { return stream_->Write(data); }
+  Awaitable<Result<size_t>> Read(std::span<std::byte> buffer) override {
+    return stream_->Read(buffer);
+  }
+  Awaitable<Result<void>> Write(std::span<const std::byte> data) override {
+    return stream_->Write(data);
+  }
   void Close() override { stream_->Close(); }
   asio::any_io_executor executor() override { return stream_->executor(); }
 
@@ -65,7 +69,8 @@ class OwningTlsStream : public http::ByteStream {
   std::unique_ptr<http::ByteStream> stream_;
 };
 
-Awaitable<Result<std::unique_ptr<http::ByteStream>>> OpenStream(ConnectOptions options, config::Endpoint endpoint) {
+Awaitable<Result<std::unique_ptr<http::ByteStream>>> OpenStream(ConnectOptions options,
+                                                                config::Endpoint endpoint) {
   const auto executor = co_await asio::this_coro::executor;
   std::unique_ptr<http::TlsClient> trust;
   if (endpoint.scheme == config::Endpoint::Scheme::kHttps) {
@@ -85,7 +90,8 @@ Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options)
   CR_CO_TRY_ASSIGN(const config::Endpoint endpoint, config::Endpoint::Parse(options.url));
   rpc::ChannelOptions channel;
   channel.max_message_bytes = kMaxMessageBytes;
-  if (!options.auth_token.empty()) channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
+  if (!options.auth_token.empty())
+    channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
   const auto executor = co_await asio::this_coro::executor;
 
   if (endpoint.scheme == config::Endpoint::Scheme::kUnix) {
@@ -94,10 +100,12 @@ Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options)
   }
   channel.authority = fmt::format("{}:{}", endpoint.host, endpoint.port);
   const auto deadline = std::chrono::steady_clock::now() + options.timeout;
-  auto connecting = WithDeadline(OpenStream(options, endpoint), deadline, "connecting to " + options.url);
+  auto connecting =
+      WithDeadline(OpenStream(options, endpoint), deadline, "connecting to " + options.url);
   auto stream = co_await std::move(connecting);
   if (!stream) {
-    if (stream.error().code() == ErrorCode::kDeadlineExceeded) co_return Err(NoDaemon(options.url, "timed out"));
+    if (stream.error().code() == ErrorCode::kDeadlineExceeded)
+      co_return Err(NoDaemon(options.url, "timed out"));
     co_return Err(std::move(stream).error());
   }
   co_return rpc::Channel::Create(std::move(*stream), std::move(channel));
