@@ -26,3 +26,12 @@ find_library(PROTOBUF_LITE_STATIC libprotobuf-lite.a REQUIRED)
 find_library(NGHTTP2_STATIC libnghttp2.a REQUIRED)
 find_library(SQLITE_STATIC libsqlite3.a)
 find_library(YAML_STATIC libyaml.a REQUIRED)
+find_library(CRYPTO_STATIC libcrypto.a REQUIRED)
+find_library(SSL_STATIC libssl.a REQUIRED)
+
+# OpenSSL, for modules: the shared library, unless the program that links them has the property STATIC_OPENSSL (one
+# that also links libcurl, which brings the shared one, must not have it).
+add_library(cr_crypto INTERFACE)
+add_library(cr_ssl INTERFACE)
+target_link_libraries(cr_crypto INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_OPENSSL>>,${CRYPTO_STATIC},OpenSSL::Crypto>)
+target_link_libraries(cr_ssl INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_OPENSSL>>,${SSL_STATIC},OpenSSL::SSL> cr_crypto)

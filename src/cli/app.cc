@@ -5,6 +5,7 @@
 
 #include "cli/daemon_program.h"
 #include "cli/errors.h"
+#include "cli/help_format.h"
 #include "cli/invocation.h"
 #include "cli/version.h"
 
@@ -13,7 +14,8 @@ namespace {
 
 constexpr const char* kClientFlagsHelp =
     "\nClient flags, taken by every command:\n"
-    "  --host URL         the daemon: unix:///PATH, http://HOST:PORT or https://HOST:PORT; else CLEANROOM_HOST,\n"
+    "  --host URL         the daemon: unix:///PATH, http://HOST:PORT or https://HOST:PORT; else "
+    "CLEANROOM_HOST,\n"
     "                     control_host in the config, the system's socket, the user's socket\n"
     "  --tls-ca FILE      authorities to trust for https (CLEANROOM_TLS_CA)\n"
     "  --auth-token TOKEN the daemon's token (CLEANROOM_AUTH_TOKEN)\n"
@@ -43,12 +45,17 @@ int Parse(CLI::App& root, Invocation& invocation, std::vector<std::string> args)
   } catch (const CLI::Success& asked) {
     return root.exit(asked);  // --help, --version
   } catch (const CLI::RequiredError& error) {
-    if (root.get_subcommands().empty()) {
+    const std::string reached = Reached(root);
+    const std::vector<std::string> rest = root.remaining(true);
+    // Also what a group is missing, when a word stands in its place.
+    if (!rest.empty())
+      return Fail(UsageError("'" + rest.front() + "' is no command or flag here", reached));
+    if (reached == "cleanroom") {
       const std::string help = root.help();
       std::fwrite(help.data(), 1, help.size(), stderr);
       return 1;
     }
-    return Fail(UsageError(error.what(), Reached(root)));
+    return Fail(UsageError(error.what(), reached));
   } catch (const CLI::ParseError& error) {
     return Fail(UsageError(error.what(), Reached(root)));
   }
@@ -80,15 +87,19 @@ CLI::App* AddGroup(CLI::App& parent, const char* name, const char* summary) {
 }
 
 std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
-  auto root = std::make_unique<CLI::App>("Runs untrusted code in microVMs that reach only what a policy allows.");
+  auto root = std::make_unique<CLI::App>(
+      "Runs untrusted code in microVMs that reach only what a policy allows.");
   root->name("cleanroom");
+  root->formatter(std::make_shared<HelpFormat>());  // the commands inherit it
   root->set_version_flag("--version", std::string("cleanroom ") + kVersion);
   root->set_help_flag("-h,--help", "Print this help and exit");
   root->fallthrough();
   root->require_subcommand(1);
 
   ClientFlags& client = invocation.client;
-  root->add_option("--host", client.host, "The daemon to talk to")->option_text("URL")->group("Client flags");
+  root->add_option("--host", client.host, "The daemon to talk to")
+      ->option_text("URL")
+      ->group("Client flags");
   root->add_option("--tls-ca", client.tls_ca, "Authorities to trust for https")
       ->option_text("FILE")
       ->group("Client flags");

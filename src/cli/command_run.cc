@@ -40,7 +40,8 @@ class CommandRun {
   Awaitable<Result<int>> Run();
 
  private:
-  // Stages run one after another as tasks of stage_, so that an interrupt can end the one under way.
+  // Stages run one after another as tasks of stage_, so that an interrupt can end the one under
+  // way.
   Awaitable<void> Create();
   Awaitable<void> Execute();
   Awaitable<void> Remove();
@@ -81,7 +82,8 @@ class CommandRun {
 };
 
 Awaitable<Result<int>> CommandRun::Run() {
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT}) signals_.add(signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGCONT})
+    signals_.add(signal);
   side_.Spawn(WatchSignals());
 
   if (request_.sandbox_id) {
@@ -175,13 +177,15 @@ Awaitable<Result<void>> CommandRun::Stream(client::Attachment& attachment) {
     }
     if (!event->has_value()) {
       co_return Err(ErrorCode::kUnavailable,
-                    fmt::format("the daemon ended the output of execution {} before its exit", execution_id_));
+                    fmt::format("the daemon ended the output of execution {} before its exit",
+                                execution_id_));
     }
     auto last = co_await Handle(**event);
     if (!last) {
       if (detached_) co_return Result<void>();
       if (last.error().errno_value() != EPIPE) co_return Err(std::move(last).error());
-      // Nobody reads any more. The command would get SIGPIPE here: it is ended, and so are we, silently.
+      // Nobody reads any more. The command would get SIGPIPE here: it is ended, and so are we,
+      // silently.
       co_await CancelExecution();
       exit_code_ = kExitBrokenPipe;
       co_return Result<void>();
@@ -215,8 +219,9 @@ Awaitable<void> CommandRun::Remove() {
   request.set_sandbox_id(sandbox_id_);
   auto removed = co_await api_.TerminateSandbox(std::move(request));
   if (removed || (!removed && removed.error().code() == ErrorCode::kNotFound)) co_return;
-  Say(fmt::format("cleanroom: sandbox {} could not be removed; remove it with: cleanroom sandbox rm {}", sandbox_id_,
-                  sandbox_id_));
+  Say(fmt::format(
+      "cleanroom: sandbox {} could not be removed; remove it with: cleanroom sandbox rm {}",
+      sandbox_id_, sandbox_id_));
   if (!error_) error_ = std::move(removed).error();
 }
 
@@ -251,12 +256,15 @@ void CommandRun::OnInterrupt(int signal) {
       if (interrupts_ == 1) {
         side_.Spawn(CancelExecution());
         if (signal == SIGHUP) break;  // there is nobody to read it
-        Say(removes ? "cleanroom: cancelling the command; press Ctrl-C again to remove the sandbox at once"
-                    : "cleanroom: cancelling the command; press Ctrl-C again to detach and leave it running");
+        Say(removes ? "cleanroom: cancelling the command; press Ctrl-C again to remove the sandbox "
+                      "at once"
+                    : "cleanroom: cancelling the command; press Ctrl-C again to detach and leave "
+                      "it running");
       } else {
         detached_ = true;
         if (!removes) {
-          Say(fmt::format("cleanroom: detached from execution {} in sandbox {}; look at it with: "
+          Say(
+              fmt::format("cleanroom: detached from execution {} in sandbox {}; look at it with: "
                           "cleanroom execution inspect {}",
                           execution_id_, sandbox_id_, execution_id_));
         }
@@ -305,13 +313,15 @@ Awaitable<void> CommandRun::SendSize(client::Attachment& attachment) {
 void CommandRun::Say(const std::string& text) {
   // The terminal may stand behind an echoed ^C or output without a newline.
   const bool fresh = interrupts_ > 0 && isatty(STDERR_FILENO) == 1;
-  const std::string line = (fresh ? "\r\n" : "") + Printable(text, Newlines::kKeep) + (raw_ ? "\r\n" : "\n");
+  const std::string line =
+      (fresh ? "\r\n" : "") + Printable(text, Newlines::kKeep) + (raw_ ? "\r\n" : "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 }  // namespace
 
-Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request, Progress& progress) {
+Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
+                                             Progress& progress) {
   auto stream = co_await api.CreateSandboxStream(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   v1::Sandbox sandbox;
@@ -321,7 +331,8 @@ Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandbox
     // To the very end: leaving a call early cancels it, and that would remove the sandbox.
     if (!event->has_value()) break;
     if ((*event)->has_progress()) progress.Update((*event)->progress());
-    if ((*event)->has_created()) sandbox = std::move(*(*event)->mutable_created()->mutable_sandbox());
+    if ((*event)->has_created())
+      sandbox = std::move(*(*event)->mutable_created()->mutable_sandbox());
   }
   if (sandbox.sandbox_id().empty()) {
     co_return Err(ErrorCode::kUnavailable, "the daemon stopped while it made the sandbox");

@@ -1,4 +1,5 @@
-// CommandRun: one command in a sandbox, from creating the sandbox to the exit code. What exec and console are.
+// CommandRun: one command in a sandbox, from creating the sandbox to the exit code. What exec and
+// console are.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 #include <vector>
 
 #include "base/async.h"
-#include "client/api.h"
 #include "cli/progress.h"
+#include "client/api.h"
 
 namespace cleanroom::cli {
 
@@ -30,12 +31,14 @@ struct RunRequest {
   StdinMode stdin_mode = StdinMode::kForward;
 };
 
-// Creates the sandbox, showing progress; the reply carries it. Cancelling the task removes it again.
-Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request, Progress& progress);
+// Creates the sandbox, showing progress; the reply carries it. Cancelling the task removes it
+// again.
+Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
+                                             Progress& progress);
 
-// Runs to the end and returns the program's exit code: the command's own, 128 + signal, 124, 130 after an
-// interrupt (128 + signal after another), 141 when standard output's reader is gone. Returns an error for failures of ours; the
-// sandbox has then been removed if `afterwards` says so.
+// Runs to the end and returns the program's exit code: the command's own, 128 + signal, 124, 130
+// after an interrupt (128 + signal after another), 141 when standard output's reader is gone.
+// Returns an error for failures of ours; the sandbox has then been removed if `afterwards` says so.
 Awaitable<Result<int>> RunCommand(client::Api& api, RunRequest request);
 
 }  // namespace cleanroom::cli

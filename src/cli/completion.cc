@@ -11,10 +11,11 @@
 namespace cleanroom::cli {
 namespace {
 
-constexpr CommandHelp kCompletion = {"completion", "Print a completion script for bash, zsh or fish",
-                                     "source <(cleanroom completion bash)\n"
-                                     "cleanroom completion zsh > \"${fpath[1]}/_cleanroom\"\n"
-                                     "cleanroom completion fish > ~/.config/fish/completions/cleanroom.fish"};
+constexpr CommandHelp kCompletion = {
+    "completion", "Print a completion script for bash, zsh or fish",
+    "source <(cleanroom completion bash)\n"
+    "cleanroom completion zsh > \"${fpath[1]}/_cleanroom\"\n"
+    "cleanroom completion fish > ~/.config/fish/completions/cleanroom.fish"};
 
 std::vector<std::string> Names(const CLI::App& app) {
   std::vector<std::string> names = {app.get_name()};
@@ -28,15 +29,19 @@ void Collect(const CLI::App& app, const std::string& path, std::vector<Completio
   for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
     // One line: the paragraph after the first is detail.
     const std::string text = sub->get_description();
-    for (const std::string& name : Names(*sub)) node.words.push_back({name, text.substr(0, text.find('\n'))});
+    for (const std::string& name : Names(*sub))
+      node.words.push_back({name, text.substr(0, text.find('\n'))});
   }
   for (const CLI::Option* option : app.get_options()) {
-    for (const std::string& name : option->get_snames()) node.words.push_back({"-" + name, option->get_description()});
-    for (const std::string& name : option->get_lnames()) node.words.push_back({"--" + name, option->get_description()});
+    for (const std::string& name : option->get_snames())
+      node.words.push_back({"-" + name, option->get_description()});
+    for (const std::string& name : option->get_lnames())
+      node.words.push_back({"--" + name, option->get_description()});
   }
   nodes.push_back(std::move(node));
   for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
-    for (const std::string& name : Names(*sub)) Collect(*sub, path.empty() ? name : path + " " + name, nodes);
+    for (const std::string& name : Names(*sub))
+      Collect(*sub, path.empty() ? name : path + " " + name, nodes);
   }
 }
 

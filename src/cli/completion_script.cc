@@ -21,11 +21,12 @@ std::string Quote(const std::string& text) {
   return out + "'";
 }
 
-// A shell function body that finds the longest path of known commands among the words typed. The words before
-// the one being completed are in `typed`; the path ends up in `path`.
+// A shell function body that finds the longest path of known commands among the words typed. The
+// words before the one being completed are in `typed`; the path ends up in `path`.
 std::string Cases(const std::vector<CompletionNode>& nodes) {
   std::string out;
-  for (const CompletionNode& node : nodes) out += fmt::format("    {}) words={} ;;\n", Quote(node.path), Quote(Words(node)));
+  for (const CompletionNode& node : nodes)
+    out += fmt::format("    {}) words={} ;;\n", Quote(node.path), Quote(Words(node)));
   return out;
 }
 
@@ -110,14 +111,16 @@ end
                                 [&nodes] {
                                   std::string paths;
                                   for (const CompletionNode& node : nodes) {
-                                    if (!node.path.empty()) paths += (paths.empty() ? "" : " ") + Quote(node.path);
+                                    if (!node.path.empty())
+                                      paths += (paths.empty() ? "" : " ") + Quote(node.path);
                                   }
                                   return paths;
                                 }());
   for (const CompletionNode& node : nodes) {
     for (const CompletionWord& word : node.words) {
-      out += fmt::format("complete -c cleanroom -n 'test (__cleanroom_path) = \"{}\"' -a {} -d {}\n", node.path,
-                         Quote(word.word), Quote(word.help));
+      out +=
+          fmt::format("complete -c cleanroom -n 'test (__cleanroom_path) = \"{}\"' -a {} -d {}\n",
+                      node.path, Quote(word.word), Quote(word.help));
     }
   }
   return out;

@@ -16,7 +16,8 @@ struct CompletionNode {
   std::vector<CompletionWord> words;
 };
 
-// Each completes files where a value may be one: after a word of which nothing is known, and after "--".
+// Each completes files where a value may be one: after a word of which nothing is known, and after
+// "--".
 std::string BashCompletion(const std::vector<CompletionNode>& nodes);
 std::string ZshCompletion(const std::vector<CompletionNode>& nodes);
 std::string FishCompletion(const std::vector<CompletionNode>& nodes);

@@ -18,11 +18,13 @@
 namespace cleanroom::cli {
 namespace {
 
-constexpr CommandHelp kInit = {"init", "Write a config with every key, commented, at its default; print its path",
-                               "cleanroom config init\n"
-                               "cleanroom config init --path ./config.yaml --default-backend qemu --force"};
-constexpr CommandHelp kValidate = {"validate", "Check the config; reports everything that is wrong, with its place",
-                                   "cleanroom config validate\ncleanroom config validate --path ./config.yaml"};
+constexpr CommandHelp kInit = {
+    "init", "Write a config with every key, commented, at its default; print its path",
+    "cleanroom config init\n"
+    "cleanroom config init --path ./config.yaml --default-backend qemu --force"};
+constexpr CommandHelp kValidate = {
+    "validate", "Check the config; reports everything that is wrong, with its place",
+    "cleanroom config validate\ncleanroom config validate --path ./config.yaml"};
 
 struct Flags {
   std::string path;
@@ -67,8 +69,11 @@ void AddConfigCommands(CLI::App& root, Invocation& invocation) {
   {
     CLI::App* command = AddCommand(*group, kInit);
     const auto flags = std::make_shared<Flags>();
-    command->add_option("--path", flags->path, "Where, instead of the user's config")->option_text("FILE");
-    command->add_option("--default-backend", flags->default_backend, "qemu (default), firecracker or darwin-vz")
+    command->add_option("--path", flags->path, "Where, instead of the user's config")
+        ->option_text("FILE");
+    command
+        ->add_option("--default-backend", flags->default_backend,
+                     "qemu (default), firecracker or darwin-vz")
         ->option_text("NAME");
     command->add_flag("-f,--force", flags->force, "Replace a file that exists");
     command->callback([&invocation, flags] {
@@ -81,8 +86,10 @@ void AddConfigCommands(CLI::App& root, Invocation& invocation) {
   {
     CLI::App* command = AddCommand(*group, kValidate);
     const auto flags = std::make_shared<Flags>();
-    command->add_option("--path", flags->path, "The file, instead of the user's config")->option_text("FILE");
-    command->callback([&invocation, flags] { invocation.run = [flags] { return Validate(*flags); }; });
+    command->add_option("--path", flags->path, "The file, instead of the user's config")
+        ->option_text("FILE");
+    command->callback(
+        [&invocation, flags] { invocation.run = [flags] { return Validate(*flags); }; });
   }
 }
 

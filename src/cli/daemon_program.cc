@@ -20,13 +20,16 @@ Result<std::string> FindDaemonProgram() {
 
 Result<std::string> FindDaemonProgram(const std::string& program_folder) {
   const std::string beside = (fs::path(program_folder) / "cleanroomd").string();
-  const std::string libexec = (fs::path(program_folder).parent_path() / "libexec/cleanroom/cleanroomd").string();
+  const std::string libexec =
+      (fs::path(program_folder).parent_path() / "libexec/cleanroom/cleanroomd").string();
   for (const std::string& path : {beside, libexec}) {
     if (access(path.c_str(), X_OK) == 0) return path;
   }
-  return Err(ErrorCode::kNotFound,
-             fmt::format("the daemon's program is missing: neither {} nor {} can be run; install cleanroomd there",
-                         beside, libexec));
+  return Err(
+      ErrorCode::kNotFound,
+      fmt::format(
+          "the daemon's program is missing: neither {} nor {} can be run; install cleanroomd there",
+          beside, libexec));
 }
 
 Error BecomeDaemon(const std::vector<std::string>& args) {

@@ -8,7 +8,8 @@
 
 namespace cleanroom::cli {
 
-// In the folder of this program, else in ../libexec/cleanroom beside it. not_found naming both places.
+// In the folder of this program, else in ../libexec/cleanroom beside it. not_found naming both
+// places.
 Result<std::string> FindDaemonProgram();
 Result<std::string> FindDaemonProgram(const std::string& program_folder);
 

@@ -16,10 +16,13 @@ constexpr std::string_view kSee = "; see: ";
 
 std::string Remedy(const Error& error) {
   const std::string& message = error.message();
-  const auto about = [&message](std::string_view word) { return message.find(word) != std::string::npos; };
+  const auto about = [&message](std::string_view word) {
+    return message.find(word) != std::string::npos;
+  };
   switch (error.code()) {
     case ErrorCode::kUnavailable:
-      if (about("no daemon answers")) return "Start one with: cleanroom serve &   (or name another with --host URL)";
+      if (about("no daemon answers"))
+        return "Start one with: cleanroom serve &   (or name another with --host URL)";
       return "Look whether the daemon still runs with: cleanroom doctor";
     case ErrorCode::kPolicyInvalid:
       return "Correct the policy, then check it with: cleanroom policy validate";
@@ -32,7 +35,8 @@ std::string Remedy(const Error& error) {
       return "Check the name and try again";
     case ErrorCode::kInvalidArgument: {
       const size_t see = message.rfind(kSee);
-      if (see != std::string::npos) return "See how it is used with: " + message.substr(see + kSee.size());
+      if (see != std::string::npos)
+        return "See how it is used with: " + message.substr(see + kSee.size());
       return "See how it is used with: cleanroom --help";
     }
     case ErrorCode::kBackendCapabilityMismatch:
@@ -47,7 +51,8 @@ std::string Remedy(const Error& error) {
     case ErrorCode::kFailedPrecondition:
       return "See the state of things with: cleanroom sandbox ls --all";
     case ErrorCode::kResourceExhausted:
-      return "Free something first: cleanroom sandbox ls, cleanroom sandbox rm ID, cleanroom image rm REF";
+      return "Free something first: cleanroom sandbox ls, cleanroom sandbox rm ID, cleanroom image "
+             "rm REF";
     case ErrorCode::kUpstreamError:
     case ErrorCode::kDataCorrupt:
       return "Check the registry and the reference with: cleanroom image resolve REF";

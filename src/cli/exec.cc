@@ -22,38 +22,32 @@ namespace {
 constexpr CommandHelp kExec = {
     "exec",
     "Run a command in a sandbox\n\n"
-    "Makes a sandbox under the policy of cleanroom.yaml (here, or at the top of the repository), or of --image, and runs the\n"
-    "command in it. Standard input, output and error pass through unchanged, and so does the exit code: the\n"
-    "command's own, 128 + signal, 124 after --timeout, 130 after an interrupt, 1 for an error of Cleanroom.\n"
-    "The sandbox stays for the next command (--in) until it has been idle for its time to live; see --rm and --keep.\n"
+    "Makes a sandbox under the policy of cleanroom.yaml (here, or at the top of the repository), "
+    "or of --image, and runs the\n"
+    "command in it. Standard input, output and error pass through unchanged, and so does the exit "
+    "code: the\n"
+    "command's own, 128 + signal, 124 after --timeout, 130 after an interrupt, 1 for an error of "
+    "Cleanroom.\n"
+    "The sandbox stays for the next command (--in) until it has been idle for its time to live; "
+    "see --rm and --keep.\n"
     "The first Ctrl-C cancels the command, the second leaves it running and returns.",
     "cleanroom exec -- npm test\n"
     "cleanroom exec --rm --image docker.io/library/alpine:latest -- uname -a\n"
     "cleanroom exec --in 01kr7p9ksmfa7rmyypyqw2w8r0 -e CI -- make check\n"
     "tar c src | cleanroom exec --rm -- tar x -C /tmp"};
 
-constexpr CommandHelp kConsole = {"console",
-                                  "Open an interactive terminal in a sandbox (sh, or the command given)\n\n"
-                                  "Like exec, with a terminal of the command's own that follows the size of yours.",
-                                  "cleanroom console\n"
-                                  "cleanroom console -- bash\n"
-                                  "cleanroom console --in 01kr7p9ksmfa7rmyypyqw2w8r0"};
+constexpr CommandHelp kConsole = {
+    "console",
+    "Open an interactive terminal in a sandbox (sh, or the command given)\n\n"
+    "Like exec, with a terminal of the command's own that follows the size of yours.",
+    "cleanroom console\n"
+    "cleanroom console -- bash\n"
+    "cleanroom console --in 01kr7p9ksmfa7rmyypyqw2w8r0"};
 
-constexpr CommandHelp kCreate = {"create", "Make a sandbox for this repository and print its id",
-                                 "cleanroom create\n"
-                                 "id=$(cleanroom create --keep) && cleanroom exec --in \"$id\" -- npm ci"};
-
-// Tells in the usage line where the command goes.
-class TrailingCommandFormatter : public CLI::Formatter {
- public:
-  std::string make_usage(const CLI::App* app, std::string name) const override {
-    std::string usage = Formatter::make_usage(app, std::move(name));
-    const std::string_view options = "[OPTIONS]";
-    const size_t at = usage.find(options);
-    if (at != std::string::npos) usage.insert(at + options.size(), " -- COMMAND...");
-    return usage;
-  }
-};
+constexpr CommandHelp kCreate = {
+    "create", "Make a sandbox for this repository and print its id",
+    "cleanroom create\n"
+    "id=$(cleanroom create --keep) && cleanroom exec --in \"$id\" -- npm ci"};
 
 Result<std::vector<std::string>> Environment(const RunFlags& flags, bool tty) {
   std::vector<std::string> out;
@@ -65,7 +59,8 @@ Result<std::vector<std::string>> Environment(const RunFlags& flags, bool tty) {
     out.push_back(*variable);
   }
   const char* term = std::getenv("TERM");
-  if (tty && !has_term && term != nullptr && *term != '\0') out.push_back(std::string("TERM=") + term);
+  if (tty && !has_term && term != nullptr && *term != '\0')
+    out.push_back(std::string("TERM=") + term);
   return out;
 }
 
@@ -74,7 +69,8 @@ Result<v1::CreateExecutionRequest> ExecutionFor(const RunFlags& flags, RunKind k
                                                 std::vector<std::string> command) {
   v1::CreateExecutionRequest request;
   for (std::string& word : command) request.add_command(std::move(word));
-  request.set_kind(kind == RunKind::kConsole ? v1::EXECUTION_KIND_INTERACTIVE : v1::EXECUTION_KIND_BATCH);
+  request.set_kind(kind == RunKind::kConsole ? v1::EXECUTION_KIND_INTERACTIVE
+                                             : v1::EXECUTION_KIND_BATCH);
   v1::ExecutionOptions& options = *request.mutable_options();
   const bool tty = flags.tty || kind == RunKind::kConsole;
   CR_TRY_ASSIGN(auto env, Environment(flags, tty));
@@ -116,12 +112,14 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   std::vector<std::string> command = invocation.command.value_or(std::vector<std::string>{});
   if (command.empty() && kind == RunKind::kConsole) command = {"sh"};
   if (command.empty()) {
-    return Fail(UsageError("there is no command to run; it goes after '--', as in: cleanroom exec -- uname -a", name));
+    return Fail(UsageError(
+        "there is no command to run; it goes after '--', as in: cleanroom exec -- uname -a", name));
   }
   if (auto checked = CheckRunFlags(flags, kind); !checked) return Fail(checked.error());
   if (kind == RunKind::kConsole && isatty(STDIN_FILENO) != 1) {
-    return Fail(Error(ErrorCode::kFailedPrecondition,
-                      "standard input is no terminal; for input from a pipe or file use: cleanroom exec"));
+    return Fail(
+        Error(ErrorCode::kFailedPrecondition,
+              "standard input is no terminal; for input from a pipe or file use: cleanroom exec"));
   }
   RunRequest run;
   run.afterwards = flags.rm ? Afterwards::kRemove : Afterwards::kLeave;
@@ -144,7 +142,9 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
     WarnAbout(invocation, source);
     run.create = CreateRequestFor(flags);
   }
-  return RunConnected(invocation, [&](client::Api& api) { return RunWith(api, std::move(run), std::move(source)); });
+  return RunConnected(invocation, [&](client::Api& api) {
+    return RunWith(api, std::move(run), std::move(source));
+  });
 }
 
 int Create(const Invocation& invocation, const RunFlags& flags) {
@@ -164,10 +164,10 @@ void AddExecCommands(CLI::App& root, Invocation& invocation) {
     CLI::App* command = AddCommand(root, *help);
     const auto flags = std::make_shared<RunFlags>();
     AddRunFlags(*command, kind, *flags);
-    if (kind != RunKind::kCreate) command->formatter(std::make_shared<TrailingCommandFormatter>());
     command->callback([&invocation, flags, kind = kind] {
       invocation.run = [&invocation, flags, kind] {
-        return kind == RunKind::kCreate ? Create(invocation, *flags) : Exec(invocation, *flags, kind);
+        return kind == RunKind::kCreate ? Create(invocation, *flags)
+                                        : Exec(invocation, *flags, kind);
       };
     });
   }

@@ -18,14 +18,16 @@ namespace {
 
 using std::chrono::system_clock;
 
-constexpr CommandHelp kLs = {"ls", "List the commands that run; with --all also those that have ended",
-                             "cleanroom execution ls\n"
-                             "cleanroom execution ls --all --sandbox-id 01kr7p9ksmfa7rmyypyqw2w8r0 --json"};
+constexpr CommandHelp kLs = {
+    "ls", "List the commands that run; with --all also those that have ended",
+    "cleanroom execution ls\n"
+    "cleanroom execution ls --all --sandbox-id 01kr7p9ksmfa7rmyypyqw2w8r0 --json"};
 constexpr CommandHelp kInspect = {"inspect", "Tell all about a command that was run",
                                   "cleanroom execution inspect --last\n"
                                   "cleanroom execution inspect 01kr7pa2m3e5x8j6v4c1t9q0zd --json"};
-constexpr CommandHelp kStatus = {"status", "Show the record of a past command (the last one by default)",
-                                 "cleanroom status\ncleanroom status --execution-id 01kr7pa2m3e5x8j6v4c1t9q0zd"};
+constexpr CommandHelp kStatus = {
+    "status", "Show the record of a past command (the last one by default)",
+    "cleanroom status\ncleanroom status --execution-id 01kr7pa2m3e5x8j6v4c1t9q0zd"};
 
 struct Flags {
   bool all = false;
@@ -68,7 +70,8 @@ std::string Describe(const v1::Execution& execution) {
   line("exit code", ExitCode(execution));
   line("reason", execution.reason());
   line("command", ShellQuote(Command(execution)));
-  line("kind", std::string(client::ShortName(execution.kind())) + (execution.tty() ? ", with a terminal" : ""));
+  line("kind", std::string(client::ShortName(execution.kind())) +
+                   (execution.tty() ? ", with a terminal" : ""));
   if (const auto started = StartedAt(execution)) {
     line("started", fmt::format("{} ({})", Timestamp(*started), Ago(started, now)));
   }
@@ -91,7 +94,8 @@ Awaitable<Result<int>> List(client::Api& api, Flags flags) {
   for (const v1::Execution& execution : list->executions()) {
     table.AddRow({execution.execution_id(), execution.sandbox_id(),
                   std::string(client::ShortName(execution.status())), ExitCode(execution),
-                  Ago(StartedAt(execution), now), Duration(execution, now), ShellQuote(Command(execution))});
+                  Ago(StartedAt(execution), now), Duration(execution, now),
+                  ShellQuote(Command(execution))});
   }
   co_return PrintAnswer(table.Render());
 }
@@ -116,7 +120,8 @@ Awaitable<Result<int>> Inspect(client::Api& api, Flags flags) {
 
 int RunInspect(const Invocation& invocation, const Flags& flags, const char* command) {
   if (!flags.last) {
-    if (flags.id.empty()) return Fail(UsageError("which execution? Give its ID or --last", command));
+    if (flags.id.empty())
+      return Fail(UsageError("which execution? Give its ID or --last", command));
     if (auto id = CheckId(flags.id, "execution id"); !id) return Fail(id.error());
   }
   return RunConnected(invocation, [&flags](client::Api& api) { return Inspect(api, flags); });
@@ -131,7 +136,8 @@ void AddExecutionCommands(CLI::App& root, Invocation& invocation) {
     command->alias("list");
     const auto flags = std::make_shared<Flags>();
     command->add_flag("-a,--all", flags->all, "Also those that have ended");
-    command->add_option("--sandbox-id,--in", flags->sandbox_id, "Only of this sandbox")->option_text("ID");
+    command->add_option("--sandbox-id,--in", flags->sandbox_id, "Only of this sandbox")
+        ->option_text("ID");
     command->add_flag("--json", flags->json, "Print JSON");
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
@@ -157,7 +163,8 @@ void AddExecutionCommands(CLI::App& root, Invocation& invocation) {
   {
     CLI::App* command = AddCommand(root, kStatus);
     const auto flags = std::make_shared<Flags>();
-    auto* id = command->add_option("--execution-id,--run-id", flags->id, "This one")->option_text("ID");
+    auto* id =
+        command->add_option("--execution-id,--run-id", flags->id, "This one")->option_text("ID");
     command->add_flag("--last,--last-run", flags->last, "The one started last")->excludes(id);
     command->add_flag("--json", flags->json, "Print JSON");
     command->callback([&invocation, flags] {

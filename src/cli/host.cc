@@ -17,27 +17,31 @@
 namespace cleanroom::cli {
 namespace {
 
-constexpr CommandHelp kDoctorHelp = {"doctor",
-                                 "Check the daemon and what its host offers and lacks\n\n"
-                                 "The exit code is 1 when a check fails; warnings do not count.",
-                                 "cleanroom doctor\ncleanroom doctor --json | jq .capabilities"};
-constexpr CommandHelp kVersionHelp = {"version", "Print the version", "cleanroom version\ncleanroom version --json"};
-constexpr CommandHelp kServeHelp = {"serve",
-                                "Run the daemon in the foreground (its flags: cleanroom serve --help)",
-                                "cleanroom serve &\ncleanroom serve --listen unix:///tmp/cleanroom.sock"};
+constexpr CommandHelp kDoctorHelp = {
+    "doctor",
+    "Check the daemon and what its host offers and lacks\n\n"
+    "The exit code is 1 when a check fails; warnings do not count.",
+    "cleanroom doctor\ncleanroom doctor --json | jq .capabilities"};
+constexpr CommandHelp kVersionHelp = {"version", "Print the version",
+                                      "cleanroom version\ncleanroom version --json"};
+constexpr CommandHelp kServeHelp = {
+    "serve", "Run the daemon in the foreground (its flags: cleanroom serve --help)",
+    "cleanroom serve &\ncleanroom serve --listen unix:///tmp/cleanroom.sock"};
 
 std::string Describe(const v1::DoctorResponse& doctor) {
   size_t width = 0;
   for (const v1::DoctorCheck& check : doctor.checks()) width = std::max(width, check.name().size());
   std::string out;
   for (const v1::DoctorCheck& check : doctor.checks()) {
-    out += fmt::format("{:<5} {:<{}}  {}\n", Printable(check.status()), Printable(check.name()), width,
-                       Printable(check.message()));
-    if (!check.remedy().empty()) out += fmt::format("{:<5} {:<{}}  -> {}\n", "", "", width, Printable(check.remedy()));
+    out += fmt::format("{:<5} {:<{}}  {}\n", Printable(check.status()), Printable(check.name()),
+                       width, Printable(check.message()));
+    if (!check.remedy().empty())
+      out += fmt::format("{:<5} {:<{}}  -> {}\n", "", "", width, Printable(check.remedy()));
   }
   if (!doctor.default_backend().empty()) {
-    out += fmt::format("\nbackend {}{}\n", Printable(doctor.default_backend()),
-                       doctor.accelerator().empty() ? "" : " with " + Printable(doctor.accelerator()));
+    out +=
+        fmt::format("\nbackend {}{}\n", Printable(doctor.default_backend()),
+                    doctor.accelerator().empty() ? "" : " with " + Printable(doctor.accelerator()));
   }
   return out;
 }
@@ -106,7 +110,8 @@ void AddHostCommands(CLI::App& root, Invocation& invocation) {
       };
     });
   }
-  // Main passes `serve` on before anything is parsed; here it stands for the help and the completions.
+  // Main passes `serve` on before anything is parsed; here it stands for the help and the
+  // completions.
   AddCommand(root, kServeHelp);
 }
 

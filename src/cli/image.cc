@@ -29,24 +29,29 @@ namespace {
 // Of an archive in one message.
 constexpr size_t kImportChunk = 256U << 10;
 
-constexpr CommandHelp kPull = {"pull", "Fetch an image from its registry, and print its digest-pinned reference",
-                               "cleanroom image pull docker.io/library/alpine:latest\n"
-                               "cleanroom image pull registry.example/team/base@sha256:..."};
+constexpr CommandHelp kPull = {
+    "pull", "Fetch an image from its registry, and print its digest-pinned reference",
+    "cleanroom image pull docker.io/library/alpine:latest\n"
+    "cleanroom image pull registry.example/team/base@sha256:..."};
 constexpr CommandHelp kImport = {
     "import",
     "Make an image from an archive, and print its digest-pinned reference\n\n"
-    "The archive is what `docker save` or `skopeo copy` write (docker-archive, OCI layout) or a tar of a root\n"
+    "The archive is what `docker save` or `skopeo copy` write (docker-archive, OCI layout) or a "
+    "tar of a root\n"
     "filesystem, compressed or not. NAME is NAME[:TAG] or NAME@sha256:DIGEST.",
     "cleanroom image import local/base:1 base.tar\n"
     "docker save app | cleanroom image import local/app:1 -"};
 constexpr CommandHelp kLs = {"ls", "List the images on the daemon's host", "cleanroom image ls"};
-constexpr CommandHelp kRm = {"rm", "Remove images by reference or digest",
-                             "cleanroom image rm sha256:...\ncleanroom image rm registry.example/team/base@sha256:..."};
-constexpr CommandHelp kResolve = {"resolve", "Ask the registry for the digest of a tag; print the digest-pinned reference",
-                                  "cleanroom image resolve docker.io/library/alpine:3.20"};
+constexpr CommandHelp kRm = {
+    "rm", "Remove images by reference or digest",
+    "cleanroom image rm sha256:...\ncleanroom image rm registry.example/team/base@sha256:..."};
+constexpr CommandHelp kResolve = {
+    "resolve", "Ask the registry for the digest of a tag; print the digest-pinned reference",
+    "cleanroom image resolve docker.io/library/alpine:3.20"};
 constexpr CommandHelp kBumpRef = {
     "bump-ref",
-    "Resolve a tag and write the digest into cleanroom.yaml, touching nothing else in it (also: set-ref)\n\n"
+    "Resolve a tag and write the digest into cleanroom.yaml, touching nothing else in it (also: "
+    "set-ref)\n\n"
     "Without REF: the latest of the image that the file names.",
     "cleanroom image bump-ref\ncleanroom image bump-ref docker.io/library/alpine:3.20"};
 
@@ -97,7 +102,8 @@ Awaitable<Result<int>> Pull(client::Api& api, Flags flags, ProgressStyle style) 
 
 using ImportStream = rpc::ClientStream<v1::ImportImageRequest, v1::ImageEvent>;
 
-// Sends the archive. A failed write means that the daemon has ended the call; its reason comes by the events.
+// Sends the archive. A failed write means that the daemon has ended the call; its reason comes by
+// the events.
 Awaitable<Result<void>> SendArchive(ImportStream& stream, std::string ref, int fd) {
   const auto executor = co_await asio::this_coro::executor;
   Input input(executor, fd);
@@ -122,7 +128,8 @@ Awaitable<Result<void>> SendArchive(ImportStream& stream, std::string ref, int f
 }
 
 // An archive that cannot be read must not be taken for a short one: the call is cancelled.
-Awaitable<void> Upload(ImportStream* stream, std::string ref, int fd, std::optional<Error>* failure) {
+Awaitable<void> Upload(ImportStream* stream, std::string ref, int fd,
+                       std::optional<Error>* failure) {
   auto sent = co_await SendArchive(*stream, std::move(ref), fd);
   const bool cancelled = co_await Cancelled();
   if (sent || cancelled) co_return;
@@ -160,7 +167,9 @@ int RunImport(const Invocation& invocation, const Flags& flags) {
   } else if (isatty(STDIN_FILENO) == 1) {
     return Fail(UsageError("no archive: give a file, or pipe one in", "cleanroom image import"));
   }
-  return RunConnected(invocation, [&](client::Api& api) { return Import(api, flags, fd, StyleOf(invocation, flags)); });
+  return RunConnected(invocation, [&](client::Api& api) {
+    return Import(api, flags, fd, StyleOf(invocation, flags));
+  });
 }
 
 Awaitable<Result<int>> List(client::Api& api, Flags flags) {
@@ -174,7 +183,8 @@ Awaitable<Result<int>> List(client::Api& api, Flags flags) {
   };
   for (const v1::Image& image : list->images()) {
     table.AddRow({image.ref(), HumanBytes(image.size_bytes()), image.architecture(),
-                  ago(image.has_created_at(), image.created_at()), ago(image.has_last_used_at(), image.last_used_at())});
+                  ago(image.has_created_at(), image.created_at()),
+                  ago(image.has_last_used_at(), image.last_used_at())});
   }
   co_return PrintAnswer(table.Render());
 }
@@ -186,8 +196,8 @@ Awaitable<Result<int>> Remove(client::Api& api, Flags flags) {
     request.set_ref(ref);
     auto removed = co_await api.RemoveImage(std::move(request));
     if (removed) {
-      const int printed =
-          PrintAnswer(fmt::format("{} ({} freed)\n", Printable(removed->digest()), HumanBytes(removed->freed_bytes())));
+      const int printed = PrintAnswer(fmt::format("{} ({} freed)\n", Printable(removed->digest()),
+                                                  HumanBytes(removed->freed_bytes())));
       if (printed != 0) code = printed;
     } else {
       code = Fail(std::move(removed).error().Context("image " + ref));
@@ -210,7 +220,8 @@ Awaitable<Result<int>> Resolve(client::Api& api, Flags flags) {
   co_return PrintAnswer(*ref + "\n");
 }
 
-Awaitable<Result<int>> BumpRef(client::Api& api, std::string ref, std::string path, std::string text) {
+Awaitable<Result<int>> BumpRef(client::Api& api, std::string ref, std::string path,
+                               std::string text) {
   auto resolved = co_await ResolveRef(api, std::move(ref));
   if (!resolved) co_return Err(std::move(resolved).error());
   auto rewritten = RewriteImageRef(text, path, *resolved);
@@ -238,7 +249,8 @@ int RunBumpRef(const Invocation& invocation, Flags flags) {
     image->digest.clear();
     flags.ref = image->ToString();
   }
-  return RunConnected(invocation, [&](client::Api& api) { return BumpRef(api, flags.ref, flags.file, *text); });
+  return RunConnected(invocation,
+                      [&](client::Api& api) { return BumpRef(api, flags.ref, flags.file, *text); });
 }
 
 }  // namespace
@@ -252,12 +264,15 @@ void AddImageCommands(CLI::App& root, Invocation& invocation) {
   {
     CLI::App* command = AddCommand(*group, kPull);
     const auto flags = std::make_shared<Flags>();
-    command->add_option("ref", flags->ref, "[HOST/]REPO[:TAG][@sha256:DIGEST]")->option_text("REF")->required();
+    command->add_option("ref", flags->ref, "[HOST/]REPO[:TAG][@sha256:DIGEST]")
+        ->option_text("REF")
+        ->required();
     progress_flags(command, flags);
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
         const ProgressStyle style = StyleOf(invocation, *flags);
-        return RunConnected(invocation, [flags, style](client::Api& api) { return Pull(api, *flags, style); });
+        return RunConnected(invocation,
+                            [flags, style](client::Api& api) { return Pull(api, *flags, style); });
       };
     });
   }
@@ -265,7 +280,8 @@ void AddImageCommands(CLI::App& root, Invocation& invocation) {
     CLI::App* command = AddCommand(*group, kImport);
     const auto flags = std::make_shared<Flags>();
     command->add_option("name", flags->ref, "What to call it")->option_text("NAME")->required();
-    command->add_option("tar", flags->file, "The archive; '-' or nothing: standard input")->option_text("TAR");
+    command->add_option("tar", flags->file, "The archive; '-' or nothing: standard input")
+        ->option_text("TAR");
     progress_flags(command, flags);
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] { return RunImport(invocation, *flags); };
@@ -285,7 +301,9 @@ void AddImageCommands(CLI::App& root, Invocation& invocation) {
   {
     CLI::App* command = AddCommand(*group, kRm);
     const auto flags = std::make_shared<Flags>();
-    command->add_option("ref", flags->refs, "References or digests")->option_text("REF...")->required();
+    command->add_option("ref", flags->refs, "References or digests")
+        ->option_text("REF...")
+        ->required();
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
         return RunConnected(invocation, [flags](client::Api& api) { return Remove(api, *flags); });

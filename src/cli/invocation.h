@@ -1,7 +1,8 @@
 // Invocation: one run of the program, from its arguments to its exit code.
 //
-// Each command family has a function `Add...` that puts its commands into the tree, with their flags, help and
-// examples; parsing sets `run` to the chosen one. A command returns its exit code and has printed everything by then.
+// Each command family has a function `Add...` that puts its commands into the tree, with their
+// flags, help and examples; parsing sets `run` to the chosen one. A command returns its exit code
+// and has printed everything by then.
 #pragma once
 
 #include <functional>
@@ -61,8 +62,8 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation);
 // Runs the program. `args` without the program's name.
 int Main(std::vector<std::string> args);
 
-// Prints "cleanroom: CODE: message" and a line saying what to do next to standard error. Returns 1, the exit
-// code of every error of ours.
+// Prints "cleanroom: CODE: message" and a line saying what to do next to standard error. Returns 1,
+// the exit code of every error of ours.
 int Fail(const Error& error);
 
 }  // namespace cleanroom::cli

@@ -11,7 +11,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string Dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 void SetTime(Json& json, const char* name, bool present, const google::protobuf::Timestamp& time) {
   if (present) json[name] = Timestamp(FromProto(time));
@@ -54,7 +56,8 @@ Json Of(const v1::Execution& execution) {
   json["command"] = Json::array();
   for (const std::string& word : execution.command()) json["command"].push_back(word);
   json["tty"] = execution.tty();
-  json["exit_code"] = client::HasEnded(execution.status()) ? Json(execution.exit_code()) : Json(nullptr);
+  json["exit_code"] =
+      client::HasEnded(execution.status()) ? Json(execution.exit_code()) : Json(nullptr);
   SetTime(json, "started_at", execution.has_started_at(), execution.started_at());
   SetTime(json, "finished_at", execution.has_finished_at(), execution.finished_at());
   json["run_id"] = execution.run_id();
@@ -85,9 +88,13 @@ std::string ListOf(const char* name, const List& items) {
 }  // namespace
 
 std::string ToJson(const v1::Sandbox& sandbox) { return Dump(Of(sandbox)); }
-std::string ToJson(const v1::ListSandboxesResponse& list) { return ListOf("sandboxes", list.sandboxes()); }
+std::string ToJson(const v1::ListSandboxesResponse& list) {
+  return ListOf("sandboxes", list.sandboxes());
+}
 std::string ToJson(const v1::Execution& execution) { return Dump(Of(execution)); }
-std::string ToJson(const v1::ListExecutionsResponse& list) { return ListOf("executions", list.executions()); }
+std::string ToJson(const v1::ListExecutionsResponse& list) {
+  return ListOf("executions", list.executions());
+}
 std::string ToJson(const v1::Image& image) { return Dump(Of(image)); }
 std::string ToJson(const v1::ListImagesResponse& list) { return ListOf("images", list.images()); }
 
@@ -104,13 +111,16 @@ std::string ToJson(const v1::DoctorResponse& doctor) {
   if (capabilities.empty()) json["capabilities"] = Json::object();
   json["checks"] = Json::array();
   for (const v1::DoctorCheck& check : doctor.checks()) {
-    json["checks"].push_back(
-        {{"name", check.name()}, {"status", check.status()}, {"message", check.message()}, {"remedy", check.remedy()}});
+    json["checks"].push_back({{"name", check.name()},
+                              {"status", check.status()},
+                              {"message", check.message()},
+                              {"remedy", check.remedy()}});
   }
   return Dump(json);
 }
 
-std::string ValidPolicyJson(const std::string& source, const std::string& hash, const std::string& canonical_json) {
+std::string ValidPolicyJson(const std::string& source, const std::string& hash,
+                            const std::string& canonical_json) {
   Json json;
   json["valid"] = true;
   json["source"] = source;
@@ -119,14 +129,17 @@ std::string ValidPolicyJson(const std::string& source, const std::string& hash, 
   return Dump(json);
 }
 
-std::string InvalidPolicyJson(const std::string& source, const std::vector<policy::Diagnostic>& errors) {
+std::string InvalidPolicyJson(const std::string& source,
+                              const std::vector<policy::Diagnostic>& errors) {
   Json json;
   json["valid"] = false;
   json["source"] = source;
   json["errors"] = Json::array();
   for (const policy::Diagnostic& error : errors) {
-    json["errors"].push_back(
-        {{"file", error.file}, {"line", error.line}, {"column", error.column}, {"message", error.message}});
+    json["errors"].push_back({{"file", error.file},
+                              {"line", error.line},
+                              {"column", error.column},
+                              {"message", error.message}});
   }
   return Dump(json);
 }

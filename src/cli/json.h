@@ -1,5 +1,6 @@
-// The API's messages as JSON for --json: the proto's field names, enums in their short spelling ("READY"), times in RFC
-// 3339, ids and digests as they are. Two-space indented, with a newline at the end.
+// The API's messages as JSON for --json: the proto's field names, enums in their short spelling
+// ("READY"), times in RFC 3339, ids and digests as they are. Two-space indented, with a newline at
+// the end.
 #pragma once
 
 #include <string>
@@ -22,8 +23,10 @@ std::string ToJson(const v1::ListImagesResponse& list);
 std::string ToJson(const v1::DoctorResponse& doctor);
 
 // {"valid": true, "source", "hash", "policy": the compiled policy}.
-std::string ValidPolicyJson(const std::string& source, const std::string& hash, const std::string& canonical_json);
+std::string ValidPolicyJson(const std::string& source, const std::string& hash,
+                            const std::string& canonical_json);
 // {"valid": false, "source", "errors": [{"file", "line", "column", "message"}]}.
-std::string InvalidPolicyJson(const std::string& source, const std::vector<policy::Diagnostic>& errors);
+std::string InvalidPolicyJson(const std::string& source,
+                              const std::vector<policy::Diagnostic>& errors);
 
 }  // namespace cleanroom::cli

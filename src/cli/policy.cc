@@ -22,11 +22,12 @@
 namespace cleanroom::cli {
 namespace {
 
-constexpr CommandHelp kValidate = {"validate",
-                                   "Check a policy file, and print where it is and its hash\n\n"
-                                   "Reports everything that is wrong, with file, line and column. Needs no daemon.",
-                                   "cleanroom policy validate\n"
-                                   "cleanroom policy validate -c ci/cleanroom.yaml --json"};
+constexpr CommandHelp kValidate = {
+    "validate",
+    "Check a policy file, and print where it is and its hash\n\n"
+    "Reports everything that is wrong, with file, line and column. Needs no daemon.",
+    "cleanroom policy validate\n"
+    "cleanroom policy validate -c ci/cleanroom.yaml --json"};
 
 struct Flags {
   std::string file;
@@ -34,7 +35,8 @@ struct Flags {
   bool json = false;
 };
 
-int Invalid(const Flags& flags, const std::string& path, const std::vector<policy::Diagnostic>& errors) {
+int Invalid(const Flags& flags, const std::string& path,
+            const std::vector<policy::Diagnostic>& errors) {
   if (flags.json) {
     const int printed = PrintAnswer(InvalidPolicyJson(path, errors));
     if (printed != 0) return printed;
@@ -42,8 +44,8 @@ int Invalid(const Flags& flags, const std::string& path, const std::vector<polic
     const std::string lines = Printable(policy::Format(errors), Newlines::kKeep) + "\n";
     std::fwrite(lines.data(), 1, lines.size(), stderr);
   }
-  return Fail(Error(ErrorCode::kPolicyInvalid,
-                    fmt::format("{} has {} error{}", path, errors.size(), errors.size() == 1 ? "" : "s")));
+  return Fail(Error(ErrorCode::kPolicyInvalid, fmt::format("{} has {} error{}", path, errors.size(),
+                                                           errors.size() == 1 ? "" : "s")));
 }
 
 int Validate(const Invocation& invocation, const Flags& flags) {
@@ -69,7 +71,8 @@ int Validate(const Invocation& invocation, const Flags& flags) {
 
   std::error_code ignored;
   const std::string path = std::filesystem::weakly_canonical(source.path, ignored).string();
-  if (flags.json) return PrintAnswer(ValidPolicyJson(path, compiled->hash(), compiled->CanonicalJson()));
+  if (flags.json)
+    return PrintAnswer(ValidPolicyJson(path, compiled->hash(), compiled->CanonicalJson()));
   return PrintAnswer(fmt::format("source: {}\nhash:   {}\n", Printable(path), compiled->hash()));
 }
 
@@ -79,8 +82,10 @@ void AddPolicyCommands(CLI::App& root, Invocation& invocation) {
   CLI::App* group = AddGroup(root, "policy", "Check policy files");
   CLI::App* command = AddCommand(*group, kValidate);
   const auto flags = std::make_shared<Flags>();
-  command->add_option("-c,--policy", flags->file, "The file, instead of looking for cleanroom.yaml")->option_text("FILE");
-  command->add_option("-C,--chdir", flags->chdir, "Act as if started in this directory")->option_text("DIR");
+  command->add_option("-c,--policy", flags->file, "The file, instead of looking for cleanroom.yaml")
+      ->option_text("FILE");
+  command->add_option("-C,--chdir", flags->chdir, "Act as if started in this directory")
+      ->option_text("DIR");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([&invocation, flags] {
     invocation.run = [&invocation, flags] { return Validate(invocation, *flags); };

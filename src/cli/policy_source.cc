@@ -12,17 +12,22 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* default_image, std::string_view otherwise) {
+Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* default_image,
+                               std::string_view otherwise) {
   std::string text = flags.image;
   if (text.empty()) {
     CR_TRY_ASSIGN(text, default_image());
   }
   if (text.empty()) {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("no image: {}, or set default_image in the config", otherwise));
+    return Err(ErrorCode::kInvalidArgument,
+               fmt::format("no image: {}, or set default_image in the config; see: cleanroom "
+                           "policy validate --help",
+                           otherwise));
   }
   PolicySource source;
   auto image = policy::ImageRef::Parse(text);
-  if (!image) return Err(std::move(image).error().Context(flags.image.empty() ? "default_image" : "--image"));
+  if (!image)
+    return Err(std::move(image).error().Context(flags.image.empty() ? "default_image" : "--image"));
   source.image = std::move(*image);
   return source;
 }
@@ -31,7 +36,8 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
 
 std::optional<std::string> FindRepository(const std::string& directory) {
   std::error_code error;
-  for (fs::path at = fs::weakly_canonical(directory, error); !error && !at.empty(); at = at.parent_path()) {
+  for (fs::path at = fs::weakly_canonical(directory, error); !error && !at.empty();
+       at = at.parent_path()) {
     if (fs::exists(at / ".git", error)) return at.string();
     if (at == at.parent_path()) break;
   }
@@ -62,7 +68,8 @@ Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* def
     } else if (file.error().code() != ErrorCode::kNotFound) {
       return Err(std::move(file).error());
     } else {
-      return ImageOnly(flags, default_image, "there is no cleanroom.yaml here; write one, pass --image REF");
+      return ImageOnly(flags, default_image,
+                       "there is no cleanroom.yaml here; write one, pass --image REF");
     }
   }
   CR_TRY_ASSIGN(source.compiled, policy::LoadAndCompile(source.path));

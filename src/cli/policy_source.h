@@ -1,4 +1,5 @@
-// Where the policy of a new sandbox comes from: a policy file, --image, or the config's default image.
+// Where the policy of a new sandbox comes from: a policy file, --image, or the config's default
+// image.
 #pragma once
 
 #include <optional>
@@ -7,8 +8,8 @@
 
 #include "base/async.h"
 #include "cleanroom/v1/policy.pb.h"
-#include "client/api.h"
 #include "cli/run_flags.h"
+#include "client/api.h"
 #include "policy/compiled.h"
 
 namespace cleanroom::cli {
@@ -23,18 +24,19 @@ struct PolicySource {
   std::optional<policy::ImageRef> image;
 };
 
-// The directory of the repository that holds `directory`: the nearest one upwards with a .git; nothing outside one.
+// The directory of the repository that holds `directory`: the nearest one upwards with a .git;
+// nothing outside one.
 std::optional<std::string> FindRepository(const std::string& directory);
 
-// cleanroom.yaml, then .buildkite/cleanroom.yaml, in `directory`, then in its repository's top. not_found
-// naming the places.
+// cleanroom.yaml, then .buildkite/cleanroom.yaml, in `directory`, then in its repository's top.
+// not_found naming the places.
 Result<policy::PolicyFile> FindPolicyFile(const std::string& directory);
 
 // default_image of the runtime config; empty when there is none.
 using DefaultImageSource = Result<std::string>();
 
-// For repo-aware commands: -c, else FindPolicyFile in the current directory, else --image, else `default_image`, which
-// is asked only then.
+// For repo-aware commands: -c, else FindPolicyFile in the current directory, else --image, else
+// `default_image`, which is asked only then.
 Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* default_image);
 // For `sandbox create`: --image, else `default_image`.
 Result<PolicySource> PolicyOfImage(const RunFlags& flags, DefaultImageSource* default_image);

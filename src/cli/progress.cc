@@ -77,8 +77,10 @@ void Progress::Draw() {
   // From the background the line would land in what another program shows.
   if (!IsForeground(STDERR_FILENO)) return;
   const auto elapsed = std::chrono::duration_cast<milliseconds>(steady_clock::now() - started_);
-  std::string line = fmt::format("{} {} {}", kFrames[frame_++ % kFrames.size()], HumanDuration(elapsed), text_);
-  const size_t columns = static_cast<size_t>(GetTerminalSize(STDERR_FILENO).value_or(TerminalSize{}).columns);
+  std::string line =
+      fmt::format("{} {} {}", kFrames[frame_++ % kFrames.size()], HumanDuration(elapsed), text_);
+  const size_t columns =
+      static_cast<size_t>(GetTerminalSize(STDERR_FILENO).value_or(TerminalSize{}).columns);
   if (line.size() >= columns) line.resize(columns - 1);
   Print("\r\x1b[K" + line);
   drawn_ = true;

@@ -1,7 +1,8 @@
 // Progress: what the daemon is doing, on standard error while one waits.
 //
-// On a terminal one line with a spinner, drawn only when the wait is long enough to notice and wiped at the end;
-// elsewhere plain lines, and only when asked for (--log-level info), so that standard error is the guest's.
+// On a terminal one line with a spinner, drawn only when the wait is long enough to notice and
+// wiped at the end; elsewhere plain lines, and only when asked for (--log-level info), so that
+// standard error is the guest's.
 #pragma once
 
 #include <chrono>

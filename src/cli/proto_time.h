@@ -9,8 +9,8 @@ namespace cleanroom::cli {
 
 inline std::chrono::system_clock::time_point FromProto(const google::protobuf::Timestamp& time) {
   return std::chrono::system_clock::time_point(
-      std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::seconds(time.seconds()) +
-                                                                      std::chrono::nanoseconds(time.nanos())));
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(
+          std::chrono::seconds(time.seconds()) + std::chrono::nanoseconds(time.nanos())));
 }
 
 }  // namespace cleanroom::cli

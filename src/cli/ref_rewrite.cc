@@ -15,7 +15,8 @@ const policy::Node* Child(const policy::Node* node, std::string_view key) {
   return nullptr;
 }
 
-std::unexpected<Error> Cannot(const std::string& file_name, int line, int column, std::string_view why) {
+std::unexpected<Error> Cannot(const std::string& file_name, int line, int column,
+                              std::string_view why) {
   return Err(ErrorCode::kPolicyInvalid, fmt::format("{}:{}:{}: {}", file_name, line, column, why));
 }
 
@@ -41,22 +42,27 @@ Result<FoundRef> FindImageRef(std::string_view yaml, const std::string& file_nam
   if (!document) return Err(ErrorCode::kPolicyInvalid, policy::Format(document.error()));
   const policy::Node* ref = Child(Child(Child(&*document, "sandbox"), "image"), "ref");
   if (ref == nullptr || ref->kind != policy::Node::Kind::kScalar) {
-    return Cannot(file_name, document->line, document->column, "there is no sandbox.image.ref to change");
+    return Cannot(file_name, document->line, document->column,
+                  "there is no sandbox.image.ref to change");
   }
   size_t offset = OffsetOf(yaml, ref->line, ref->column);
   if (offset < yaml.size() && (yaml[offset] == '"' || yaml[offset] == '\'')) ++offset;
-  if (offset >= yaml.size() || ref->text.empty() || yaml.substr(offset, ref->text.size()) != ref->text) {
-    return Cannot(file_name, ref->line, ref->column, "sandbox.image.ref must be written plainly, on one line, to be changed");
+  if (offset >= yaml.size() || ref->text.empty() ||
+      yaml.substr(offset, ref->text.size()) != ref->text) {
+    return Cannot(file_name, ref->line, ref->column,
+                  "sandbox.image.ref must be written plainly, on one line, to be changed");
   }
   return FoundRef{ref->text, offset, ref->text.size()};
 }
 
-Result<std::string> RewriteImageRef(std::string_view yaml, const std::string& file_name, const std::string& ref) {
+Result<std::string> RewriteImageRef(std::string_view yaml, const std::string& file_name,
+                                    const std::string& ref) {
   CR_TRY_ASSIGN(const FoundRef found, FindImageRef(yaml, file_name));
   std::string out(yaml);
   out.replace(found.offset, found.size, ref);
   CR_TRY_ASSIGN(const FoundRef check, FindImageRef(out, file_name));
-  if (check.text != ref) return Err(ErrorCode::kInternal, file_name + ": the new reference does not read back");
+  if (check.text != ref)
+    return Err(ErrorCode::kInternal, file_name + ": the new reference does not read back");
   return out;
 }
 

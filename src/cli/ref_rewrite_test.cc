@@ -10,11 +10,13 @@ using testing::HasSubstr;
 
 TEST(RewriteImageRefTest, ChangesTheScalarAndNothingElse) {
   const auto result = RewriteImageRef(
-      "# top\nversion: 1\nsandbox:\n  image:   # é\n    ref: docker.io/library/a@sha256:00   # why\n  ttl_minutes: 5\n", "f",
-      "docker.io/library/a@sha256:11");
+      "# top\nversion: 1\nsandbox:\n  image:   # é\n    ref: docker.io/library/a@sha256:00   # "
+      "why\n  ttl_minutes: 5\n",
+      "f", "docker.io/library/a@sha256:11");
   ASSERT_TRUE(result.has_value());
   EXPECT_EQ(*result,
-            "# top\nversion: 1\nsandbox:\n  image:   # é\n    ref: docker.io/library/a@sha256:11   # why\n  ttl_minutes: 5\n");
+            "# top\nversion: 1\nsandbox:\n  image:   # é\n    ref: docker.io/library/a@sha256:11   "
+            "# why\n  ttl_minutes: 5\n");
 }
 
 TEST(RewriteImageRefTest, KeepsQuotesAndFlowStyle) {
@@ -25,7 +27,8 @@ TEST(RewriteImageRefTest, KeepsQuotesAndFlowStyle) {
 }
 
 TEST(RewriteImageRefTest, RefusesWhatIsNotThereOrNotPlain) {
-  for (const char* text : {"version: 1\n", "sandbox: {image: {ref: []}}\n", "sandbox:\n  image:\n    ref: \"a\\x62\"\n"}) {
+  for (const char* text : {"version: 1\n", "sandbox: {image: {ref: []}}\n",
+                           "sandbox:\n  image:\n    ref: \"a\\x62\"\n"}) {
     const auto result = RewriteImageRef(text, "f.yaml", "new");
     ASSERT_FALSE(result.has_value()) << text;
     EXPECT_EQ(result.error().code(), ErrorCode::kPolicyInvalid);

@@ -47,8 +47,8 @@ enum class RunKind { kExec, kConsole, kCreate, kSandboxCreate };
 // Gives `command` the flags of its kind.
 void AddRunFlags(CLI::App& command, RunKind kind, RunFlags& flags);
 
-// invalid_argument naming the pair, when two flags contradict each other; then backend_capability_mismatch naming
-// the flag, when one asks for what cannot be enforced.
+// invalid_argument naming the pair, when two flags contradict each other; then
+// backend_capability_mismatch naming the flag, when one asks for what cannot be enforced.
 Result<void> CheckRunFlags(const RunFlags& flags, RunKind kind);
 
 }  // namespace cleanroom::cli

@@ -33,7 +33,8 @@ TEST(RunFlagsTest, NamesThePairThatContradicts) {
     const auto result = CheckRunFlags(pair.flags, RunKind::kExec);
     ASSERT_FALSE(result.has_value()) << pair.a << " " << pair.b;
     EXPECT_EQ(result.error().code(), ErrorCode::kInvalidArgument);
-    EXPECT_THAT(result.error().message(), AllOf(HasSubstr(pair.a), HasSubstr(pair.b), HasSubstr("contradict")));
+    EXPECT_THAT(result.error().message(),
+                AllOf(HasSubstr(pair.a), HasSubstr(pair.b), HasSubstr("contradict")));
   }
 }
 
@@ -58,8 +59,11 @@ TEST(RunFlagsTest, RefusesWhatCannotBeEnforcedNamingTheFlag) {
 
 TEST(RunFlagsTest, AcceptsWhatGoesTogether) {
   EXPECT_TRUE(CheckRunFlags({}, RunKind::kExec).has_value());
-  EXPECT_TRUE(CheckRunFlags({.sandbox_id = "x", .rm = true, .print_sandbox_id = true}, RunKind::kExec).has_value());
-  EXPECT_TRUE(CheckRunFlags({.policy_file = "f", .image = "i", .workdir = "/w"}, RunKind::kConsole).has_value());
+  EXPECT_TRUE(
+      CheckRunFlags({.sandbox_id = "x", .rm = true, .print_sandbox_id = true}, RunKind::kExec)
+          .has_value());
+  EXPECT_TRUE(CheckRunFlags({.policy_file = "f", .image = "i", .workdir = "/w"}, RunKind::kConsole)
+                  .has_value());
   EXPECT_FALSE(CheckRunFlags({.workdir = "w"}, RunKind::kExec).has_value());
 }
 

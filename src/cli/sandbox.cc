@@ -19,19 +19,22 @@
 namespace cleanroom::cli {
 namespace {
 
-constexpr CommandHelp kCreate = {"create",
-                                 "Make a sandbox from an image alone, with no network, and print its id\n\n"
-                                 "Looks at no policy file and no repository.",
-                                 "cleanroom sandbox create --image docker.io/library/alpine:latest\n"
-                                 "cleanroom sandbox create --image registry.example/team/base@sha256:... --keep"};
-constexpr CommandHelp kLs = {"ls", "List the sandboxes that run; with --all also those that have ended",
+constexpr CommandHelp kCreate = {
+    "create",
+    "Make a sandbox from an image alone, with no network, and print its id\n\n"
+    "Looks at no policy file and no repository.",
+    "cleanroom sandbox create --image docker.io/library/alpine:latest\n"
+    "cleanroom sandbox create --image registry.example/team/base@sha256:... --keep"};
+constexpr CommandHelp kLs = {"ls",
+                             "List the sandboxes that run; with --all also those that have ended",
                              "cleanroom sandbox ls\ncleanroom sandbox ls --all --json"};
 constexpr CommandHelp kInspect = {"inspect", "Tell all about a sandbox",
                                   "cleanroom sandbox inspect 01kr7p9ksmfa7rmyypyqw2w8r0\n"
                                   "cleanroom sandbox inspect --last --json"};
-constexpr CommandHelp kRm = {"rm", "End sandboxes and drop their disks (also: terminate)",
-                             "cleanroom sandbox rm 01kr7p9ksmfa7rmyypyqw2w8r0\n"
-                             "cleanroom sandbox rm $(cleanroom sandbox ls --json | jq -r '.sandboxes[].sandbox_id')"};
+constexpr CommandHelp kRm = {
+    "rm", "End sandboxes and drop their disks (also: terminate)",
+    "cleanroom sandbox rm 01kr7p9ksmfa7rmyypyqw2w8r0\n"
+    "cleanroom sandbox rm $(cleanroom sandbox ls --json | jq -r '.sandboxes[].sandbox_id')"};
 
 struct Flags {
   bool all = false;
@@ -54,11 +57,13 @@ std::string Describe(const v1::Sandbox& sandbox) {
   line("id", sandbox.sandbox_id());
   line("status", std::string(client::ShortName(sandbox.status())));
   line("reason", sandbox.reason());
-  line("backend", sandbox.accelerator().empty() ? sandbox.backend()
-                                                : fmt::format("{} ({})", sandbox.backend(), sandbox.accelerator()));
+  line("backend", sandbox.accelerator().empty()
+                      ? sandbox.backend()
+                      : fmt::format("{} ({})", sandbox.backend(), sandbox.accelerator()));
   line("image", sandbox.image_ref());
   line("policy", sandbox.policy_hash());
-  if (sandbox.vcpus() > 0) line("resources", fmt::format("{} vCPU, {} MiB", sandbox.vcpus(), sandbox.memory_mib()));
+  if (sandbox.vcpus() > 0)
+    line("resources", fmt::format("{} vCPU, {} MiB", sandbox.vcpus(), sandbox.memory_mib()));
   line("keep", sandbox.keep() ? "yes" : "no");
   const auto now = std::chrono::system_clock::now();
   if (const auto created = CreatedAt(sandbox)) {
@@ -86,8 +91,8 @@ Awaitable<Result<int>> List(client::Api& api, Flags flags) {
   Table table({"ID", "STATUS", "BACKEND", "IMAGE", "CREATED"});
   const auto now = std::chrono::system_clock::now();
   for (const v1::Sandbox& sandbox : list->sandboxes()) {
-    table.AddRow({sandbox.sandbox_id(), std::string(client::ShortName(sandbox.status())), sandbox.backend(),
-                  sandbox.image_ref(), Ago(CreatedAt(sandbox), now)});
+    table.AddRow({sandbox.sandbox_id(), std::string(client::ShortName(sandbox.status())),
+                  sandbox.backend(), sandbox.image_ref(), Ago(CreatedAt(sandbox), now)});
   }
   co_return PrintAnswer(table.Render());
 }
@@ -145,7 +150,8 @@ void AddSandboxCommands(CLI::App& root, Invocation& invocation) {
     AddRunFlags(*command, RunKind::kSandboxCreate, *flags);
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
-        if (auto checked = CheckRunFlags(*flags, RunKind::kSandboxCreate); !checked) return Fail(checked.error());
+        if (auto checked = CheckRunFlags(*flags, RunKind::kSandboxCreate); !checked)
+          return Fail(checked.error());
         auto source = PolicyOfImage(*flags, DefaultImage);
         if (!source) return Fail(source.error());
         return CreateAndPrint(invocation, *flags, std::move(*source));
@@ -174,7 +180,8 @@ void AddSandboxCommands(CLI::App& root, Invocation& invocation) {
       invocation.run = [&invocation, flags] {
         if (!flags->last) {
           if (flags->id.empty()) {
-            return Fail(UsageError("which sandbox? Give its ID or --last", "cleanroom sandbox inspect"));
+            return Fail(
+                UsageError("which sandbox? Give its ID or --last", "cleanroom sandbox inspect"));
           }
           if (auto id = CheckId(flags->id, "sandbox id"); !id) return Fail(id.error());
         }

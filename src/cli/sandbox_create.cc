@@ -13,8 +13,8 @@
 namespace cleanroom::cli {
 namespace {
 
-Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request, PolicySource source,
-                              ProgressStyle style) {
+Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request,
+                              PolicySource source, ProgressStyle style) {
   auto policy = co_await FinishPolicy(api, std::move(source));
   if (!policy) co_return Err(std::move(policy).error());
   *request.mutable_policy() = std::move(*policy);

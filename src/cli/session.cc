@@ -54,9 +54,11 @@ int RunConnected(const Invocation& invocation, const Body& body) {
 }
 
 ProgressStyle ChooseProgress(const Invocation& invocation, Quiet quiet) {
-  if (quiet == Quiet::kYes || invocation.client.log_level == LogLevel::kError) return ProgressStyle::kNone;
+  if (quiet == Quiet::kYes || invocation.client.log_level == LogLevel::kError)
+    return ProgressStyle::kNone;
   if (isatty(STDERR_FILENO) == 1) return ProgressStyle::kSpinner;
-  return invocation.client.log_level >= LogLevel::kInfo ? ProgressStyle::kLines : ProgressStyle::kNone;
+  return invocation.client.log_level >= LogLevel::kInfo ? ProgressStyle::kLines
+                                                        : ProgressStyle::kNone;
 }
 
 int PrintAnswer(std::string_view text) {

@@ -14,8 +14,8 @@
 namespace cleanroom::cli {
 namespace {
 
-// How soon a terminal is looked at again while we are in its background. Coming to the foreground tells us
-// nothing when we were not stopped.
+// How soon a terminal is looked at again while we are in its background. Coming to the foreground
+// tells us nothing when we were not stopped.
 constexpr std::chrono::milliseconds kBackgroundPoll{250};
 
 bool ReadyNow(int fd, short events) {
@@ -28,7 +28,8 @@ bool ReadyNow(int fd, short events) {
 class Readiness {
  public:
   // Null when the descriptor cannot be watched.
-  static std::unique_ptr<Readiness> Create(const asio::any_io_executor& executor, int fd, uint32_t events) {
+  static std::unique_ptr<Readiness> Create(const asio::any_io_executor& executor, int fd,
+                                           uint32_t events) {
     const int epoll = epoll_create1(EPOLL_CLOEXEC);
     if (epoll < 0) return nullptr;
     epoll_event event = {.events = events, .data = {.fd = fd}};
@@ -41,7 +42,8 @@ class Readiness {
 
   // False when the task was cancelled.
   Awaitable<bool> Wait() {
-    auto [error] = co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+    auto [error] =
+        co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
     co_return !error;
   }
 
@@ -51,7 +53,9 @@ class Readiness {
 };
 
 Input::Input(asio::any_io_executor executor, int fd)
-    : fd_(fd), is_terminal_(isatty(fd) == 1), readiness_(Readiness::Create(executor, fd, EPOLLIN)) {}
+    : fd_(fd),
+      is_terminal_(isatty(fd) == 1),
+      readiness_(Readiness::Create(executor, fd, EPOLLIN)) {}
 Input::~Input() = default;
 
 Awaitable<Result<size_t>> Input::Read(std::span<char> buffer) {
@@ -86,7 +90,8 @@ Awaitable<Result<void>> Output::Write(std::string_view data) {
       if (!ready) co_return Err(ErrorCode::kCanceled, "writing was cancelled");
     }
     // A pipe that is ready takes PIPE_BUF bytes without blocking; of more we know nothing.
-    const size_t size = readiness_ != nullptr ? std::min<size_t>(data.size(), PIPE_BUF) : data.size();
+    const size_t size =
+        readiness_ != nullptr ? std::min<size_t>(data.size(), PIPE_BUF) : data.size();
     const ssize_t n = write(fd_, data.data(), size);
     if (n >= 0) {
       data.remove_prefix(static_cast<size_t>(n));

@@ -1,8 +1,9 @@
 // Input and Output: the process's standard streams, read and written from the event loop.
 //
-// Standard streams are shared with the shell and with other processes, so their flags are never changed (no
-// O_NONBLOCK). Readiness comes from an epoll descriptor of our own that watches the stream; what epoll does not
-// take (regular files, /dev/null) never makes one wait for long and is read and written directly.
+// Standard streams are shared with the shell and with other processes, so their flags are never
+// changed (no O_NONBLOCK). Readiness comes from an epoll descriptor of our own that watches the
+// stream; what epoll does not take (regular files, /dev/null) never makes one wait for long and is
+// read and written directly.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,8 @@ class Input {
   // Does not own `fd`, which stays open while a Read is under way.
   Input(asio::any_io_executor executor, int fd);
   ~Input();
-  // At least one byte; 0 at the end. A terminal is read only while we are in its foreground. kCanceled when
-  // the task is cancelled.
+  // At least one byte; 0 at the end. A terminal is read only while we are in its foreground.
+  // kCanceled when the task is cancelled.
   Awaitable<Result<size_t>> Read(std::span<char> buffer);
 
  private:
@@ -36,8 +37,9 @@ class Output {
  public:
   Output(asio::any_io_executor executor, int fd);
   ~Output();
-  // Writes everything, waiting for a slow reader without blocking the loop. kUnavailable with errno EPIPE when the
-  // reader is gone (SIGPIPE must be ignored), kResourceExhausted when the disk is full.
+  // Writes everything, waiting for a slow reader without blocking the loop. kUnavailable with errno
+  // EPIPE when the reader is gone (SIGPIPE must be ignored), kResourceExhausted when the disk is
+  // full.
   Awaitable<Result<void>> Write(std::string_view data);
 
  private:

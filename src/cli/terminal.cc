@@ -11,12 +11,14 @@
 namespace cleanroom::cli {
 namespace {
 
-// What the handler of fatal signals and the exit hook restore. Written before `g_fd` is set, so whoever sees
-// the descriptor sees the mode. A process has one controlling terminal, and this is its rescue.
+// What the handler of fatal signals and the exit hook restore. Written before `g_fd` is set, so
+// whoever sees the descriptor sees the mode. A process has one controlling terminal, and this is
+// its rescue.
 termios g_saved;
 volatile sig_atomic_t g_fd = -1;
 
-// tcsetattr from the background would stop us, so SIGTTOU is held off. Only async-signal-safe calls.
+// tcsetattr from the background would stop us, so SIGTTOU is held off. Only async-signal-safe
+// calls.
 void SetMode(int fd, const termios& mode) {
   sigset_t block;
   sigset_t before;
@@ -46,7 +48,8 @@ void InstallRescue() {
     struct sigaction action = {};
     action.sa_handler = OnFatalSignal;
     action.sa_flags = static_cast<int>(SA_RESETHAND | SA_NODEFER);
-    for (const int signal : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL}) sigaction(signal, &action, nullptr);
+    for (const int signal : {SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL})
+      sigaction(signal, &action, nullptr);
     return true;
   }();
   (void)installed;
@@ -64,7 +67,8 @@ termios Raw(const termios& from) {
 
 std::optional<TerminalSize> GetTerminalSize(int fd) {
   winsize size = {};
-  if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0) return std::nullopt;
+  if (ioctl(fd, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0)
+    return std::nullopt;
   return TerminalSize{size.ws_row, size.ws_col};
 }
 
@@ -75,11 +79,13 @@ bool IsForeground(int fd) {
 
 Result<RawMode> RawMode::Enter(int fd) {
   termios saved = {};
-  if (tcgetattr(fd, &saved) != 0) return ErrErrno(ErrorCode::kFailedPrecondition, "reading the terminal's mode");
+  if (tcgetattr(fd, &saved) != 0)
+    return ErrErrno(ErrorCode::kFailedPrecondition, "reading the terminal's mode");
   InstallRescue();
   g_saved = saved;
   g_fd = fd;
-  // From the background this stops us until we are in the foreground, which is right for a raw terminal.
+  // From the background this stops us until we are in the foreground, which is right for a raw
+  // terminal.
   const termios raw = Raw(saved);
   if (tcsetattr(fd, TCSADRAIN, &raw) != 0) {
     g_fd = -1;

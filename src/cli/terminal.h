@@ -19,13 +19,13 @@ struct TerminalSize {
 // Nothing when `fd` is no terminal, or one that does not know its size.
 std::optional<TerminalSize> GetTerminalSize(int fd);
 
-// Whether our process group is the foreground one of the terminal `fd`. True when `fd` is a terminal that is
-// not our controlling one: then there is no job control on it.
+// Whether our process group is the foreground one of the terminal `fd`. True when `fd` is a
+// terminal that is not our controlling one: then there is no job control on it.
 bool IsForeground(int fd);
 
-// Keys go through byte for byte, as the guest's terminal expects them. The former mode comes back in Restore, the
-// destructor, at exit(3) and when a fatal signal (SEGV, ABRT, BUS, FPE, ILL) ends the process; INT, TERM, HUP and QUIT are the
-// owner's to turn into an orderly end. One at a time.
+// Keys go through byte for byte, as the guest's terminal expects them. The former mode comes back
+// in Restore, the destructor, at exit(3) and when a fatal signal (SEGV, ABRT, BUS, FPE, ILL) ends
+// the process; INT, TERM, HUP and QUIT are the owner's to turn into an orderly end. One at a time.
 class RawMode {
  public:
   // failed_precondition when `fd` is no terminal.

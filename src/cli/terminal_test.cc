@@ -81,9 +81,15 @@ void ExpectRestoredAfter(void (*end)()) {
   EXPECT_FALSE(IsRaw(pty.terminal.get()));
 }
 
-TEST(TerminalTest, RestoredAtExit) { ExpectRestoredAfter([] { std::exit(3); }); }
-TEST(TerminalTest, RestoredWhenTheProcessAborts) { ExpectRestoredAfter([] { std::abort(); }); }
-TEST(TerminalTest, RestoredWhenTheProcessCrashes) { ExpectRestoredAfter([] { raise(SIGSEGV); }); }
+TEST(TerminalTest, RestoredAtExit) {
+  ExpectRestoredAfter([] { std::exit(3); });
+}
+TEST(TerminalTest, RestoredWhenTheProcessAborts) {
+  ExpectRestoredAfter([] { std::abort(); });
+}
+TEST(TerminalTest, RestoredWhenTheProcessCrashes) {
+  ExpectRestoredAfter([] { raise(SIGSEGV); });
+}
 
 TEST(TerminalTest, APipeIsNoTerminal) {
   int ends[2];

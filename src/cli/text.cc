@@ -15,12 +15,17 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::system_clock;
 
-// The length of the UTF-8 sequence at the start of `text`; 0 when there is none. Overlong forms, surrogates
-// and C1 controls (which terminals obey) count as none.
+// The length of the UTF-8 sequence at the start of `text`; 0 when there is none. Overlong forms,
+// surrogates and C1 controls (which terminals obey) count as none.
 size_t Utf8Length(std::string_view text) {
   const auto at = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = at(0);
-  const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  const size_t length = lead < 0x80   ? 1
+                        : lead < 0xc2 ? 0
+                        : lead < 0xe0 ? 2
+                        : lead < 0xf0 ? 3
+                        : lead < 0xf5 ? 4
+                                      : 0;
   if (length == 0 || text.size() < length) return 0;
   for (size_t i = 1; i < length; ++i) {
     if ((at(i) & 0xc0) != 0x80) return 0;
@@ -123,7 +128,8 @@ std::string Timestamp(system_clock::time_point when) {
 Result<seconds> ParseDuration(std::string_view text) {
   const auto bad = [text] {
     return Err(ErrorCode::kInvalidArgument,
-               fmt::format("'{}' is no duration: write seconds (90) or units (250ms, 30s, 5m, 1h30m), at most 8760h",
+               fmt::format("'{}' is no duration: write seconds (90) or units (250ms, 30s, 5m, "
+                           "1h30m), at most 8760h",
                            text.substr(0, 64)));
   };
   if (text.empty()) return bad();
@@ -154,7 +160,8 @@ Result<std::optional<std::string>> ParseEnv(const std::string& text) {
   const size_t equals = text.find('=');
   const std::string key = text.substr(0, equals);
   if (key.empty()) {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' names no variable: write KEY=VALUE or KEY", text));
+    return Err(ErrorCode::kInvalidArgument,
+               fmt::format("'{}' names no variable: write KEY=VALUE or KEY", text));
   }
   if (equals != std::string::npos) return text;
   const char* value = std::getenv(key.c_str());
@@ -167,8 +174,9 @@ std::string ShellQuote(const std::vector<std::string>& argv) {
   for (const std::string& word : argv) {
     if (!out.empty()) out += ' ';
     const bool plain =
-        !word.empty() && word.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                                "_@%+=:,./-") == std::string::npos;
+        !word.empty() && word.find_first_not_of(
+                             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                             "_@%+=:,./-") == std::string::npos;
     if (plain) {
       out += word;
       continue;

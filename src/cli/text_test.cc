@@ -28,11 +28,16 @@ TEST(TableTest, ACellCannotDriveTheTerminal) {
 }
 
 TEST(PrintableTest, EscapesControlsAndBrokenUtf8Only) {
-  EXPECT_EQ(Printable("caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x98\x80"), "caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x98\x80");
-  EXPECT_EQ(Printable("a\xff" "b\xc3"), "a\\xffb\\xc3");
-  EXPECT_EQ(Printable("\xc2\x9b" "31m"), "\\xc2\\x9b31m");      // C1 CSI
-  EXPECT_EQ(Printable("\xe0\x80\x9b"), "\\xe0\\x80\\x9b");    // overlong
-  EXPECT_EQ(Printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");    // surrogate
+  EXPECT_EQ(Printable("caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x98\x80"),
+            "caf\xc3\xa9 \xe2\x9c\x93 \xf0\x9f\x98\x80");
+  EXPECT_EQ(Printable("a\xff"
+                      "b\xc3"),
+            "a\\xffb\\xc3");
+  EXPECT_EQ(Printable("\xc2\x9b"
+                      "31m"),
+            "\\xc2\\x9b31m");                               // C1 CSI
+  EXPECT_EQ(Printable("\xe0\x80\x9b"), "\\xe0\\x80\\x9b");  // overlong
+  EXPECT_EQ(Printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // surrogate
   EXPECT_EQ(Printable("a\nb\r", Newlines::kKeep), "a\nb\\x0d");
 }
 
@@ -55,7 +60,8 @@ TEST(HumanTest, DurationsAndBytes) {
   EXPECT_EQ(HumanBytes(3482), "3.4 KiB");
   EXPECT_EQ(HumanBytes((1LL << 20) - 1), "1.0 MiB");
   EXPECT_EQ(HumanBytes(1288490189), "1.2 GiB");
-  EXPECT_EQ(Timestamp(system_clock::time_point(milliseconds(1'700'000'000'007))), "2023-11-14T22:13:20.007Z");
+  EXPECT_EQ(Timestamp(system_clock::time_point(milliseconds(1'700'000'000'007))),
+            "2023-11-14T22:13:20.007Z");
 }
 
 TEST(ParseDurationTest, AcceptsSecondsAndUnits) {
@@ -69,7 +75,8 @@ TEST(ParseDurationTest, AcceptsSecondsAndUnits) {
 }
 
 TEST(ParseDurationTest, RefusesTheRest) {
-  for (const char* text : {"", "s", "-5", "+5", "5x", "1h30", "5 m", "8761h", "99999999999999999999", "1.5s"}) {
+  for (const char* text :
+       {"", "s", "-5", "+5", "5x", "1h30", "5 m", "8761h", "99999999999999999999", "1.5s"}) {
     EXPECT_FALSE(ParseDuration(text).has_value()) << text;
   }
 }

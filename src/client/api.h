@@ -1,5 +1,5 @@
-// Api: every call of cleanroom.v1 with its types, as coroutines over one channel. The CLI uses it directly;
-// programs that want plain blocking calls use client.h.
+// Api: every call of cleanroom.v1 with its types, as coroutines over one channel. The CLI uses it
+// directly; programs that want plain blocking calls use client.h.
 #pragma once
 
 #include <string>
@@ -25,21 +25,27 @@ class Api {
   explicit Api(rpc::Channel& channel) : channel_(channel) {}
 
   Reply<v1::CreateSandboxResponse> CreateSandbox(v1::CreateSandboxRequest request);
-  Events<v1::CreateSandboxRequest, v1::CreateSandboxEvent> CreateSandboxStream(v1::CreateSandboxRequest request);
+  Events<v1::CreateSandboxRequest, v1::CreateSandboxEvent> CreateSandboxStream(
+      v1::CreateSandboxRequest request);
   Reply<v1::GetSandboxResponse> GetSandbox(v1::GetSandboxRequest request);
   Reply<v1::ListSandboxesResponse> ListSandboxes(v1::ListSandboxesRequest request);
-  Reply<v1::DownloadSandboxFileResponse> DownloadSandboxFile(v1::DownloadSandboxFileRequest request);
+  Reply<v1::DownloadSandboxFileResponse> DownloadSandboxFile(
+      v1::DownloadSandboxFileRequest request);
   Reply<v1::TerminateSandboxResponse> TerminateSandbox(v1::TerminateSandboxRequest request);
-  Events<v1::StreamSandboxEventsRequest, v1::SandboxEvent> StreamSandboxEvents(v1::StreamSandboxEventsRequest request);
+  Events<v1::StreamSandboxEventsRequest, v1::SandboxEvent> StreamSandboxEvents(
+      v1::StreamSandboxEventsRequest request);
 
   Reply<v1::CreateExecutionResponse> CreateExecution(v1::CreateExecutionRequest request);
   Reply<v1::GetExecutionResponse> GetExecution(v1::GetExecutionRequest request);
   Reply<v1::ListExecutionsResponse> ListExecutions(v1::ListExecutionsRequest request);
   Reply<v1::GetExecutionResponse> InspectExecution(v1::GetExecutionRequest request);
   Reply<v1::CancelExecutionResponse> CancelExecution(v1::CancelExecutionRequest request);
-  Events<v1::StreamExecutionRequest, v1::ExecutionStreamEvent> StreamExecution(v1::StreamExecutionRequest request);
-  Reply<v1::WriteExecutionStdinResponse> WriteExecutionStdin(v1::WriteExecutionStdinRequest request);
-  Reply<v1::CloseExecutionStdinResponse> CloseExecutionStdin(v1::CloseExecutionStdinRequest request);
+  Events<v1::StreamExecutionRequest, v1::ExecutionStreamEvent> StreamExecution(
+      v1::StreamExecutionRequest request);
+  Reply<v1::WriteExecutionStdinResponse> WriteExecutionStdin(
+      v1::WriteExecutionStdinRequest request);
+  Reply<v1::CloseExecutionStdinResponse> CloseExecutionStdin(
+      v1::CloseExecutionStdinRequest request);
   // Nothing is sent yet: the first message must name the execution.
   Events<v1::AttachExecutionRequest, v1::ExecutionStreamEvent> AttachExecution();
 

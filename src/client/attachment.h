@@ -18,12 +18,12 @@ class Attachment {
   static Awaitable<Result<std::unique_ptr<Attachment>>> Open(Api& api, std::string sandbox_id,
                                                              std::string execution_id);
 
-  // The next event; what was written before the call is replayed. The last one carries the exit. Nothing when
-  // the server ended the stream without one.
+  // The next event; what was written before the call is replayed. The last one carries the exit.
+  // Nothing when the server ended the stream without one.
   Awaitable<Result<std::optional<v1::ExecutionStreamEvent>>> Next();
 
-  // May be called from several tasks: messages are sent one at a time. Each returns when the transport has
-  // taken the message, so a command that does not read holds its writer back.
+  // May be called from several tasks: messages are sent one at a time. Each returns when the
+  // transport has taken the message, so a command that does not read holds its writer back.
   Awaitable<Result<void>> WriteStdin(std::string data);
   Awaitable<Result<void>> CloseStdin();
   Awaitable<Result<void>> Resize(int32_t rows, int32_t columns);

@@ -49,8 +49,9 @@ Awaitable<Result<bool>> OpenAndDrain(Opening opening, const SinkFunction& sink) 
   co_return drained;
 }
 
-Awaitable<Result<bool>> SendArchive(rpc::ClientStream<v1::ImportImageRequest, v1::ImageEvent>& stream,
-                                    std::string ref, const ArchiveSource& source) {
+Awaitable<Result<bool>> SendArchive(
+    rpc::ClientStream<v1::ImportImageRequest, v1::ImageEvent>& stream, std::string ref,
+    const ArchiveSource& source) {
   v1::ImportImageRequest message;
   message.set_ref(std::move(ref));
   auto sent = co_await stream.Write(message);
@@ -68,7 +69,8 @@ Awaitable<Result<bool>> SendArchive(rpc::ClientStream<v1::ImportImageRequest, v1
 }
 
 template <typename SinkFunction>
-Awaitable<Result<bool>> Import(Api& api, std::string ref, const ArchiveSource& source, const SinkFunction& sink) {
+Awaitable<Result<bool>> Import(Api& api, std::string ref, const ArchiveSource& source,
+                               const SinkFunction& sink) {
   auto stream = co_await api.ImportImage();
   if (!stream) co_return Err(std::move(stream).error());
   auto sent = co_await SendArchive(*stream, std::move(ref), source);
@@ -87,11 +89,13 @@ Awaitable<void> SendInput(Attachment* attachment, std::string_view data) {
   (void)closed;
 }
 
-Awaitable<Result<bool>> ReadOutput(Attachment& attachment, const ExecOptions& options, ExecResult& result) {
+Awaitable<Result<bool>> ReadOutput(Attachment& attachment, const ExecOptions& options,
+                                   ExecResult& result) {
   for (;;) {
     auto event = co_await attachment.Next();
     if (!event) co_return Err(std::move(event).error());
-    if (!event->has_value()) co_return Err(ErrorCode::kUnavailable, "the daemon ended the output before the exit");
+    if (!event->has_value())
+      co_return Err(ErrorCode::kUnavailable, "the daemon ended the output before the exit");
     const v1::ExecutionStreamEvent& message = **event;
     if (message.has_stdout() && options.on_stdout) options.on_stdout(message.stdout());
     if (message.has_stderr() && options.on_stderr) options.on_stderr(message.stderr());
@@ -104,7 +108,8 @@ Awaitable<Result<bool>> ReadOutput(Attachment& attachment, const ExecOptions& op
   }
 }
 
-Awaitable<Result<ExecResult>> Exec(Api& api, v1::CreateExecutionRequest request, const ExecOptions& options) {
+Awaitable<Result<ExecResult>> Exec(Api& api, v1::CreateExecutionRequest request,
+                                   const ExecOptions& options) {
   const auto executor = co_await asio::this_coro::executor;
   const std::string sandbox_id = request.sandbox_id();
   auto created = co_await api.CreateExecution(std::move(request));
@@ -126,7 +131,8 @@ Awaitable<Result<ExecResult>> Exec(Api& api, v1::CreateExecutionRequest request,
 
 class Client::Impl {
  public:
-  explicit Impl(ConnectOptions options) : options_(std::move(options)), io_(1), scope_(io_.get_executor()) {}
+  explicit Impl(ConnectOptions options)
+      : options_(std::move(options)), io_(1), scope_(io_.get_executor()) {}
   ~Impl() { Disconnect(); }
 
   // Runs one call: `start` gets the Api and returns the coroutine.
@@ -191,7 +197,8 @@ Result<Client> Client::Create(ConnectOptions options) {
   return Client(std::make_unique<Impl>(std::move(options)));
 }
 
-Result<v1::Sandbox> Client::EnsureSandbox(std::string_view key, const EnsureSandboxOptions& options) {
+Result<v1::Sandbox> Client::EnsureSandbox(std::string_view key,
+                                          const EnsureSandboxOptions& options) {
   CR_TRY_ASSIGN(const std::string folder, TrackedSandboxesFolder());
   CR_TRY_ASSIGN(auto tracked, TrackedSandboxes::Open(folder));
   const std::string known = tracked.Find(key);
@@ -199,14 +206,17 @@ Result<v1::Sandbox> Client::EnsureSandbox(std::string_view key, const EnsureSand
     v1::GetSandboxRequest request;
     request.set_sandbox_id(known);
     auto found = GetSandbox(request);
-    if (!found && found.error().code() != ErrorCode::kNotFound) return Err(std::move(found).error());
+    if (!found && found.error().code() != ErrorCode::kNotFound)
+      return Err(std::move(found).error());
     if (found && found->sandbox().status() == v1::SANDBOX_STATUS_READY) {
       const std::string& wanted = options.policy.hash();
       if (!wanted.empty() && found->sandbox().policy_hash() != wanted) {
-        return Err(ErrorCode::kPolicyConflict,
-                   fmt::format("sandbox {} under the key '{}' runs under policy {}, not {}; use another key, or "
-                               "terminate it first",
-                               known, key, found->sandbox().policy_hash(), wanted));
+        return Err(
+            ErrorCode::kPolicyConflict,
+            fmt::format(
+                "sandbox {} under the key '{}' runs under policy {}, not {}; use another key, or "
+                "terminate it first",
+                known, key, found->sandbox().policy_hash(), wanted));
       }
       return std::move(*found->mutable_sandbox());
     }
@@ -220,7 +230,8 @@ Result<v1::Sandbox> Client::EnsureSandbox(std::string_view key, const EnsureSand
   return std::move(*created.mutable_sandbox());
 }
 
-Result<ExecResult> Client::ExecAndWait(std::string_view sandbox_id, const std::vector<std::string>& argv,
+Result<ExecResult> Client::ExecAndWait(std::string_view sandbox_id,
+                                       const std::vector<std::string>& argv,
                                        const ExecOptions& options) {
   v1::CreateExecutionRequest request;
   request.set_sandbox_id(std::string(sandbox_id));
@@ -243,7 +254,8 @@ Result<v1::CreateSandboxResponse> Client::CreateSandbox(const v1::CreateSandboxR
     if (event.has_created()) created = std::move(*event.mutable_created());
     return true;
   };
-  auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.CreateSandboxStream(request), sink); });
+  auto done =
+      impl_->Run([&](Api& api) { return OpenAndDrain(api.CreateSandboxStream(request), sink); });
   if (!done) return Err(std::move(done).error());
   if (!created) return Err(ErrorCode::kUnavailable, "the daemon stopped while it made the sandbox");
   return std::move(*created);
@@ -255,43 +267,53 @@ Result<v1::GetSandboxResponse> Client::GetSandbox(const v1::GetSandboxRequest& r
 Result<v1::ListSandboxesResponse> Client::ListSandboxes(const v1::ListSandboxesRequest& request) {
   return impl_->Run([&](Api& api) { return api.ListSandboxes(request); });
 }
-Result<v1::DownloadSandboxFileResponse> Client::DownloadSandboxFile(const v1::DownloadSandboxFileRequest& request) {
+Result<v1::DownloadSandboxFileResponse> Client::DownloadSandboxFile(
+    const v1::DownloadSandboxFileRequest& request) {
   return impl_->Run([&](Api& api) { return api.DownloadSandboxFile(request); });
 }
-Result<v1::TerminateSandboxResponse> Client::TerminateSandbox(const v1::TerminateSandboxRequest& request) {
+Result<v1::TerminateSandboxResponse> Client::TerminateSandbox(
+    const v1::TerminateSandboxRequest& request) {
   return impl_->Run([&](Api& api) { return api.TerminateSandbox(request); });
 }
 Result<void> Client::StreamSandboxEvents(const v1::StreamSandboxEventsRequest& request,
                                          const std::function<bool(const v1::SandboxEvent&)>& sink) {
-  auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamSandboxEvents(request), sink); });
+  auto done =
+      impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamSandboxEvents(request), sink); });
   if (!done) return Err(std::move(done).error());
   return {};
 }
 
-Result<v1::CreateExecutionResponse> Client::CreateExecution(const v1::CreateExecutionRequest& request) {
+Result<v1::CreateExecutionResponse> Client::CreateExecution(
+    const v1::CreateExecutionRequest& request) {
   return impl_->Run([&](Api& api) { return api.CreateExecution(request); });
 }
 Result<v1::GetExecutionResponse> Client::GetExecution(const v1::GetExecutionRequest& request) {
   return impl_->Run([&](Api& api) { return api.GetExecution(request); });
 }
-Result<v1::ListExecutionsResponse> Client::ListExecutions(const v1::ListExecutionsRequest& request) {
+Result<v1::ListExecutionsResponse> Client::ListExecutions(
+    const v1::ListExecutionsRequest& request) {
   return impl_->Run([&](Api& api) { return api.ListExecutions(request); });
 }
 Result<v1::GetExecutionResponse> Client::InspectExecution(const v1::GetExecutionRequest& request) {
   return impl_->Run([&](Api& api) { return api.InspectExecution(request); });
 }
-Result<v1::CancelExecutionResponse> Client::CancelExecution(const v1::CancelExecutionRequest& request) {
+Result<v1::CancelExecutionResponse> Client::CancelExecution(
+    const v1::CancelExecutionRequest& request) {
   return impl_->Run([&](Api& api) { return api.CancelExecution(request); });
 }
-Result<v1::WriteExecutionStdinResponse> Client::WriteExecutionStdin(const v1::WriteExecutionStdinRequest& request) {
+Result<v1::WriteExecutionStdinResponse> Client::WriteExecutionStdin(
+    const v1::WriteExecutionStdinRequest& request) {
   return impl_->Run([&](Api& api) { return api.WriteExecutionStdin(request); });
 }
-Result<v1::CloseExecutionStdinResponse> Client::CloseExecutionStdin(const v1::CloseExecutionStdinRequest& request) {
+Result<v1::CloseExecutionStdinResponse> Client::CloseExecutionStdin(
+    const v1::CloseExecutionStdinRequest& request) {
   return impl_->Run([&](Api& api) { return api.CloseExecutionStdin(request); });
 }
-Result<void> Client::StreamExecution(const v1::StreamExecutionRequest& request,
-                                     const std::function<bool(const v1::ExecutionStreamEvent&)>& sink) {
-  auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamExecution(request), sink); });
+Result<void> Client::StreamExecution(
+    const v1::StreamExecutionRequest& request,
+    const std::function<bool(const v1::ExecutionStreamEvent&)>& sink) {
+  auto done =
+      impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamExecution(request), sink); });
   if (!done) return Err(std::move(done).error());
   return {};
 }
@@ -315,7 +337,8 @@ Result<v1::Image> Received(Result<bool> done, std::optional<v1::Image> image) {
 
 }  // namespace
 
-Result<v1::Image> Client::PullImage(const v1::PullImageRequest& request, const ProgressSink& progress) {
+Result<v1::Image> Client::PullImage(const v1::PullImageRequest& request,
+                                    const ProgressSink& progress) {
   std::optional<v1::Image> image;
   const auto sink = ImageSink(image, progress);
   auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.PullImage(request), sink); });

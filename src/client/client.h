@@ -4,12 +4,14 @@
 //   CR_TRY_ASSIGN(auto policy, client::PolicyFromAllowlist(
 //       "ghcr.io/team/base@sha256:...", "", {client::Allow("api.github.com", 443)}));
 //   CR_TRY_ASSIGN(auto sandbox, cleanroom.EnsureSandbox("thread:abc123", {.policy = policy}));
-//   CR_TRY_ASSIGN(auto result, cleanroom.ExecAndWait(sandbox.sandbox_id(), {"bash", "-lc", "echo hello"},
+//   CR_TRY_ASSIGN(auto result, cleanroom.ExecAndWait(sandbox.sandbox_id(), {"bash", "-lc", "echo
+//   hello"},
 //       {.on_stdout = [](std::string_view text) { std::cout << text; }}));
 //   return result.exit_code;
 //
-// Messages are those of cleanroom.v1. Errors carry the stable codes (base/error.h); names.h classifies them. The first call
-// connects; one that finds the connection broken connects anew. One thread at a time may use a Client.
+// Messages are those of cleanroom.v1. Errors carry the stable codes (base/error.h); names.h
+// classifies them. The first call connects; one that finds the connection broken connects anew. One
+// thread at a time may use a Client.
 #pragma once
 
 #include <chrono>
@@ -37,7 +39,8 @@ struct EnsureSandboxOptions {
   v1::Policy policy;
 };
 
-// Sinks get output as it arrives and are not called concurrently; a slow one holds the command back.
+// Sinks get output as it arrives and are not called concurrently; a slow one holds the command
+// back.
 using Sink = std::function<void(std::string_view)>;
 
 struct ExecOptions {
@@ -45,10 +48,10 @@ struct ExecOptions {
   Sink on_stderr{};
   // The command's standard input; it reads end of file after it.
   std::string stdin_data{};
-  std::vector<std::string> env{};  // "KEY=VALUE" each
-  std::string workdir{};           // absolute; empty: the image's
-  std::string user{};              // empty: the image's
-  std::chrono::seconds timeout{0}; // ends the command with exit code 124; 0: no limit
+  std::vector<std::string> env{};   // "KEY=VALUE" each
+  std::string workdir{};            // absolute; empty: the image's
+  std::string user{};               // empty: the image's
+  std::chrono::seconds timeout{0};  // ends the command with exit code 124; 0: no limit
 };
 
 struct ExecResult {
@@ -71,9 +74,10 @@ class Client {
   Client& operator=(Client&&) noexcept;
   ~Client();
 
-  // A READY sandbox that lasts under a key of the caller's choice: the one made for `key` before, while it is READY,
-  // else a new one. Keys are kept per user in the state folder, and a lock makes callers with one key take turns.
-  // policy_conflict when the sandbox under the key runs under another policy.
+  // A READY sandbox that lasts under a key of the caller's choice: the one made for `key` before,
+  // while it is READY, else a new one. Keys are kept per user in the state folder, and a lock makes
+  // callers with one key take turns. policy_conflict when the sandbox under the key runs under
+  // another policy.
   Result<v1::Sandbox> EnsureSandbox(std::string_view key, const EnsureSandboxOptions& options);
 
   // Runs a command to its end. A command that fails is no error: see the exit code.
@@ -84,7 +88,8 @@ class Client {
                                                   const ProgressSink& progress = nullptr);
   Result<v1::GetSandboxResponse> GetSandbox(const v1::GetSandboxRequest& request);
   Result<v1::ListSandboxesResponse> ListSandboxes(const v1::ListSandboxesRequest& request);
-  Result<v1::DownloadSandboxFileResponse> DownloadSandboxFile(const v1::DownloadSandboxFileRequest& request);
+  Result<v1::DownloadSandboxFileResponse> DownloadSandboxFile(
+      const v1::DownloadSandboxFileRequest& request);
   Result<v1::TerminateSandboxResponse> TerminateSandbox(const v1::TerminateSandboxRequest& request);
   // Until the stream ends or `sink` returns false.
   Result<void> StreamSandboxEvents(const v1::StreamSandboxEventsRequest& request,
@@ -95,12 +100,15 @@ class Client {
   Result<v1::ListExecutionsResponse> ListExecutions(const v1::ListExecutionsRequest& request);
   Result<v1::GetExecutionResponse> InspectExecution(const v1::GetExecutionRequest& request);
   Result<v1::CancelExecutionResponse> CancelExecution(const v1::CancelExecutionRequest& request);
-  Result<v1::WriteExecutionStdinResponse> WriteExecutionStdin(const v1::WriteExecutionStdinRequest& request);
-  Result<v1::CloseExecutionStdinResponse> CloseExecutionStdin(const v1::CloseExecutionStdinRequest& request);
+  Result<v1::WriteExecutionStdinResponse> WriteExecutionStdin(
+      const v1::WriteExecutionStdinRequest& request);
+  Result<v1::CloseExecutionStdinResponse> CloseExecutionStdin(
+      const v1::CloseExecutionStdinRequest& request);
   Result<void> StreamExecution(const v1::StreamExecutionRequest& request,
                                const std::function<bool(const v1::ExecutionStreamEvent&)>& sink);
 
-  Result<v1::Image> PullImage(const v1::PullImageRequest& request, const ProgressSink& progress = nullptr);
+  Result<v1::Image> PullImage(const v1::PullImageRequest& request,
+                              const ProgressSink& progress = nullptr);
   Result<v1::Image> ImportImage(const std::string& ref, const ArchiveSource& source,
                                 const ProgressSink& progress = nullptr);
   Result<v1::ListImagesResponse> ListImages();

@@ -8,6 +8,7 @@
 
 #include "config/endpoint.h"
 #include "http/byte_stream.h"
+#include "http/tls/tls_stream.h"
 #include "os/socket.h"
 
 namespace cleanroom::client {
@@ -49,31 +50,65 @@ Awaitable<Result<os::UniqueFd>> ConnectTcp(std::string url, config::Endpoint end
   co_return os::UniqueFd(socket.release());
 }
 
+// A TLS connection with what it trusts, which must outlive it.
+class OwningTlsStream : public http::ByteStream {
+ public:
+  OwningTlsStream(std::unique_ptr<http::TlsClient> trust, std::unique_ptr<http::ByteStream> stream)
+      : trust_(std::move(trust)), stream_(std::move(stream)) {}
+  Awaitable<Result<size_t>> Read(std::span<std::byte> buffer) override {
+    return stream_->Read(buffer);
+  }
+  Awaitable<Result<void>> Write(std::span<const std::byte> data) override {
+    return stream_->Write(data);
+  }
+  void Close() override { stream_->Close(); }
+  asio::any_io_executor executor() override { return stream_->executor(); }
+
+ private:
+  std::unique_ptr<http::TlsClient> trust_;
+  std::unique_ptr<http::ByteStream> stream_;
+};
+
+Awaitable<Result<std::unique_ptr<http::ByteStream>>> OpenStream(ConnectOptions options,
+                                                                config::Endpoint endpoint) {
+  const auto executor = co_await asio::this_coro::executor;
+  std::unique_ptr<http::TlsClient> trust;
+  if (endpoint.scheme == config::Endpoint::Scheme::kHttps) {
+    CR_CO_TRY_ASSIGN(trust, http::TlsClient::Create(options.tls_ca));
+  }
+  auto fd = co_await ConnectTcp(options.url, endpoint);
+  if (!fd) co_return Err(std::move(fd).error());
+  if (trust == nullptr) co_return http::AdoptSocket(executor, fd->release());
+  auto stream = co_await trust->Connect(executor, fd->release(), endpoint.host);
+  if (!stream) co_return Err(std::move(stream).error().Context(options.url));
+  co_return std::make_unique<OwningTlsStream>(std::move(trust), std::move(*stream));
+}
+
 }  // namespace
 
 Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options) {
   CR_CO_TRY_ASSIGN(const config::Endpoint endpoint, config::Endpoint::Parse(options.url));
   rpc::ChannelOptions channel;
   channel.max_message_bytes = kMaxMessageBytes;
-  if (!options.auth_token.empty()) channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
+  if (!options.auth_token.empty())
+    channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
   const auto executor = co_await asio::this_coro::executor;
 
   if (endpoint.scheme == config::Endpoint::Scheme::kUnix) {
     CR_CO_TRY_ASSIGN(os::UniqueFd fd, ConnectUnixSocket(options.url, endpoint.path));
     co_return rpc::Channel::Create(http::AdoptSocket(executor, fd.release()), std::move(channel));
   }
-  if (endpoint.scheme == config::Endpoint::Scheme::kHttps) {
-    co_return Err(ErrorCode::kUnimplemented, "https endpoints are not supported by this build");
-  }
   channel.authority = fmt::format("{}:{}", endpoint.host, endpoint.port);
   const auto deadline = std::chrono::steady_clock::now() + options.timeout;
-  auto connecting = WithDeadline(ConnectTcp(options.url, endpoint), deadline, "connecting to " + options.url);
-  auto fd = co_await std::move(connecting);
-  if (!fd) {
-    if (fd.error().code() == ErrorCode::kDeadlineExceeded) co_return Err(NoDaemon(options.url, "timed out"));
-    co_return Err(std::move(fd).error());
+  auto connecting =
+      WithDeadline(OpenStream(options, endpoint), deadline, "connecting to " + options.url);
+  auto stream = co_await std::move(connecting);
+  if (!stream) {
+    if (stream.error().code() == ErrorCode::kDeadlineExceeded)
+      co_return Err(NoDaemon(options.url, "timed out"));
+    co_return Err(std::move(stream).error());
   }
-  co_return rpc::Channel::Create(http::AdoptSocket(executor, fd->release()), std::move(channel));
+  co_return rpc::Channel::Create(std::move(*stream), std::move(channel));
 }
 
 }  // namespace cleanroom::client

@@ -9,7 +9,8 @@
 
 namespace cleanroom::client {
 
-// invalid_argument for a URL that is none; unavailable, naming it, when nothing answers there. The channel must be closed before it is destroyed.
+// invalid_argument for a URL that is none; unavailable, naming it, when nothing answers there. The
+// channel must be closed before it is destroyed.
 Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options);
 
 }  // namespace cleanroom::client

@@ -16,7 +16,8 @@ class EnvironmentTest : public testing::Test {
     folder_.emplace(std::move(*folder));
     setenv("XDG_CONFIG_HOME", folder_->path().c_str(), 1);
     setenv("XDG_RUNTIME_DIR", (folder_->path() + "/run").c_str(), 1);
-    for (const char* name : {"CLEANROOM_HOST", "CLEANROOM_TLS_CA", "CLEANROOM_AUTH_TOKEN"}) unsetenv(name);
+    for (const char* name : {"CLEANROOM_HOST", "CLEANROOM_TLS_CA", "CLEANROOM_AUTH_TOKEN"})
+      unsetenv(name);
   }
   void WriteConfig(const std::string& text) {
     ASSERT_TRUE(os::MakeDirs(folder_->path() + "/cleanroom").has_value());
@@ -30,7 +31,8 @@ TEST_F(EnvironmentTest, FlagThenVariableThenConfig) {
   EXPECT_EQ(OptionsFromEnvironment().value().url, "http://from-config:1");
   setenv("CLEANROOM_HOST", "http://from-variable:2", 1);
   EXPECT_EQ(OptionsFromEnvironment().value().url, "http://from-variable:2");
-  EXPECT_EQ(OptionsFromEnvironment({.url = "http://from-flag:3"}).value().url, "http://from-flag:3");
+  EXPECT_EQ(OptionsFromEnvironment({.url = "http://from-flag:3"}).value().url,
+            "http://from-flag:3");
 }
 
 TEST_F(EnvironmentTest, ABrokenConfigIsToldOnlyWhenItCounts) {

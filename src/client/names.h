@@ -24,14 +24,14 @@ bool HasEnded(ExecutionStatus status);
 
 // What a caller can do about an error.
 enum class ErrorClass {
-  kRequest,    // the request itself is wrong, or refused for good: change it
-  kPolicy,     // the policy is wrong, or forbids it: change the policy
-  kState,      // the thing is missing or not in a state for this: look, then decide
-  kCapability, // this host or backend cannot do it: use another
-  kAccess,     // the caller may not
-  kRetryable,  // may pass by itself: try again later
-  kCanceled,   // the caller gave up, or its deadline passed
-  kInternal,   // a defect, or damaged data
+  kRequest,     // the request itself is wrong, or refused for good: change it
+  kPolicy,      // the policy is wrong, or forbids it: change the policy
+  kState,       // the thing is missing or not in a state for this: look, then decide
+  kCapability,  // this host or backend cannot do it: use another
+  kAccess,      // the caller may not
+  kRetryable,   // may pass by itself: try again later
+  kCanceled,    // the caller gave up, or its deadline passed
+  kInternal,    // a defect, or damaged data
 };
 
 ErrorClass Classify(ErrorCode code);

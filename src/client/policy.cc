@@ -20,7 +20,9 @@ v1::Policy ToProto(const policy::CompiledPolicy& compiled) {
   proto.set_image_digest(spec.image.digest);
   proto.set_network_default(std::string(policy::ToString(spec.network.default_action)));
   for (const policy::AllowRule& rule : spec.network.allow) {
-    if (!std::holds_alternative<policy::HostPattern>(rule.target) || rule.protocol != policy::Protocol::kTcp) continue;
+    if (!std::holds_alternative<policy::HostPattern>(rule.target) ||
+        rule.protocol != policy::Protocol::kTcp)
+      continue;
     v1::PolicyAllowRule* allow = proto.add_allow();
     allow->set_host(policy::ToString(rule.target));
     for (const uint16_t port : rule.ports) allow->add_ports(port);

@@ -25,8 +25,8 @@ policy::AllowedHost Allow(std::string host, Ports... ports) {
 Result<v1::Policy> PolicyFromAllowlist(std::string_view ref, std::string_view digest,
                                        std::initializer_list<policy::AllowedHost> rules);
 
-// The form that travels: canonical_json carries everything; the other fields repeat what clients of the original
-// API know (allow rules by IP block or UDP have no place there).
+// The form that travels: canonical_json carries everything; the other fields repeat what clients of
+// the original API know (allow rules by IP block or UDP have no place there).
 v1::Policy ToProto(const policy::CompiledPolicy& compiled);
 
 }  // namespace cleanroom::client

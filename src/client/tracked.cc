@@ -22,7 +22,8 @@ Result<TrackedSandboxes> TrackedSandboxes::Open(const std::string& folder) {
     return Err(text.error());
   }
   const auto json = nlohmann::json::parse(*text, nullptr, false);
-  if (!json.is_object()) return Err(ErrorCode::kDataCorrupt, tracked.path_ + " is no JSON object; remove it");
+  if (!json.is_object())
+    return Err(ErrorCode::kDataCorrupt, tracked.path_ + " is no JSON object; remove it");
   for (const auto& [key, id] : json.items()) {
     if (id.is_string() && IsId(id.get<std::string>())) tracked.ids_[key] = id.get<std::string>();
   }
@@ -37,7 +38,8 @@ std::string TrackedSandboxes::Find(std::string_view key) const {
 Result<void> TrackedSandboxes::Set(std::string_view key, const std::string& sandbox_id) {
   ids_[std::string(key)] = sandbox_id;
   const nlohmann::json json(ids_);
-  return os::WriteFileAtomic(path_, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+  return os::WriteFileAtomic(
+      path_, json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 Result<std::string> TrackedSandboxesFolder() {

@@ -13,7 +13,8 @@ namespace cleanroom::client {
 // Holds the file's lock while it lives.
 class TrackedSandboxes {
  public:
-  // `folder` is made when missing. Waits for another holder. data_corrupt when the file is none of ours.
+  // `folder` is made when missing. Waits for another holder. data_corrupt when the file is none of
+  // ours.
   static Result<TrackedSandboxes> Open(const std::string& folder);
 
   // The id under `key`; empty when there is none.
@@ -22,7 +23,8 @@ class TrackedSandboxes {
   Result<void> Set(std::string_view key, const std::string& sandbox_id);
 
  private:
-  TrackedSandboxes(std::string path, os::FileLock lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+  TrackedSandboxes(std::string path, os::FileLock lock)
+      : path_(std::move(path)), lock_(std::move(lock)) {}
   std::string path_;
   os::FileLock lock_;
   std::map<std::string, std::string, std::less<>> ids_;

@@ -35,7 +35,8 @@ TEST(TrackedSandboxesTest, RefusesAFileThatIsNotItsOwn) {
 TEST(TrackedSandboxesTest, ForgetsIdsThatAreNone) {
   const auto folder = os::TempDir::Create();
   ASSERT_TRUE(folder.has_value());
-  ASSERT_TRUE(os::WriteFileAtomic(folder->path() + "/sandboxes.json", R"({"a": "../x", "b": 7})").has_value());
+  ASSERT_TRUE(os::WriteFileAtomic(folder->path() + "/sandboxes.json", R"({"a": "../x", "b": 7})")
+                  .has_value());
   const auto tracked = TrackedSandboxes::Open(folder->path());
   ASSERT_TRUE(tracked.has_value());
   EXPECT_EQ(tracked->Find("a"), "");

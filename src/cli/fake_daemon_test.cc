@@ -1,0 +1,187 @@
+#include "cli/fake_daemon_test.h"
+
+#include <chrono>
+#include <utility>
+
+namespace cleanroom::cli {
+namespace {
+
+v1::ExecutionStreamEvent Exit(int code, v1::ExecutionStatus status) {
+  v1::ExecutionStreamEvent event;
+  event.mutable_exit()->set_exit_code(code);
+  event.mutable_exit()->set_status(status);
+  return event;
+}
+
+}  // namespace
+
+FakeDaemon::FakeDaemon()
+    : folder_(std::move(*os::TempDir::Create())),
+      scope_(io_.get_executor()),
+      acceptor_(io_),
+      cancelled_(io_.get_executor()),
+      server_(router_, {}, nullptr) {
+  router_.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
+      "/cleanroom.v1.SandboxService/CreateSandboxStream",
+      [this](rpc::CallContext&, v1::CreateSandboxRequest request,
+             rpc::Writer<v1::CreateSandboxEvent>& out) {
+        return CreateSandbox(std::move(request), out);
+      });
+  router_.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
+      "/cleanroom.v1.SandboxService/TerminateSandbox",
+      [this](rpc::CallContext&, v1::TerminateSandboxRequest request) {
+        return Terminate(std::move(request));
+      });
+  router_.Unary<v1::CreateExecutionRequest, v1::CreateExecutionResponse>(
+      "/cleanroom.v1.ExecutionService/CreateExecution",
+      [this](rpc::CallContext&, v1::CreateExecutionRequest request) {
+        return CreateExecution(std::move(request));
+      });
+  router_.Unary<v1::CancelExecutionRequest, v1::CancelExecutionResponse>(
+      "/cleanroom.v1.ExecutionService/CancelExecution",
+      [this](rpc::CallContext&, v1::CancelExecutionRequest request) {
+        return Cancel(std::move(request));
+      });
+  router_.Bidi<v1::AttachExecutionRequest, v1::ExecutionStreamEvent>(
+      "/cleanroom.v1.ExecutionService/AttachExecution",
+      [this](rpc::CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
+             rpc::Writer<v1::ExecutionStreamEvent>& out) { return Attach(in, out); });
+  auto listener = os::ListenUnix(folder_.path() + "/daemon.sock");
+  acceptor_.assign(asio::local::stream_protocol(), listener->release());
+  scope_.Spawn(Accept());
+  thread_ = std::thread([this] { io_.run(); });
+}
+
+FakeDaemon::~FakeDaemon() {
+  asio::post(io_, [this] { scope_.Cancel(); });
+  thread_.join();
+}
+
+void FakeDaemon::Note(const std::string& text) {
+  const std::lock_guard lock(mutex_);
+  notes_.push_back(text);
+  changed_.notify_all();
+}
+
+bool FakeDaemon::WaitFor(const std::string& prefix) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::seconds(10), [&] {
+    for (const std::string& note : notes_) {
+      if (note.starts_with(prefix)) return true;
+    }
+    return false;
+  });
+}
+
+bool FakeDaemon::Noted(const std::string& prefix) {
+  const std::lock_guard lock(mutex_);
+  for (const std::string& note : notes_) {
+    if (note.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
+std::string FakeDaemon::All() {
+  const std::lock_guard lock(mutex_);
+  std::string all;
+  for (const std::string& note : notes_) all += note + "\n";
+  return all;
+}
+
+Awaitable<void> FakeDaemon::Accept() {
+  for (;;) {
+    auto [error, socket] = co_await acceptor_.async_accept(kAwait);
+    if (error) co_return;
+    scope_.Spawn(server_.Serve(http::AdoptSocket(io_.get_executor(), socket.release())));
+  }
+}
+
+Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest request,
+                                                  rpc::Writer<v1::CreateSandboxEvent>& out) {
+  Note("create " + request.policy().image_ref());
+  v1::CreateSandboxEvent progress;
+  progress.mutable_progress()->set_phase("boot");
+  CR_CO_TRY(co_await out.Write(progress));
+  if (request.backend() == "never") {
+    co_await cancelled_.Wait();
+    Note("create cancelled");
+    co_return Err(ErrorCode::kCanceled, "cancelled");
+  }
+  v1::CreateSandboxEvent created;
+  created.mutable_created()->mutable_sandbox()->set_sandbox_id(kSandbox);
+  auto written = co_await out.Write(created);
+  co_return written;
+}
+
+Awaitable<Result<v1::TerminateSandboxResponse>> FakeDaemon::Terminate(
+    v1::TerminateSandboxRequest request) {
+  Note("terminate " + request.sandbox_id());
+  v1::TerminateSandboxResponse response;
+  response.set_terminated(true);
+  co_return response;
+}
+
+Awaitable<Result<v1::CreateExecutionResponse>> FakeDaemon::CreateExecution(
+    v1::CreateExecutionRequest request) {
+  if (request.command(0) == "refused")
+    co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is STOPPED");
+  command_.assign(request.command().begin(), request.command().end());
+  std::string note = "execute";
+  for (const std::string& word : command_) note += " " + word;
+  for (const std::string& variable : request.options().env()) note += " env:" + variable;
+  if (request.options().stdin()) note += " stdin";
+  Note(note);
+  v1::CreateExecutionResponse response;
+  response.mutable_execution()->set_execution_id(kExecution);
+  response.mutable_execution()->set_status(v1::EXECUTION_STATUS_RUNNING);
+  co_return response;
+}
+
+Awaitable<Result<v1::CancelExecutionResponse>> FakeDaemon::Cancel(
+    v1::CancelExecutionRequest request) {
+  Note("cancel " + request.execution_id());
+  if (command_.front() != "stubborn") cancel_ = true;
+  cancelled_.NotifyAll();
+  co_return v1::CancelExecutionResponse();
+}
+
+Awaitable<Result<void>> FakeDaemon::Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
+                                           rpc::Writer<v1::ExecutionStreamEvent>& out) {
+  auto first = co_await in.Next();
+  if (!first) co_return Err(std::move(first).error());
+  Note("attach " + (*first)->execution_id());
+  v1::ExecutionStreamEvent event;
+  auto exit = Exit(0, v1::EXECUTION_STATUS_SUCCEEDED);
+  if (command_.front() == "exit") {
+    exit = Exit(std::stoi(command_.at(1)), v1::EXECUTION_STATUS_FAILED);
+    event.set_stderr("bye\n");
+    CR_CO_TRY(co_await out.Write(event));
+  } else if (command_.front() == "cat") {
+    for (;;) {
+      auto message = co_await in.Next();
+      if (!message) co_return Err(std::move(message).error());
+      if (!message->has_value() || (*message)->close_stdin()) break;
+      event.set_stdout((*message)->stdin());
+      CR_CO_TRY(co_await out.Write(event));
+    }
+  } else if (command_.front() == "yes") {
+    event.set_stdout(std::string(32768, 'y'));
+    while (!cancel_) {
+      CR_CO_TRY(co_await out.Write(event));
+    }
+  } else {  // sleep, stubborn
+    while (!cancel_) {
+      co_await cancelled_.Wait();
+      const bool dropped = co_await Cancelled();
+      if (dropped) {
+        Note("detached");
+        co_return Err(ErrorCode::kCanceled, "dropped");
+      }
+    }
+    exit = Exit(143, v1::EXECUTION_STATUS_CANCELED);
+  }
+  auto written = co_await out.Write(exit);
+  co_return written;
+}
+
+}  // namespace cleanroom::cli

@@ -1,0 +1,68 @@
+// FakeDaemon: the API's services as a script, for tests of the program's own conduct (streams,
+// signals, exit codes) where a machine would only make them slow. Runs on a thread and a unix
+// socket of its own.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/async.h"
+#include "cleanroom/v1/execution.pb.h"
+#include "cleanroom/v1/sandbox.pb.h"
+#include "http/byte_stream.h"
+#include "os/file.h"
+#include "os/socket.h"
+#include "rpc/server.h"
+#include "rpc/service.h"
+
+namespace cleanroom::cli {
+
+class FakeDaemon {
+ public:
+  FakeDaemon();
+  ~FakeDaemon();
+
+  std::string url() const { return "unix://" + folder_.path() + "/daemon.sock"; }
+  // Waits until something was noted that starts with `prefix`; false after ten seconds.
+  bool WaitFor(const std::string& prefix);
+  bool Noted(const std::string& prefix);
+  std::string All();
+
+  static constexpr const char* kSandbox = "01kr7p9ksmfa7rmyypyqw2w8r0";
+  static constexpr const char* kExecution = "01kr7pa2m3e5x8j6v4c1t9q0zd";
+
+ private:
+  void Note(const std::string& text);
+  Awaitable<void> Accept();
+  Awaitable<Result<void>> CreateSandbox(v1::CreateSandboxRequest request,
+                                        rpc::Writer<v1::CreateSandboxEvent>& out);
+  Awaitable<Result<v1::TerminateSandboxResponse>> Terminate(v1::TerminateSandboxRequest request);
+  Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
+      v1::CreateExecutionRequest request);
+  Awaitable<Result<v1::CancelExecutionResponse>> Cancel(v1::CancelExecutionRequest request);
+  Awaitable<Result<void>> Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
+                                 rpc::Writer<v1::ExecutionStreamEvent>& out);
+
+  os::TempDir folder_;
+  asio::io_context io_;
+  TaskScope scope_;
+  asio::local::stream_protocol::acceptor acceptor_;
+  Notifier cancelled_;
+  bool cancel_ = false;
+  std::vector<std::string> command_;
+  rpc::Router router_;
+  rpc::Server server_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::string> notes_;
+  std::thread thread_;
+};
+
+}  // namespace cleanroom::cli

@@ -1,0 +1,166 @@
+// The program itself, run as its users run it, against FakeDaemon.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "cli/fake_daemon_test.h"
+#include "os/process.h"
+
+namespace cleanroom::cli {
+namespace {
+
+using testing::HasSubstr;
+
+class ProgramTest : public testing::Test {
+ protected:
+  std::vector<std::string> Argv(std::vector<std::string> args) {
+    std::vector<std::string> argv = {CLEANROOM_PROGRAM, "--host", daemon_.url()};
+    argv.insert(argv.end(), args.begin(), args.end());
+    return argv;
+  }
+  os::Output Run(std::vector<std::string> args, std::string input = "") {
+    auto output = os::Run(
+        Argv(std::move(args)),
+        {.input = std::move(input), .timeout = std::chrono::seconds(60), .max_output = 64U << 20});
+    EXPECT_TRUE(output.has_value()) << (output ? "" : output.error().ToString());
+    return output ? *output : os::Output{};
+  }
+  os::Process Start(std::vector<std::string> args) {
+    auto process = os::Process::Spawn(Argv(std::move(args)), {});
+    EXPECT_TRUE(process.has_value());
+    return std::move(*process);
+  }
+
+  FakeDaemon daemon_;
+  const std::string sandbox_ = FakeDaemon::kSandbox;
+  const std::string image_ = "registry.example/base@sha256:" + std::string(64, 'a');
+};
+
+TEST_F(ProgramTest, PassesTheExitCodeAndStandardErrorOn) {
+  const auto output = Run({"exec", "--in", sandbox_, "-e", "A=b", "--", "exit", "42"});
+  EXPECT_EQ(output.status.ShellCode(), 42);
+  EXPECT_EQ(output.out, "");
+  EXPECT_EQ(output.err, "bye\n");
+  EXPECT_TRUE(daemon_.Noted("execute exit 42 env:A=b stdin")) << daemon_.All();
+  EXPECT_FALSE(daemon_.Noted("create"));
+  EXPECT_FALSE(daemon_.Noted("terminate"));
+}
+
+TEST_F(ProgramTest, BinaryInputComesBackUnchanged) {
+  std::string data(8U << 20, '\0');
+  uint32_t state = 1;
+  for (char& c : data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  const auto output = Run({"exec", "--in", sandbox_, "--", "cat"}, data);
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(output.out == data) << output.out.size() << " bytes";
+  EXPECT_EQ(output.err, "");
+}
+
+TEST_F(ProgramTest, RemovesTheSandboxItMadeAndTellsItsId) {
+  const auto output =
+      Run({"exec", "--rm", "--print-sandbox-id", "-n", "--image", image_, "--", "exit", "3"});
+  EXPECT_EQ(output.status.ShellCode(), 3);
+  EXPECT_EQ(output.err, "sandbox_id=" + sandbox_ + "\nbye\n");
+  EXPECT_TRUE(daemon_.Noted("create " + image_)) << daemon_.All();
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_));
+}
+
+TEST_F(ProgramTest, RemovesTheSandboxAlsoWhenTheCommandCannotStart) {
+  const auto output = Run({"exec", "--rm", "--image", image_, "--", "refused"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("cleanroom: failed_precondition: the sandbox is STOPPED"));
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_)) << daemon_.All();
+}
+
+TEST_F(ProgramTest, AnInterruptCancelsTheCommand) {
+  auto program = Start({"exec", "--in", sandbox_, "-n", "--", "sleep"});
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
+  EXPECT_TRUE(daemon_.Noted("cancel")) << daemon_.All();
+}
+
+TEST_F(ProgramTest, ASecondInterruptDetaches) {
+  auto program = Start({"exec", "--in", sandbox_, "-n", "--", "stubborn"});
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  ASSERT_TRUE(daemon_.WaitFor("cancel"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
+  EXPECT_TRUE(daemon_.WaitFor("detached")) << daemon_.All();
+  EXPECT_FALSE(daemon_.Noted("terminate"));
+}
+
+TEST_F(ProgramTest, TerminationRemovesTheSandboxOfRm) {
+  auto program = Start({"exec", "--rm", "-n", "--image", image_, "--", "sleep"});
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program.Kill(SIGTERM).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 143}));
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_)) << daemon_.All();
+}
+
+TEST_F(ProgramTest, AnInterruptWhileTheSandboxIsMadeCancelsThat) {
+  auto program = Start({"exec", "--backend", "never", "--image", image_, "--", "sleep"});
+  ASSERT_TRUE(daemon_.WaitFor("create"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
+  EXPECT_TRUE(daemon_.WaitFor("create cancelled")) << daemon_.All();
+}
+
+TEST_F(ProgramTest, AReaderThatIsGoneEndsTheCommandQuietly) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  auto process = os::Process::Spawn(Argv({"exec", "--in", sandbox_, "-n", "--", "yes"}),
+                                    {.fds = {{1, ends[1]}}});
+  close(ends[1]);
+  ASSERT_TRUE(process.has_value());
+  char first = 0;
+  ASSERT_EQ(read(ends[0], &first, 1), 1);
+  EXPECT_EQ(first, 'y');
+  close(ends[0]);
+  const auto status = process->Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 141}));
+  EXPECT_TRUE(daemon_.Noted("cancel")) << daemon_.All();
+}
+
+TEST_F(ProgramTest, CreatePrintsTheBareId) {
+  const auto output = Run({"sandbox", "create", "--image", image_});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_EQ(output.out, sandbox_ + "\n");
+  EXPECT_EQ(output.err, "");
+}
+
+TEST(ProgramWithoutDaemonTest, SaysHowToStartOne) {
+  const auto output =
+      os::Run({CLEANROOM_PROGRAM, "--host", "unix:///nonexistent/cleanroom.sock", "sandbox", "ls"});
+  ASSERT_TRUE(output.has_value());
+  EXPECT_EQ(output->status.ShellCode(), 1);
+  EXPECT_THAT(
+      output->err,
+      HasSubstr("cleanroom: unavailable: no daemon answers at unix:///nonexistent/cleanroom.sock"));
+  EXPECT_THAT(output->err, HasSubstr("cleanroom serve &"));
+}
+
+TEST(ProgramWithoutDaemonTest, ClosedStandardStreamsAreNoProblem) {
+  const auto output = os::Run({"/bin/sh", "-c", "exec \"$0\" version <&- 2>&-", CLEANROOM_PROGRAM});
+  ASSERT_TRUE(output.has_value());
+  EXPECT_EQ(output->status.ShellCode(), 0);
+  EXPECT_THAT(output->out, HasSubstr("cleanroom "));
+}
+
+}  // namespace
+}  // namespace cleanroom::cli
