@@ -15,6 +15,11 @@ void Notifier::NotifyAll() {
 Awaitable<void> Notifier::Wait() { co_await WaitUntil(std::chrono::steady_clock::time_point::max()); }
 
 Awaitable<bool> Notifier::WaitUntil(std::chrono::steady_clock::time_point deadline) {
+  // Asio aborts what is pending when a task is cancelled, but not what the task begins after that.
+  const auto state = co_await asio::this_coro::cancellation_state;
+  if (state.cancelled() != asio::cancellation_type::none) {
+    co_return deadline > std::chrono::steady_clock::now();
+  }
   asio::steady_timer timer(executor_, deadline);
   const auto place = waiters_.insert(waiters_.end(), &timer);
   auto [error] = co_await timer.async_wait(kAwait);
@@ -30,6 +35,10 @@ Awaitable<bool> Cancelled() {
 }
 
 Awaitable<Result<void>> SleepFor(std::chrono::steady_clock::duration duration) {
+  const auto state = co_await asio::this_coro::cancellation_state;
+  if (state.cancelled() != asio::cancellation_type::none) {
+    co_return Err(ErrorCode::kCanceled, "cancelled while waiting");
+  }
   const auto executor = co_await asio::this_coro::executor;
   asio::steady_timer timer(executor, duration);
   auto [error] = co_await timer.async_wait(kAwait);

@@ -68,6 +68,29 @@ TEST(AsyncTest, DeadlineCancelsTheReadAndLeavesTheSocketUsable) {
   EXPECT_EQ(now.value(), 3U);
 }
 
+Awaitable<void> SleepAgainAndAgain(Notifier* notifier, int* ended) {
+  for (int i = 0; i < 3; ++i) (void)co_await SleepFor(std::chrono::hours(1));
+  co_await notifier->Wait();
+  ++*ended;
+}
+
+Awaitable<bool> CancelOnceAndJoin(TaskScope& scope) {
+  const auto pause = co_await SleepFor(milliseconds(1));
+  scope.Cancel();
+  co_await scope.Join();
+  co_return pause.has_value();
+}
+
+TEST(AsyncTest, WaitsThatBeginAfterCancelEndAtOnce) {
+  asio::io_context io;
+  Notifier notifier(io.get_executor());
+  TaskScope scope(io.get_executor());
+  int ended = 0;
+  scope.Spawn(SleepAgainAndAgain(&notifier, &ended));
+  EXPECT_TRUE(RunOne(io, CancelOnceAndJoin(scope)));
+  EXPECT_EQ(ended, 1);
+}
+
 struct Log {
   std::vector<std::string> lines;
 };

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "http/http1_server.h"
 #include "http/http2_server.h"
 #include "rpc/connect_error.h"
 #include "rpc/grpc_status.h"
@@ -180,6 +181,12 @@ http::Http2Options Http2OptionsOf(const ServerOptions& options) {
   return out;
 }
 
+http::Http1Options Http1OptionsOf(const ServerOptions& options) {
+  http::Http1Options out;
+  out.max_header_bytes = options.max_header_bytes;
+  return out;
+}
+
 http::ServerTimeouts TimeoutsOf(const ServerOptions& options) {
   return {.head = options.head_timeout, .idle = options.idle_timeout};
 }
@@ -200,7 +207,8 @@ Awaitable<void> Server::Serve(std::unique_ptr<http::ByteStream> stream) const {
     co_await http::ServeHttp2(std::move(stream), std::move(*first), Http2OptionsOf(options_),
                               TimeoutsOf(options_), handler);
   } else {
-    stream->Close();
+    co_await http::ServeHttp1(std::move(stream), std::move(*first), Http1OptionsOf(options_),
+                              TimeoutsOf(options_), handler);
   }
 }
 

@@ -1,0 +1,135 @@
+// Serves the echo service on a TCP port of its choice and on a unix socket, until SIGTERM. Says
+// where on stdout: "ready <port>". usage: rpc_echo_server SOCKET
+#include <fmt/format.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include "base/async.h"
+#include "echo.pb.h"
+#include "http/byte_stream.h"
+#include "rpc/json/json_codec.h"
+#include "rpc/server.h"
+
+namespace cleanroom {
+namespace {
+
+namespace echo = ::cleanroom::test::echo::v1;
+using rpc::CallContext;
+
+Awaitable<Result<echo::EchoResponse>> Echo(CallContext& call, echo::EchoRequest request) {
+  call.response_headers.emplace_back("x-echo", "yes");
+  echo::EchoResponse response;
+  response.set_text(request.text());
+  response.set_data(request.data());
+  co_return response;
+}
+
+Awaitable<Result<echo::EchoResponse>> Fail(CallContext&, echo::FailRequest request) {
+  co_return Err(ErrorCodeFromString(request.code()), request.message());
+}
+
+Awaitable<Result<echo::EchoResponse>> Hang(CallContext&, echo::EchoRequest) {
+  (void)co_await SleepFor(std::chrono::hours(1));
+  co_return Err(ErrorCode::kCanceled, "stopped");
+}
+
+Awaitable<Result<void>> Count(CallContext&, echo::CountRequest request,
+                              rpc::Writer<echo::EchoResponse>& out) {
+  for (int64_t i = 1; i <= request.count(); ++i) {
+    echo::EchoResponse response;
+    response.set_number(i);
+    CR_CO_TRY(co_await out.Write(response));
+  }
+  if (!request.fail_code().empty())
+    co_return Err(ErrorCodeFromString(request.fail_code()), "after the last");
+  co_return Result<void>();
+}
+
+Awaitable<Result<void>> Sum(CallContext&, rpc::Reader<echo::EchoRequest>& in,
+                            rpc::Writer<echo::SumResponse>& out) {
+  echo::SumResponse sum;
+  while (true) {
+    CR_CO_TRY_ASSIGN(const auto request, co_await in.Next());
+    if (!request) break;
+    sum.set_messages(sum.messages() + 1);
+    sum.set_bytes(sum.bytes() +
+                  static_cast<int64_t>(request->text().size() + request->data().size()));
+  }
+  CR_CO_TRY(co_await out.Write(sum));
+  co_return Result<void>();
+}
+
+Awaitable<Result<void>> Talk(CallContext&, rpc::Reader<echo::EchoRequest>& in,
+                             rpc::Writer<echo::EchoResponse>& out) {
+  while (true) {
+    CR_CO_TRY_ASSIGN(const auto request, co_await in.Next());
+    if (!request) break;
+    echo::EchoResponse response;
+    response.set_text(request->text());
+    response.set_data(request->data());
+    CR_CO_TRY(co_await out.Write(response));
+  }
+  co_return Result<void>();
+}
+
+rpc::Router MakeRouter() {
+  rpc::Router router;
+  const std::string service = "/cleanroom.test.echo.v1.EchoService/";
+  router.Unary<echo::EchoRequest, echo::EchoResponse>(service + "Echo", Echo);
+  router.Unary<echo::FailRequest, echo::EchoResponse>(service + "Fail", Fail);
+  router.Unary<echo::EchoRequest, echo::EchoResponse>(service + "Hang", Hang);
+  router.ServerStream<echo::CountRequest, echo::EchoResponse>(service + "Count", Count);
+  router.Bidi<echo::EchoRequest, echo::SumResponse>(service + "Sum", Sum,
+                                                    rpc::Shape::kClientStream);
+  router.Bidi<echo::EchoRequest, echo::EchoResponse>(service + "Talk", Talk);
+  return router;
+}
+
+template <typename Acceptor>
+Awaitable<void> Accept(Acceptor* acceptor, const rpc::Server* server, TaskScope* connections) {
+  while (acceptor->is_open()) {
+    auto [error, socket] = co_await acceptor->async_accept(kAwait);
+    if (error) co_return;
+    connections->Spawn(
+        server->Serve(http::AdoptSocket(acceptor->get_executor(), socket.release())));
+  }
+}
+
+Awaitable<void> StopOnSignal(TaskScope* connections) {
+  asio::signal_set signals(connections->executor(), SIGTERM, SIGINT);
+  (void)co_await signals.async_wait(kAwait);
+  connections->Cancel();
+}
+
+int Main(const std::string& path) {
+  asio::io_context io;
+  const rpc::Router router = MakeRouter();
+  const rpc::Server server(router, {}, &rpc::JsonCodec());
+  TaskScope tasks(io.get_executor());
+  asio::ip::tcp::acceptor tcp(io, {asio::ip::address_v4::loopback(), 0});
+  asio::local::stream_protocol::acceptor local(io, path);
+  tasks.Spawn(Accept(&tcp, &server, &tasks));
+  tasks.Spawn(Accept(&local, &server, &tasks));
+  tasks.Spawn(StopOnSignal(&tasks));
+  fmt::print("ready {}\n", tcp.local_endpoint().port());
+  std::fflush(stdout);
+  io.run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace cleanroom
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    fmt::print(stderr, "usage: rpc_echo_server SOCKET\n");
+    return 2;
+  }
+  return cleanroom::Main(argv[1]);
+}
