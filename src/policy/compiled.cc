@@ -7,6 +7,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 #include <tuple>
+#include <utility>
 
 #include "policy/decode.h"
 
@@ -34,8 +35,9 @@ void Normalize(std::vector<AllowRule>& rules) {
     return std::tie(r.target, r.protocol, r.ports, r.reason);
   };
   for (AllowRule& rule : rules) SortUnique(rule.ports);
-  std::stable_sort(rules.begin(), rules.end(),
-                   [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  std::sort(rules.begin(), rules.end(), [&](const auto& a, const auto& b) {
+    return std::pair(key(a), a.line) < std::pair(key(b), b.line);
+  });
   rules.erase(std::unique(rules.begin(), rules.end(),
                           [&](const auto& a, const auto& b) { return key(a) == key(b); }),
               rules.end());
@@ -43,8 +45,9 @@ void Normalize(std::vector<AllowRule>& rules) {
 
 void Normalize(std::vector<DenyRule>& rules) {
   const auto key = [](const DenyRule& r) { return std::tie(r.target, r.reason); };
-  std::stable_sort(rules.begin(), rules.end(),
-                   [&](const auto& a, const auto& b) { return key(a) < key(b); });
+  std::sort(rules.begin(), rules.end(), [&](const auto& a, const auto& b) {
+    return std::pair(key(a), a.line) < std::pair(key(b), b.line);
+  });
   rules.erase(std::unique(rules.begin(), rules.end(),
                           [&](const auto& a, const auto& b) { return key(a) == key(b); }),
               rules.end());

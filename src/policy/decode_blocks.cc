@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "policy/decode.h"
 
@@ -198,8 +199,10 @@ void CheckOutputs(const Policy& policy, const Node* dependencies, const Node* se
     }
   }
   // Sorted, a parent stands right before everything below it.
-  std::stable_sort(outputs.begin(), outputs.end(),
-                   [](const Output& a, const Output& b) { return a.absolute < b.absolute; });
+  std::sort(outputs.begin(), outputs.end(), [](const Output& a, const Output& b) {
+    return std::tie(a.absolute, a.at->line, a.at->column) <
+           std::tie(b.absolute, b.at->line, b.at->column);
+  });
   const Output* parent = nullptr;
   for (const Output& output : outputs) {
     if (parent == nullptr || !output.absolute.starts_with(parent->absolute)) {

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <unordered_map>
+#include <utility>
 
 namespace cleanroom::policy {
 namespace {
@@ -160,9 +161,9 @@ class Builder {
       top.has_key = true;
       last_ = &top.key;
     } else {
-      top.node.entries.emplace_back(std::move(top.key), std::move(node));
+      top.node.entries.push_back({std::move(top.key), std::move(node)});
       top.has_key = false;
-      last_ = &top.node.entries.back().second;
+      last_ = &top.node.entries.back().value;
     }
     return true;
   }

@@ -10,7 +10,6 @@
 #include <expected>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -30,19 +29,24 @@ inline constexpr std::string_view kEmptyDocument = "the file is empty";
 
 struct Node {
   enum class Kind { kScalar, kList, kMap };
+  struct Entry;
 
   Kind kind = Kind::kScalar;
   bool plain = false;  // a scalar without quotes: may be a number, true, false or null
   std::string text;    // of a scalar
   int line = 0;
   int column = 0;
-  std::vector<Node> items;  // of a list
-  std::vector<std::pair<Node, Node>>
-      entries;  // of a map, in the order written; keys are distinct scalars
+  std::vector<Node> items;     // of a list
+  std::vector<Entry> entries;  // of a map, in the order written; keys are distinct scalars
 
   bool IsNull() const;
   // "a list", "a map", "the text "x"", "the number 5", "nothing", for messages.
   std::string Describe() const;
+};
+
+struct Node::Entry {
+  Node key;
+  Node value;
 };
 
 using ReadResult = std::expected<Node, std::vector<Diagnostic>>;

@@ -17,14 +17,14 @@ TEST(ReadYaml, GivesATreeWithPlaces) {
   const ReadResult result = ReadYaml("a:\n  - 1\n  - \"2\"\nb: {c: ~}\n", "f.yaml");
   ASSERT_TRUE(result);
   ASSERT_EQ(result->entries.size(), 2u);
-  const Node& list = result->entries[0].second;
+  const Node& list = result->entries[0].value;
   ASSERT_EQ(list.items.size(), 2u);
   EXPECT_EQ(list.items[0].text, "1");
   EXPECT_TRUE(list.items[0].plain);
   EXPECT_FALSE(list.items[1].plain);
   EXPECT_EQ(list.items[1].line, 3);
   EXPECT_EQ(list.items[1].column, 5);
-  EXPECT_TRUE(result->entries[1].second.entries[0].second.IsNull());
+  EXPECT_TRUE(result->entries[1].value.entries[0].value.IsNull());
 }
 
 TEST(ReadYaml, RefusesWithItsPlace) {
@@ -58,7 +58,7 @@ TEST(ReadYaml, RefusesWithItsPlace) {
 TEST(ReadYaml, WritesAliasesOut) {
   const ReadResult result = ReadYaml("a: &x {k: [v]}\nb: *x\n", "f.yaml");
   ASSERT_TRUE(result);
-  EXPECT_EQ(result->entries[1].second.entries[0].second.items[0].text, "v");
+  EXPECT_EQ(result->entries[1].value.entries[0].value.items[0].text, "v");
 }
 
 TEST(ReadYaml, BoundsWhatAliasesRepeat) {
@@ -104,7 +104,7 @@ TEST(ReadYaml, ReportsManyDuplicatesOnce) {
 TEST(ReadJson, ReadsAndRefuses) {
   const ReadResult result = ReadJson(R"({"a":[1,true,null,"x\u00e9"]})", "p");
   ASSERT_TRUE(result);
-  const Node& list = result->entries[0].second;
+  const Node& list = result->entries[0].value;
   EXPECT_EQ(list.items[0].text, "1");
   EXPECT_TRUE(list.items[1].plain);
   EXPECT_TRUE(list.items[2].IsNull());

@@ -77,8 +77,8 @@ void Report::Add(const Node& at, std::string_view path, std::string_view message
 }
 
 std::vector<Diagnostic> Report::Take() && {
-  std::stable_sort(diagnostics_.begin(), diagnostics_.end(), [](const auto& a, const auto& b) {
-    return std::tie(a.line, a.column) < std::tie(b.line, b.column);
+  std::sort(diagnostics_.begin(), diagnostics_.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.line, a.column, a.message) < std::tie(b.line, b.column, b.message);
   });
   return std::move(diagnostics_);
 }

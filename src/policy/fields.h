@@ -24,7 +24,7 @@ class Report {
   void Add(const Node& at, std::string_view path, std::string_view message);
   bool empty() const { return diagnostics_.empty(); }
   bool full() const { return diagnostics_.size() >= kMaxDiagnostics; }
-  // Sorted by place.
+  // Sorted by place, then by message.
   std::vector<Diagnostic> Take() &&;
 
  private:

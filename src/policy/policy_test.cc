@@ -319,8 +319,8 @@ TEST(Parse, RefusesWhatIsNoPolicy) {
   EXPECT_EQ(Errors("[]"), "f:1:1: expected a map, found a list");
   EXPECT_EQ(Errors("hello"), "f:1:1: expected a map, found `hello`");
   EXPECT_EQ(Errors("{}"),
-            "f:1:1: `version` is missing; write version: 1\n"
-            "f:1:1: `sandbox` is missing; write sandbox: { image: { ref: HOST/REPO@sha256:… } }");
+            "f:1:1: `sandbox` is missing; write sandbox: { image: { ref: HOST/REPO@sha256:… } }\n"
+            "f:1:1: `version` is missing; write version: 1");
   EXPECT_THAT(Errors("version: 1\nsandbox: {}\n"), HasSubstr("`image` is missing"));
   EXPECT_THAT(Errors("version: 1\nsandbox: { image: {} }\n"), HasSubstr("`ref` is missing"));
 }
