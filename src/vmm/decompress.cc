@@ -57,11 +57,9 @@ Result<std::string> Decompress(std::string_view data, size_t max_bytes) {
       return Err(ErrorCode::kResourceExhausted,
                  fmt::format("the data unpacks to more than {} bytes", max_bytes));
     }
-    // A kernel's payload ends with its own length, which is no part of the stream and an error to
-    // some readers. Whether all is there is for the caller to see in what came out.
-    if (n <= 0) break;
+    if (n < 0) return Err(ErrorCode::kDataCorrupt, "the compressed data is damaged");
+    if (n == 0) break;
   }
-  if (out.empty()) return Err(ErrorCode::kDataCorrupt, "the compressed data is damaged");
   return out;
 }
 
@@ -80,12 +78,18 @@ Result<std::string> ExtractVmlinux(std::string image) {
   if (setup_sectors == 0) setup_sectors = 4;
   const size_t begin = (setup_sectors + 1) * 512 + Little32(image, kPayloadOffset);
   const size_t length = Little32(image, kPayloadLength);
-  if (begin > image.size() || length > image.size() - begin) {
+  if (begin > image.size() || length > image.size() - begin || length < 4) {
     return Err(ErrorCode::kDataCorrupt, "the kernel image is cut short");
   }
-  CR_TRY_ASSIGN(std::string vmlinux,
-                Decompress(std::string_view(image).substr(begin, length), kMaxKernelBytes));
-  if (!IsElf(vmlinux)) return Err(ErrorCode::kDataCorrupt, "the kernel image holds no ELF kernel");
+  // The payload ends with the size of what it unpacks to: appended to the stream, except for gzip,
+  // whose own last field it is.
+  std::string_view payload = std::string_view(image).substr(begin, length);
+  const size_t unpacked_size = Little32(payload, length - 4);
+  if (!payload.starts_with("\x1f\x8b")) payload.remove_suffix(4);
+  CR_TRY_ASSIGN(std::string vmlinux, Decompress(payload, kMaxKernelBytes));
+  if (!IsElf(vmlinux) || vmlinux.size() != unpacked_size) {
+    return Err(ErrorCode::kDataCorrupt, "the kernel in the image is damaged");
+  }
   return vmlinux;
 }
 

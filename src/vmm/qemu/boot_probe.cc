@@ -52,4 +52,19 @@ Result<void> ProbeBoot(const Backend& backend, MachineSpec spec, milliseconds ti
   }
 }
 
+Result<AcceleratorDecision> DecideAccelerator(const QemuBackend& backend, AcceleratorChoice choice,
+                                              const Kernel& kernel, const std::string& initrd,
+                                              const std::string& verdict_path) {
+  CR_TRY_ASSIGN(const std::string binary, backend.FindBinary());
+  CR_TRY_ASSIGN(std::string key, MakeVerdictKey(kernel.digest, binary));
+  MachineSpec spec;
+  spec.sandbox_id = "kvm-probe";
+  spec.kernel = kernel.vmlinux;
+  spec.initrd = initrd;
+  spec.memory_mib = 256;
+  spec.accelerator = Accelerator::kKvm;
+  return ChooseAccelerator(choice, ReadKvmFacts(), {verdict_path, std::move(key)},
+                           [&] { return ProbeBoot(backend, spec, kKvmProbeTimeout); });
+}
+
 }  // namespace cleanroom::vmm

@@ -31,6 +31,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr milliseconds kBootDeadline(30'000);
+constexpr size_t kConsoleBytes = 128 << 10;
 
 class MachineTest : public testing::Test {
  protected:
@@ -63,7 +64,7 @@ class MachineTest : public testing::Test {
     agent_ = machine_->TakeAgentStream();
     console_ = machine_->TakeConsole();
     fcntl(console_.get(), F_SETFL, O_NONBLOCK);
-    auto log = ConsoleLog::Create(dir_->path() + "/console.log");
+    auto log = ConsoleLog::Create(dir_->path() + "/console.log", kConsoleBytes);
     if (!log) return log.error().ToString();
     log_.emplace(*std::move(log));
     const std::string ready = ReadLine();
@@ -128,6 +129,8 @@ TEST_F(MachineTest, BootsAnswersAndQuits) {
   RecordProperty("cold_boot_ms", std::to_string(boot_ms_));
   std::cout << "cold boot to agent ready: " << boot_ms_ << " ms\n";
   EXPECT_EQ(Ask("e ping"), "ping");
+  EXPECT_EQ(Ask("c"), "tsc") << "the guest's clock counts ticks, and will lose some";
+  EXPECT_TRUE(Ask("o").starts_with("2 online"));
   auto cmdline = os::ReadFile(fmt::format("/proc/{}/cmdline", machine_->pid()), 1 << 16);
   ASSERT_TRUE(cmdline);
   EXPECT_NE(cmdline->find(spec_.sandbox_id), std::string::npos);
@@ -155,7 +158,7 @@ TEST_F(MachineTest, PanicEndsTheMachineAndIsTold) {
   ASSERT_TRUE(status);
   ASSERT_TRUE(log_->panic()) << log_->LastLines(20);
   EXPECT_EQ(*log_->panic(), "Attempted to kill init! exitcode=0x00000700");
-  EXPECT_NE(log_->LastLines(30).find("about to panic"), std::string::npos) << log_->LastLines(30);
+  EXPECT_NE(log_->LastLines(100).find("about to panic"), std::string::npos) << log_->LastLines(100);
 }
 
 TEST_F(MachineTest, AKilledMachineReportsIt) {
@@ -182,7 +185,7 @@ TEST_F(MachineTest, AFloodedConsoleStaysBounded) {
   EXPECT_EQ(Ask("e still here"), "still here");
   EXPECT_LE(std::ifstream(dir_->path() + "/console.log", std::ios::ate).tellg() +
                 std::ifstream(dir_->path() + "/console.log.1", std::ios::ate).tellg(),
-            std::streamoff{ConsoleLog::kDefaultMaxBytes});
+            std::streamoff{kConsoleBytes});
 }
 
 TEST_F(MachineTest, BootsWithBothCoresLoaded) {
@@ -195,11 +198,11 @@ TEST_F(MachineTest, BootsWithBothCoresLoaded) {
     });
   }
   const std::string failure = Boot();
-  const std::string answer = failure.empty() ? Ask("e ping") : "";
+  const std::string answer = failure.empty() ? Ask("c") : "";
   stop = true;
   for (std::thread& thread : load) thread.join();
   EXPECT_EQ(failure, "");
-  EXPECT_EQ(answer, "ping");
+  EXPECT_EQ(answer, "tsc");
   std::cout << "cold boot with all cores loaded: " << boot_ms_ << " ms\n";
 }
 
@@ -212,6 +215,37 @@ TEST_F(MachineTest, BootProbeTellsABootFromAHang) {
   auto failed = ProbeBoot(QemuBackend(), spec_, kBootDeadline);
   ASSERT_FALSE(failed);
   EXPECT_NE(failed.error().message().find("/nonexistent/initrd"), std::string::npos);
+}
+
+TEST_F(MachineTest, AutoAcceleratorIsDecidedQuickly) {
+  const QemuBackend backend;
+  const auto begin = steady_clock::now();
+  auto decision = DecideAccelerator(backend, AcceleratorChoice::kAuto, *TestKernel(), spec_.initrd,
+                                    dir_->path() + "/verdict");
+  ASSERT_TRUE(decision) << decision.error().ToString();
+  const auto took = steady_clock::now() - begin;
+  std::cout << ToString(decision->accelerator) << ": " << decision->reason << "\n";
+  if (!ReadKvmFacts().processor) {
+    EXPECT_EQ(decision->accelerator, Accelerator::kTcg);
+    EXPECT_LT(took, milliseconds(1000));
+  }
+  EXPECT_LT(took, kKvmProbeTimeout + milliseconds(2000));
+}
+
+TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
+  bool qemu_ok = false;
+  for (const Check& check : QemuBackend().Checks()) {
+    EXPECT_FALSE(check.message.empty()) << check.name;
+    EXPECT_EQ(check.status == Check::Status::kOk, check.remedy.empty()) << check.name;
+    qemu_ok = qemu_ok || (check.name == "qemu" && check.status == Check::Status::kOk);
+  }
+  EXPECT_TRUE(qemu_ok);
+  const QemuBackend missing({.binary = "/nonexistent/qemu"});
+  EXPECT_EQ(missing.Checks()[0].status, Check::Status::kFail);
+  EXPECT_NE(missing.Checks()[0].remedy.find("qemu-system-x86"), std::string::npos);
+  auto refused = missing.Launch(spec_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kBackendUnavailable);
 }
 
 TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {

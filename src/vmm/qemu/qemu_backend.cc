@@ -1,12 +1,17 @@
 #include "vmm/qemu/qemu_backend.h"
 
 #include <signal.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "fmt/format.h"
+#include "os/file.h"
 #include "os/netns/netns.h"
 #include "os/socket.h"
+#include "vmm/accelerator.h"
 #include "vmm/qemu/argv.h"
 #include "vmm/qemu/qmp.h"
 
@@ -60,6 +65,9 @@ Capabilities QemuBackend::Capabilities() const {
 
 Result<std::string> QemuBackend::FindBinary() const {
   auto found = os::FindExecutable(config_.binary);
+  if (found && access(found->c_str(), X_OK) != 0) {
+    found = ErrErrno(os::CodeForErrno(errno), "run " + *found);
+  }
   if (!found) {
     return Err(ErrorCode::kBackendUnavailable,
                fmt::format("{}; install the Debian package qemu-system-x86, or set "
@@ -90,6 +98,17 @@ std::vector<Check> QemuBackend::Checks() const {
   } else {
     add("qemu", Check::Status::kFail, version.error().message(),
         "install the Debian package qemu-system-x86, or set backends.qemu.binary_path");
+  }
+  const KvmFacts kvm = ReadKvmFacts();
+  if (!kvm.processor) {
+    add("accelerator", Check::Status::kWarn,
+        "TCG (emulation): the processor shows neither vmx nor svm",
+        "for more speed use a host with hardware virtualisation (nested, if it is a VM)");
+  } else if (!kvm.device_problem.empty()) {
+    add("accelerator", Check::Status::kWarn, "TCG (emulation): " + kvm.device_problem,
+        "load the kvm module and add the user Cleanroom runs as to the group kvm");
+  } else {
+    add("accelerator", Check::Status::kOk, "KVM, once a test boot under it has succeeded", "");
   }
   if (auto tun = os::CheckTun(); tun) {
     add("tun", Check::Status::kOk, "/dev/net/tun can be opened", "");

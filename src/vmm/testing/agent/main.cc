@@ -4,7 +4,9 @@
 //   b          -> per disk, by serial: "cr-image:ro:FIRST16 cr-disk:rw:FIRST16"
 //   w          -> writes "written by guest" to the start of cr-disk, "done"
 //   n ADDRESS  -> connects to ADDRESS port 80 over eth0: "ERRNO MILLISECONDS"
-//   f          -> floods the console with 8 MiB, "done"
+//   f          -> floods the console with 512 KiB, "done"
+//   c          -> the clock source, e.g. "tsc"
+//   o          -> brings the other processors online: "COUNT online MILLISECONDS"
 //   p          -> panics
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -117,13 +119,26 @@ void SetUpNetwork() {
   close(fd);
 }
 
+long NowMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+}
+
+std::string BringProcessorsOnline() {
+  const long begin = NowMs();
+  for (int cpu = 1; cpu < 64; ++cpu) {
+    std::ofstream("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/online") << "1";
+  }
+  return std::to_string(sysconf(_SC_NPROCESSORS_ONLN)) + " online " +
+         std::to_string(NowMs() - begin);
+}
+
 std::string Connect(const std::string& to) {
   static bool ready = false;
   if (!ready) SetUpNetwork();
   ready = true;
-  timespec begin;
-  timespec end;
-  clock_gettime(CLOCK_MONOTONIC, &begin);
+  const long begin = NowMs();
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -131,15 +146,14 @@ std::string Connect(const std::string& to) {
   inet_pton(AF_INET, to.c_str(), &address.sin_addr);
   const int error =
       connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 ? 0 : errno;
-  clock_gettime(CLOCK_MONOTONIC, &end);
+  const long ms = NowMs() - begin;
   close(fd);
-  const long ms = (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1'000'000;
   return std::string(error == 0 ? "connected" : strerrorname_np(error)) + " " + std::to_string(ms);
 }
 
 std::string Flood() {
   const std::string line(1023, 'f');
-  for (int i = 0; i < 8192; ++i) puts(line.c_str());
+  for (int i = 0; i < 512; ++i) puts(line.c_str());
   return "done";
 }
 
@@ -152,6 +166,10 @@ std::string Answer(const std::string& line) {
       return DescribeDisk("cr-image") + " " + DescribeDisk("cr-disk");
     case 'w':
       return WriteDisk();
+    case 'c':
+      return FirstLine("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    case 'o':
+      return BringProcessorsOnline();
     case 'n':
       return Connect(argument);
     case 'f':

@@ -1,0 +1,23 @@
+#include "vmm/backend.h"
+
+#include <gtest/gtest.h>
+
+namespace cleanroom::vmm {
+namespace {
+
+TEST(BackendTest, KnownNames) {
+  EXPECT_TRUE(CheckBackendName("qemu"));
+  for (const char* name : {"firecracker", "darwin-vz"}) {
+    EXPECT_EQ(CheckBackendName(name).error().code(), ErrorCode::kBackendUnavailable) << name;
+  }
+  EXPECT_EQ(CheckBackendName("vmware").error().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST(BackendTest, NothingIsAvailableUnlessSaid) {
+  const Capabilities none = NoCapabilities();
+  EXPECT_TRUE(none.contains(capability::kDocker));
+  for (const auto& [name, available] : none) EXPECT_FALSE(available) << name;
+}
+
+}  // namespace
+}  // namespace cleanroom::vmm

@@ -1,0 +1,119 @@
+#include "vmm/qemu/argv.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace cleanroom::vmm {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAreArray;
+using testing::Not;
+
+MachineSpec FullSpec() {
+  MachineSpec spec;
+  spec.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r0";
+  spec.kernel = "/k/vmlinux";
+  spec.initrd = "/i/init.cpio";
+  spec.image = "/images/a,b \"c\".ext4";
+  spec.disk = "/state/disk.raw";
+  spec.tap_fd = 42;
+  spec.tsc_khz = 2'500'000;
+  return spec;
+}
+
+TEST(ArgvTest, Golden) {
+  const std::vector<std::string> want = {
+      "/usr/bin/qemu-system-x86_64",
+      "-name",
+      "guest=cleanroom-01kr7p9ksmfa7rmyypyqw2w8r0",
+      "-sandbox",
+      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+      "-nodefaults",
+      "-no-user-config",
+      "-nographic",
+      "-no-reboot",
+      "-machine",
+      "microvm,acpi=on,memory-backend=ram",
+      "-accel",
+      "tcg,thread=multi",
+      "-cpu",
+      "max",
+      "-smp",
+      "2",
+      "-m",
+      "1024M",
+      "-object",
+      "memory-backend-ram,id=ram,size=1024M",
+      "-kernel",
+      "/k/vmlinux",
+      "-initrd",
+      "/i/init.cpio",
+      "-append",
+      "console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2500000 tsc=reliable "
+      "cryptomgr.notests mitigations=off lpj=10000000",
+      "-chardev",
+      "socket,id=console,fd=5",
+      "-serial",
+      "chardev:console",
+      "-chardev",
+      "socket,id=monitor,fd=4",
+      "-mon",
+      "chardev=monitor,mode=control",
+      "-device",
+      "virtio-serial-device",
+      "-chardev",
+      "socket,id=agent,fd=3",
+      "-device",
+      "virtserialport,chardev=agent,name=cleanroom.agent,nr=1",
+      "-blockdev",
+      R"({"driver":"raw","node-name":"image","read-only":true,)"
+      R"("file":{"driver":"file","filename":"/images/a,b \"c\".ext4"}})",
+      "-device",
+      "virtio-blk-device,drive=image,serial=cr-image",
+      "-blockdev",
+      R"({"driver":"raw","node-name":"disk","read-only":false,"cache":{"no-flush":true},)"
+      R"("discard":"unmap","file":{"driver":"file","filename":"/state/disk.raw",)"
+      R"("discard":"unmap"}})",
+      "-device",
+      "virtio-blk-device,drive=disk,serial=cr-disk",
+      "-netdev",
+      "tap,id=net,fd=6,vhost=off",
+      "-device",
+      "virtio-net-device,netdev=net,mac=02:00:00:00:00:02",
+  };
+  EXPECT_THAT(BuildArgv({.binary = "/usr/bin/qemu-system-x86_64", .machine = FullSpec()}),
+              ElementsAreArray(want));
+}
+
+TEST(ArgvTest, LeavesOutWhatIsNotThere) {
+  MachineSpec spec = FullSpec();
+  spec.image.clear();
+  spec.disk.clear();
+  spec.tap_fd = -1;
+  const auto argv = BuildArgv({.machine = spec});
+  EXPECT_THAT(argv, Not(Contains("-blockdev")));
+  EXPECT_THAT(argv, Not(Contains("-netdev")));
+}
+
+TEST(ArgvTest, KvmUsesTheHostsProcessorAndNoTcgOptions) {
+  MachineSpec spec = FullSpec();
+  spec.accelerator = Accelerator::kKvm;
+  spec.extra_cmdline = "loglevel=7";
+  const auto argv = BuildArgv({.machine = spec});
+  EXPECT_THAT(argv, Contains("kvm"));
+  EXPECT_THAT(argv, Contains("host"));
+  EXPECT_EQ(KernelCommandLine(spec),
+            "console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2500000 loglevel=7");
+}
+
+TEST(ArgvTest, MemoryInAFile) {
+  const auto shared =
+      BuildArgv({.machine = FullSpec(), .memory_file = "/t/m,1", .memory_shared = true});
+  EXPECT_THAT(shared, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,,1,share=on"));
+  const auto copy = BuildArgv({.machine = FullSpec(), .memory_file = "/t/m"});
+  EXPECT_THAT(copy, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,share=off"));
+}
+
+}  // namespace
+}  // namespace cleanroom::vmm
