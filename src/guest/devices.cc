@@ -30,8 +30,8 @@ Result<std::string> FindByAttribute(const std::string& directory, std::string_vi
     if (entry == nullptr) break;
     const std::string_view name = entry->d_name;
     if (name.starts_with('.')) continue;
-    auto value = os::ReadFile(fmt::format("{}/{}/{}", directory, name, attribute),
-                              kMaxAttributeBytes);
+    auto value =
+        os::ReadFile(fmt::format("{}/{}/{}", directory, name, attribute), kMaxAttributeBytes);
     if (!value) continue;
     while (!value->empty() && value->back() == '\n') value->pop_back();
     if (*value == wanted) return std::string(name);
@@ -50,15 +50,15 @@ Result<void> LoadModule(const std::string& path) {
 
 }  // namespace
 
-Result<void> LoadModules(const std::string& list, const std::string& directory) {
-  auto names = os::ReadFile(list, kMaxListBytes);
-  if (!names && names.error().code() == ErrorCode::kNotFound) return {};
-  CR_TRY(names);
-  for (size_t begin = 0; begin < names->size();) {
-    const size_t end = std::min(names->find('\n', begin), names->size());
-    const std::string name = names->substr(begin, end - begin);
+Result<void> LoadModules(const std::string& list) {
+  auto paths = os::ReadFile(list, kMaxListBytes);
+  if (!paths && paths.error().code() == ErrorCode::kNotFound) return {};
+  CR_TRY(paths);
+  for (size_t begin = 0; begin < paths->size();) {
+    const size_t end = std::min(paths->find('\n', begin), paths->size());
+    const std::string path = paths->substr(begin, end - begin);
     begin = end + 1;
-    if (!name.empty()) CR_TRY(LoadModule(fmt::format("{}/{}", directory, name)));
+    if (!path.empty()) CR_TRY(LoadModule(path));
   }
   return {};
 }

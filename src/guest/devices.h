@@ -11,9 +11,9 @@
 
 namespace cleanroom::guest {
 
-// Loads the files that the list names, one a line and in that order, from `directory`. A module
-// that is in the kernel already is passed over; a list that does not exist is empty.
-Result<void> LoadModules(const std::string& list, const std::string& directory);
+// Loads the files whose paths the list holds, one a line and in that order. A module that is in the
+// kernel already is passed over; a list that does not exist is empty.
+Result<void> LoadModules(const std::string& list);
 
 // The device name ("vport1p1") of the virtio-serial port with that name. `sysfs` is "/sys".
 Result<std::string> FindSerialPort(const std::string& sysfs, std::string_view name);

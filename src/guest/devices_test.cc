@@ -35,9 +35,9 @@ TEST_F(DevicesTest, PortsAndDisksAreFoundByName) {
 }
 
 TEST_F(DevicesTest, ModulesAreOptionalButMustExistWhenListed) {
-  EXPECT_TRUE(LoadModules(folder_->path() + "/none", folder_->path()));
-  Write("/list", "\n\nmissing.ko\n");
-  const auto loaded = LoadModules(folder_->path() + "/list", folder_->path());
+  EXPECT_TRUE(LoadModules(folder_->path() + "/none"));
+  Write("/list", "\n\n/modules/missing.ko\n");
+  const auto loaded = LoadModules(folder_->path() + "/list");
   ASSERT_FALSE(loaded);
   EXPECT_EQ(loaded.error().code(), ErrorCode::kNotFound);
   EXPECT_NE(loaded.error().message().find("missing.ko"), std::string::npos);

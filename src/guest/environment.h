@@ -11,8 +11,8 @@ inline constexpr std::string_view kDefaultPath =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 struct EnvironmentDefaults {
-  std::string_view home;
-  std::string_view hostname;
+  std::string_view home{};
+  std::string_view hostname{};
   bool terminal = false;  // then TERM=xterm
 };
 

@@ -16,15 +16,14 @@ TEST(EnvironmentTest, LaterWinsAndOrderStays) {
 TEST(EnvironmentTest, DefaultsFillGaps) {
   EXPECT_THAT(
       MergeEnvironment({}, {"TERM=vt100"}, {.home = "/root", .hostname = "box", .terminal = true}),
-      ElementsAre("TERM=vt100", "PATH=" + std::string(kDefaultPath), "HOME=/root",
-                  "HOSTNAME=box"));
+      ElementsAre("TERM=vt100", "PATH=" + std::string(kDefaultPath), "HOME=/root", "HOSTNAME=box"));
   EXPECT_EQ(Lookup(MergeEnvironment({}, {}, {.home = "/", .terminal = true}), "TERM"), "xterm");
 }
 
 TEST(EnvironmentTest, MalformedEntriesAreLeftOut) {
-  EXPECT_THAT(MergeEnvironment({"PATH=/a", "novalue", "=x", "", std::string("N=a\0b", 5)},
-                               {"HOME=/"}, {}),
-              ElementsAre("PATH=/a", "HOME=/"));
+  EXPECT_THAT(
+      MergeEnvironment({"PATH=/a", "novalue", "=x", "", std::string("N=a\0b", 5)}, {"HOME=/"}, {}),
+      ElementsAre("PATH=/a", "HOME=/"));
 }
 
 TEST(EnvironmentTest, LookupMatchesWholeKeys) {

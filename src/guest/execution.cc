@@ -186,8 +186,9 @@ std::expected<void, SpawnFailure> Execution::OpenPipes(SpawnRequest& request, bo
 std::expected<void, SpawnFailure> Execution::OpenTerminalFor(SpawnRequest& request,
                                                              const ExecStart& start,
                                                              const char* ptmx_path) {
-  auto terminal = OpenTerminal(ptmx_path, request.user.uid,
-                               {.rows = start.window().rows(), .columns = start.window().columns()});
+  auto terminal =
+      OpenTerminal(ptmx_path, request.user.uid,
+                   {.rows = start.window().rows(), .columns = start.window().columns()});
   if (!terminal) return std::unexpected(SpawnFailure{126, terminal.error().message()});
   // A descriptor for each direction, so that closing one leaves the other.
   os::UniqueFd writer(fcntl(terminal->master.get(), F_DUPFD_CLOEXEC, 0));
@@ -272,8 +273,7 @@ Awaitable<void> Execution::WriteStdin(const std::string& data) {
     // A cancellation ends only waits that have begun.
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return;
-    auto [error] =
-        co_await stdin_->async_wait(asio::posix::stream_descriptor::wait_write, kAwait);
+    auto [error] = co_await stdin_->async_wait(asio::posix::stream_descriptor::wait_write, kAwait);
     if (error) co_return;
   }
 }
@@ -307,8 +307,9 @@ Awaitable<Result<void>> Execution::PumpOutput(Out& out) {
     stdout_->Arm(wakeup_);
     if (stderr_) stderr_->Arm(wakeup_);
     if (!quiet_at_ && child_->status()) continue;
-    co_await wakeup_->notifier.WaitUntil(
-        quiet_at_ ? std::min(*quiet_at_, linger_until_) : steady_clock::time_point::max());
+    steady_clock::time_point until = steady_clock::time_point::max();
+    if (quiet_at_) until = std::min(*quiet_at_, linger_until_);
+    co_await wakeup_->notifier.WaitUntil(until);
   }
 }
 

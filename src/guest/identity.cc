@@ -83,7 +83,8 @@ std::string HostsFile(const std::string& hostname, const std::vector<std::string
 
 std::string ResolvFile(const std::vector<std::string>& nameservers) {
   std::string text;
-  for (const std::string& nameserver : nameservers) text += fmt::format("nameserver {}\n", nameserver);
+  for (const std::string& nameserver : nameservers)
+    text += fmt::format("nameserver {}\n", nameserver);
   return text;
 }
 

@@ -41,10 +41,9 @@ Result<Root> GuestMachine::Configure(const internal::v1::ConfigureRequest& reque
   CR_TRY_ASSIGN(const std::string disk, WaitForDisk(events, request.disk_device()));
   CR_TRY_ASSIGN(Root root, MountRoot({.image = image, .disk = disk}));
   const auto& network = request.network();
-  const NetworkConfig config{
-      .mac = network.interface_mac(),
-      .addresses = {network.addresses().begin(), network.addresses().end()},
-      .gateways = {network.gateways().begin(), network.gateways().end()}};
+  const NetworkConfig config{.mac = network.interface_mac(),
+                             .addresses = {network.addresses().begin(), network.addresses().end()},
+                             .gateways = {network.gateways().begin(), network.gateways().end()}};
   CR_TRY(SetUpNetwork(config));
   CR_TRY(WriteIdentityFiles(root, request.hostname(), config.addresses,
                             {network.nameservers().begin(), network.nameservers().end()}));

@@ -1,8 +1,8 @@
 // cleanroom-guest: PID 1 of the sandbox's virtual machine.
 //
-// Loads the drivers, opens the serial port that leads to the warden and serves it for as long as the
-// machine lives. Says nothing unless something is wrong; then it says so on the console and ends
-// the machine, so that the host sees its VMM exit.
+// Loads the drivers, opens the serial port that leads to the warden and serves it for as long as
+// the machine lives. Says nothing unless something is wrong; then it says so on the console and
+// ends the machine, so that the host sees its VMM exit.
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -33,7 +33,6 @@ constexpr std::string_view kPortName = "cleanroom.agent";
 constexpr std::chrono::seconds kPortTimeout(30);
 // How long the answer to Shutdown has to get out, if the host does not hang up.
 constexpr std::chrono::milliseconds kFarewell(200);
-constexpr uint64_t kMaxOpenFiles = 65536;
 
 void Complain(std::string_view what) {
   const std::string line = fmt::format("cleanroom-guest: {}\n", what);
@@ -71,7 +70,8 @@ void ProtectSelf() {
   signal(SIGPIPE, SIG_IGN);
   const os::UniqueFd score(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   if (score) (void)!write(score.get(), "-1000", 5);
-  const rlimit files = {kMaxOpenFiles, 524288};
+  // Also what commands start with. An execution takes seven descriptors of the agent's.
+  const rlimit files = {1024, 524288};
   (void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
@@ -80,8 +80,8 @@ Result<os::UniqueFd> OpenPort(const std::string& name) {
 }
 
 // The port hangs up for as long as nobody on the host has it open. That state is a level to
-// epoll(7), of which only the changes are of interest; the edge-triggered epoll set in between gives
-// those to Asio.
+// epoll(7), of which only the changes are of interest; the edge-triggered epoll set in between
+// gives those to Asio.
 Awaitable<Result<void>> WaitForHost(int port) {
   const auto executor = co_await asio::this_coro::executor;
   const int set = epoll_create1(EPOLL_CLOEXEC);
@@ -129,17 +129,16 @@ Result<void> Run() {
   TakeConsole();
   ProtectSelf();
   CR_TRY_ASSIGN(DeviceEvents events, DeviceEvents::Create());
-  CR_TRY(LoadModules("/modules.list", "/modules"));
+  CR_TRY(LoadModules("/modules.list"));
   CR_TRY_ASSIGN(const std::string port,
                 events.WaitFor([] { return FindSerialPort("/sys", kPortName); }, kPortTimeout));
 
   asio::io_context context(1);
   GuestMachine machine;
   CR_TRY_ASSIGN(const auto reaper, Reaper::Create(context.get_executor()));
-  GuestService service(context.get_executor(), machine, *reaper,
-                       {.ptmx_path = kTerminalMultiplexer,
-                        .cgroup_path = kCgroups,
-                        .version = CLEANROOM_VERSION});
+  GuestService service(
+      context.get_executor(), machine, *reaper,
+      {.ptmx_path = kTerminalMultiplexer, .cgroup_path = kCgroups, .version = CLEANROOM_VERSION});
   rpc::Router router;
   service.Register(router);
   rpc::ServerOptions options;

@@ -178,9 +178,8 @@ Result<std::string> FindInterface(int socket, const std::string& mac) {
 
 // Absent in a kernel without IPv6.
 void SetIpv6(const std::string& interface, std::string_view key) {
-  const os::UniqueFd file(
-      open(fmt::format("/proc/sys/net/ipv6/conf/{}/{}", interface, key).c_str(),
-           O_WRONLY | O_CLOEXEC));
+  const os::UniqueFd file(open(fmt::format("/proc/sys/net/ipv6/conf/{}/{}", interface, key).c_str(),
+                               O_WRONLY | O_CLOEXEC));
   if (file) (void)!write(file.get(), "0", 1);
 }
 

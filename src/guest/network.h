@@ -9,9 +9,9 @@
 namespace cleanroom::guest {
 
 struct NetworkConfig {
-  std::string mac;                      // "02:00:00:00:00:02"; empty: no interface but lo
-  std::vector<std::string> addresses;   // with prefix length: "10.0.2.2/24", "fd00::2/64"
-  std::vector<std::string> gateways;    // default routes, one of a family
+  std::string mac{};                     // "02:00:00:00:00:02"; empty: no interface but lo
+  std::vector<std::string> addresses{};  // with prefix length: "10.0.2.2/24", "fd00::2/64"
+  std::vector<std::string> gateways{};   // default routes, one of a family
 };
 
 // Brings up lo and the interface with that hardware address, in the calling thread's network

@@ -40,10 +40,8 @@ void GuestService::Register(rpc::Router& router) {
         return Configure(call, std::move(request));
       });
   router.Bidi<ExecInput, ExecOutput>(
-      service + "Exec",
-      [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in, rpc::Writer<ExecOutput>& out) {
-        return Exec(call, in, out);
-      });
+      service + "Exec", [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
+                               rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
   router.ServerStream<ReadFileRequest, FileChunk>(
       service + "ReadFile",
       [this](rpc::CallContext& call, ReadFileRequest request, rpc::Writer<FileChunk>& out) {

@@ -37,8 +37,7 @@ class GuestService {
  private:
   Awaitable<Result<internal::v1::ConfigureResponse>> Configure(
       rpc::CallContext& call, internal::v1::ConfigureRequest request);
-  Awaitable<Result<void>> Exec(rpc::CallContext& call,
-                               rpc::Reader<internal::v1::ExecInput>& in,
+  Awaitable<Result<void>> Exec(rpc::CallContext& call, rpc::Reader<internal::v1::ExecInput>& in,
                                rpc::Writer<internal::v1::ExecOutput>& out);
   Awaitable<Result<void>> ReadFile(rpc::CallContext& call, internal::v1::ReadFileRequest request,
                                    rpc::Writer<internal::v1::FileChunk>& out);

@@ -1,13 +1,11 @@
 #include "guest/spawn.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -22,22 +20,10 @@
 namespace cleanroom::guest {
 namespace {
 
-constexpr rlim_t kSoftOpenFiles = 1024;
-constexpr rlim_t kHardOpenFiles = 524288;
 // Above 0, 1 and 2, so that putting one in place overwrites no other.
 constexpr int kFirstFreeFd = 3;
 
-enum class Step {
-  kNone,
-  kDescriptors,
-  kSession,
-  kTerminal,
-  kRoot,
-  kLimits,
-  kUser,
-  kWorkdir,
-  kExecute
-};
+enum class Step { kNone, kDescriptors, kSession, kTerminal, kRoot, kUser, kWorkdir, kExecute };
 
 // Everything the child needs, made before it exists: it shares the agent's memory until it
 // executes, so it makes system calls and nothing else. Failures are written here.
@@ -58,17 +44,6 @@ struct Plan {
 
 void Check(Plan* plan, Step step, long result) {
   if (result < 0) Fail(plan, step, errno);
-}
-
-void ResetSignals() {
-  struct sigaction action = {};
-  action.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; ++signal) {
-    // 32 and 33 belong to the C library, which refuses them.
-    if (signal != SIGKILL && signal != SIGSTOP && signal != 32 && signal != 33) {
-      sigaction(signal, &action, nullptr);
-    }
-  }
 }
 
 // The agent is exempt from the out-of-memory killer; what it runs is not. Absent in a test.
@@ -122,7 +97,10 @@ void BecomeUser(Plan* plan, const User& user) {
 
 [[noreturn]] void RunChild(Plan* plan) {
   const SpawnRequest& request = *plan->request;
-  ResetSignals();
+  // The one signal that the agent ignores. Handlers went with CLONE_CLEAR_SIGHAND.
+  struct sigaction action = {};
+  action.sa_handler = SIG_DFL;
+  sigaction(SIGPIPE, &action, nullptr);
   ResetOomScore();
   PlaceDescriptors(plan);
   Check(plan, Step::kSession, setsid());
@@ -131,11 +109,7 @@ void BecomeUser(Plan* plan, const User& user) {
     Check(plan, Step::kRoot, fchdir(request.root_fd));
     Check(plan, Step::kRoot, chroot("."));
   }
-  if (request.change_user) {
-    const struct rlimit64 files = {kSoftOpenFiles, kHardOpenFiles};
-    Check(plan, Step::kLimits, syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &files, nullptr));
-    BecomeUser(plan, request.user);
-  }
+  if (request.change_user) BecomeUser(plan, request.user);
   Check(plan, Step::kWorkdir, chdir(request.workdir.c_str()));
   umask(022);
   sigset_t none;
@@ -173,11 +147,11 @@ SpawnFailure Explain(const SpawnRequest& request, Step step, int error) {
   switch (step) {
     case Step::kExecute:
       if (error == ENOENT) {
-        return {127, program.find('/') == std::string::npos
-                         ? fmt::format("{}: no such program in PATH {}", program,
-                                       Lookup(request.env, "PATH"))
-                         : fmt::format("{}: no such program, or its interpreter is missing",
-                                       program)};
+        return {127,
+                program.find('/') == std::string::npos
+                    ? fmt::format("{}: no such program in PATH {}", program,
+                                  Lookup(request.env, "PATH"))
+                    : fmt::format("{}: no such program, or its interpreter is missing", program)};
       }
       return {126, fmt::format("{}: cannot be run: {}", program, reason)};
     case Step::kWorkdir:
@@ -201,7 +175,7 @@ std::expected<pid_t, SpawnFailure> Spawn(const SpawnRequest& request) {
             .envp = Pointers(request.env),
             .candidates = ProgramCandidates(request.argv[0], Lookup(request.env, "PATH"))};
   clone_args args = {};
-  args.flags = CLONE_VM | CLONE_VFORK;
+  args.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND;
   args.exit_signal = SIGCHLD;
   if (request.cgroup_fd >= 0) {
     args.flags |= CLONE_INTO_CGROUP;
