@@ -239,20 +239,24 @@ Awaitable<void> Execution::Take(const ExecInput& input) {
       if (input.close_stdin()) co_await CloseStdin();
       break;
     case ExecInput::kResize:
-      if (terminal_ && stdin_) {
-        Resize(stdin_->native_handle(),
-               {.rows = input.resize().rows(), .columns = input.resize().columns()});
-      }
-      break;
     case ExecInput::kSignal:
-      // Not once it is reaped: its number may be another's by then.
-      if (!child_->status() && input.signal() > 0 && input.signal() <= kLastSignal) {
-        (void)kill(-child_->pid(), input.signal());
-      }
+      Control(input);
       break;
     case ExecInput::kStart:
     case ExecInput::INPUT_NOT_SET:
       break;
+  }
+}
+
+void Execution::Control(const ExecInput& input) {
+  if (input.has_resize() && terminal_ && stdin_) {
+    Resize(stdin_->native_handle(),
+           {.rows = input.resize().rows(), .columns = input.resize().columns()});
+  }
+  // Not once it is reaped: its number may be another's by then.
+  if (input.has_signal() && child_ && !child_->status() && input.signal() > 0 &&
+      input.signal() <= kLastSignal) {
+    (void)kill(-child_->pid(), input.signal());
   }
 }
 

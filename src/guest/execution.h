@@ -6,8 +6,8 @@
 // ends when it has been silent for kQuiet, and in any case after kLinger, but never before what lay
 // in the pipes when it exited has been sent. Those processes go on living.
 //
-// Input: stdin is taken from the stream as fast as the command reads it. Resizes and signals keep
-// their place behind it. On a terminal, closing stdin types the end-of-file character.
+// Input: stdin is taken from the stream as fast as the command reads it. Resizes and signals in the
+// stream keep their place behind it; Control does not. On a terminal, closing stdin types the end-of-file character.
 //
 // When the stream breaks or is cancelled, everything the command started is killed.
 #pragma once
@@ -45,6 +45,10 @@ class Execution {
   Awaitable<Result<void>> Run(const Root& root, const CommandDefaults& defaults,
                               const char* ptmx_path, internal::v1::ExecStart start, In& in,
                               Out& out);
+
+  // Applies a resize or a signal at once; other input is ignored, and so is everything before the
+  // command has started.
+  void Control(const internal::v1::ExecInput& input);
 
  private:
   struct Wakeup;

@@ -42,6 +42,10 @@ void GuestService::Register(rpc::Router& router) {
   router.Bidi<ExecInput, ExecOutput>(
       service + "Exec", [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
                                rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
+  router.Unary<ControlRequest, ControlResponse>(
+      service + "Control", [this](rpc::CallContext& call, ControlRequest request) {
+        return Control(call, std::move(request));
+      });
   router.ServerStream<ReadFileRequest, FileChunk>(
       service + "ReadFile",
       [this](rpc::CallContext& call, ReadFileRequest request, rpc::Writer<FileChunk>& out) {
@@ -87,9 +91,22 @@ Awaitable<Result<void>> GuestService::Exec(rpc::CallContext&, rpc::Reader<ExecIn
   }
   CR_CO_TRY(CheckUsable());
   Execution execution(executor_, reaper_, cgroups_);
+  const std::string name = (*first)->start().execution_id();
+  const bool named = !name.empty() && executions_.emplace(name, &execution).second;
   auto ended = co_await execution.Run(*root_, defaults_, config_.ptmx_path.c_str(),
                                       std::move(*(*first)->mutable_start()), in, out);
+  if (named) executions_.erase(name);
   co_return ended;
+}
+
+Awaitable<Result<ControlResponse>> GuestService::Control(rpc::CallContext&,
+                                                         ControlRequest request) {
+  const auto found = executions_.find(request.execution_id());
+  if (found == executions_.end()) {
+    co_return Err(ErrorCode::kNotFound, "no such command runs here");
+  }
+  found->second->Control(request.input());
+  co_return ControlResponse();
 }
 
 Awaitable<Result<void>> GuestService::ReadFile(rpc::CallContext&, ReadFileRequest request,

@@ -1,6 +1,8 @@
 // GuestService (proto/cleanroom/internal/v1/guest.proto), on the parts of this module.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 
@@ -21,6 +23,8 @@ struct ServiceConfig {
   bool change_user = true;  // see SpawnRequest
 };
 
+class Execution;
+
 // One per process; belongs to one thread. What it is given outlives it.
 class GuestService {
  public:
@@ -39,6 +43,8 @@ class GuestService {
       rpc::CallContext& call, internal::v1::ConfigureRequest request);
   Awaitable<Result<void>> Exec(rpc::CallContext& call, rpc::Reader<internal::v1::ExecInput>& in,
                                rpc::Writer<internal::v1::ExecOutput>& out);
+  Awaitable<Result<internal::v1::ControlResponse>> Control(rpc::CallContext& call,
+                                                           internal::v1::ControlRequest request);
   Awaitable<Result<void>> ReadFile(rpc::CallContext& call, internal::v1::ReadFileRequest request,
                                    rpc::Writer<internal::v1::FileChunk>& out);
   Awaitable<Result<internal::v1::ShutdownResponse>> Shutdown(rpc::CallContext& call,
@@ -57,6 +63,7 @@ class GuestService {
   bool ended_ = false;
   std::optional<Root> root_;  // once configured
   CommandDefaults defaults_;
+  std::map<std::string, Execution*, std::less<>> executions_;  // those with a name
 };
 
 }  // namespace cleanroom::guest

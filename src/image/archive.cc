@@ -21,17 +21,20 @@ std::string_view Clean(std::string_view path) {
 
 // Whether docker or an OCI tool puts such a member into an archive.
 bool LooksLikeArchiveMember(std::string_view path) {
-  for (const std::string_view known : {"manifest.json", "repositories", "oci-layout", "index.json", "blobs"}) {
+  for (const std::string_view known :
+       {"manifest.json", "repositories", "oci-layout", "index.json", "blobs"}) {
     if (path == known) return true;
   }
   if (path.starts_with("blobs/")) return true;
-  const auto hex = std::ranges::find_if_not(path, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  const auto hex = std::ranges::find_if_not(
+      path, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
   if (hex - path.begin() != 64) return false;
   const std::string_view rest = path.substr(64);
   return rest.empty() || rest == ".json" || rest == ".tar" || rest.starts_with('/');
 }
 
-// A member of the archive, found by reading from its beginning; passing over the others costs seeks only.
+// A member of the archive, found by reading from its beginning; passing over the others costs seeks
+// only.
 class MemberSource : public ByteSource {
  public:
   MemberSource(int fd, uint64_t size) : file_(fd, 0, size) {}
@@ -54,12 +57,15 @@ class MemberSource : public ByteSource {
 
 }  // namespace
 
-Result<Archive> Archive::Open(UniqueFd file, const std::filesystem::path& spool_folder, const Limits& limits) {
+Result<Archive> Archive::Open(UniqueFd file, const std::filesystem::path& spool_folder,
+                              const Limits& limits) {
   Archive out(std::move(file), limits);
   CR_TRY(out.Scan());
   std::array<uint8_t, 4> head = {};
   CR_TRY_ASSIGN(const size_t n, PreadSome(out.fd(), head, 0));
-  if (out.kind_ == ArchiveKind::kRootfs || DetectCompression(std::span(head).first(n)) == Compression::kNone) return out;
+  if (out.kind_ == ArchiveKind::kRootfs ||
+      DetectCompression(std::span(head).first(n)) == Compression::kNone)
+    return out;
   // Members are looked up in any order, so a compressed archive is unpacked first.
   CR_TRY_ASSIGN(UniqueFd plain, OpenUnnamed(spool_folder));
   CR_TRY_ASSIGN(const uint64_t size, FileSize(out.fd()));
@@ -113,7 +119,9 @@ Result<std::string> Archive::Follow(std::string_view path) const {
     if (it->second.type == EntryType::kHardLink) {
       name = Clean(it->second.target);
     } else {
-      name = (std::filesystem::path(name).parent_path() / it->second.target).lexically_normal().string();
+      name = (std::filesystem::path(name).parent_path() / it->second.target)
+                 .lexically_normal()
+                 .string();
     }
   }
   return Err(ErrorCode::kDataCorrupt, fmt::format("the archive has no {}", path.substr(0, 200)));
@@ -135,14 +143,17 @@ Result<std::unique_ptr<ByteSource>> Archive::OpenMember(std::string_view path) c
 Result<std::string> Archive::ReadMember(std::string_view path, uint64_t limit) const {
   CR_TRY_ASSIGN(const uint64_t size, MemberSize(path));
   if (size > limit) {
-    return Err(ErrorCode::kResourceExhausted, fmt::format("the archive's {} is larger than {} bytes", path, limit));
+    return Err(ErrorCode::kResourceExhausted,
+               fmt::format("the archive's {} is larger than {} bytes", path, limit));
   }
   CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, OpenMember(path));
   std::string out(size, '\0');
   size_t done = 0;
   while (done < out.size()) {
-    CR_TRY_ASSIGN(const size_t n, source->Read({reinterpret_cast<uint8_t*>(out.data()) + done, out.size() - done}));
-    if (n == 0) return Err(ErrorCode::kDataCorrupt, fmt::format("the archive's {} is cut off", path));
+    CR_TRY_ASSIGN(const size_t n,
+                  source->Read({reinterpret_cast<uint8_t*>(out.data()) + done, out.size() - done}));
+    if (n == 0)
+      return Err(ErrorCode::kDataCorrupt, fmt::format("the archive's {} is cut off", path));
     done += n;
   }
   return out;

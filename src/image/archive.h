@@ -1,4 +1,5 @@
-// A tar that may hold an image: a docker-archive (`docker save`), an OCI image layout, or a plain root file system.
+// A tar that may hold an image: a docker-archive (`docker save`), an OCI image layout, or a plain
+// root file system.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +19,16 @@ enum class ArchiveKind { kRootfs, kDocker, kOciLayout };
 
 class Archive {
  public:
-  // `file` holds the tar, compressed or not. `spool_folder` takes the unpacked form of a compressed archive.
-  // data_corrupt when it is no tar.
-  static Result<Archive> Open(UniqueFd file, const std::filesystem::path& spool_folder, const Limits& limits);
+  // `file` holds the tar, compressed or not. `spool_folder` takes the unpacked form of a compressed
+  // archive. data_corrupt when it is no tar.
+  static Result<Archive> Open(UniqueFd file, const std::filesystem::path& spool_folder,
+                              const Limits& limits);
 
   ArchiveKind kind() const { return kind_; }
   int fd() const { return file_.get(); }
 
-  // Of archives that are not kRootfs. Members by their path without "./"; symbolic links inside the archive are
-  // followed (older `docker save` has them). data_corrupt when there is none.
+  // Of archives that are not kRootfs. Members by their path without "./"; symbolic links inside the
+  // archive are followed (older `docker save` has them). data_corrupt when there is none.
   Result<uint64_t> MemberSize(std::string_view path) const;
   Result<std::unique_ptr<ByteSource>> OpenMember(std::string_view path) const;
   Result<std::string> ReadMember(std::string_view path, uint64_t limit) const;

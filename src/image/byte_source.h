@@ -1,5 +1,5 @@
-// A stream of bytes that is read once, from its beginning: a blob while it is downloaded, a part of a file, the
-// unpacked form of another source.
+// A stream of bytes that is read once, from its beginning: a blob while it is downloaded, a part of
+// a file, the unpacked form of another source.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,8 @@ class ByteSource {
   }
 };
 
-// Bytes [offset, offset + length) of a regular file that stays open while this lives; it ends where the file does.
+// Bytes [offset, offset + length) of a regular file that stays open while this lives; it ends where
+// the file does.
 class FileSource : public ByteSource {
  public:
   FileSource(int fd, uint64_t offset, uint64_t length) : fd_(fd), offset_(offset), left_(length) {}

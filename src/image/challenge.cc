@@ -9,7 +9,8 @@ namespace {
 constexpr size_t kMaxParams = 16;
 
 bool IsTokenChar(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) || std::string_view("!#$%&'*+-.^_`|~").contains(c);
+  return std::isalnum(static_cast<unsigned char>(c)) ||
+         std::string_view("!#$%&'*+-.^_`|~").contains(c);
 }
 
 std::string TakeToken(std::string_view& rest) {

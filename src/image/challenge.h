@@ -1,4 +1,5 @@
-// The WWW-Authenticate header of registries (RFC 9110 section 11.6.1, Distribution "token" specification).
+// The WWW-Authenticate header of registries (RFC 9110 section 11.6.1, Distribution "token"
+// specification).
 #pragma once
 
 #include <map>
@@ -13,8 +14,8 @@ struct Challenge {
   std::map<std::string, std::string> params;  // names in lower case
 };
 
-// The first challenge of one header value. Nothing when it is malformed; hostile bytes are expected here. At most 16
-// parameters are kept.
+// The first challenge of one header value. Nothing when it is malformed; hostile bytes are expected
+// here. At most 16 parameters are kept.
 std::optional<Challenge> ParseChallenge(std::string_view header);
 
 }  // namespace cleanroom::image

@@ -25,14 +25,16 @@ struct Progress {
 using ProgressFn = std::function<void(const Progress&)>;
 
 struct Control {
-  ProgressFn progress;   // may be empty
-  std::stop_token stop;  // when it is requested, the operation ends soon with kCanceled and leaves nothing
+  ProgressFn progress;  // may be empty
+  std::stop_token
+      stop;  // when it is requested, the operation ends soon with kCanceled and leaves nothing
 
   void Tell(const Progress& value) const {
     if (progress) progress(value);
   }
   Result<void> Check() const {
-    if (stop.stop_requested()) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
+    if (stop.stop_requested())
+      return Err(ErrorCode::kCanceled, "the image operation was cancelled");
     return {};
   }
 };
@@ -40,15 +42,15 @@ struct Control {
 // Limits on what an image may ask of this machine. The defaults are far above real images.
 struct Limits {
   uint64_t max_layers = 128;
-  uint64_t max_manifest_bytes = 4u << 20;    // manifest, index, config and token documents
-  uint64_t max_entries = 2'000'000;          // tar entries over all layers
-  uint64_t max_blob_bytes = 64ull << 30;     // one compressed layer
-  uint64_t max_unpacked_bytes = 64ull << 30; // file content and tar framing over all layers
-  uint64_t max_expansion = 300;              // unpacked : compressed, once more than expansion_floor came out
+  uint64_t max_manifest_bytes = 4u << 20;     // manifest, index, config and token documents
+  uint64_t max_entries = 2'000'000;           // tar entries over all layers
+  uint64_t max_blob_bytes = 64ull << 30;      // one compressed layer
+  uint64_t max_unpacked_bytes = 64ull << 30;  // file content and tar framing over all layers
+  uint64_t max_expansion = 300;  // unpacked : compressed, once more than expansion_floor came out
   uint64_t expansion_floor = 256ull << 20;
-  uint64_t max_path_bytes = 4096;            // one path in a tar
-  uint64_t max_depth = 512;                  // components of one path
-  uint64_t max_xattr_bytes = 3072;           // names and values of one file: they must fit one ext4 block
+  uint64_t max_path_bytes = 4096;   // one path in a tar
+  uint64_t max_depth = 512;         // components of one path
+  uint64_t max_xattr_bytes = 3072;  // names and values of one file: they must fit one ext4 block
 };
 
 }  // namespace cleanroom::image

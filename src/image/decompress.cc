@@ -26,7 +26,9 @@ class Input {
     total_ += n;
     return n > 0;
   }
-  std::span<const uint8_t> available() const { return std::span(buffer_).subspan(begin_, end_ - begin_); }
+  std::span<const uint8_t> available() const {
+    return std::span(buffer_).subspan(begin_, end_ - begin_);
+  }
   void Consume(size_t count) { begin_ += count; }
   // Straight from the source; only while nothing is available.
   Result<size_t> ReadThrough(std::span<uint8_t> buffer) {
@@ -57,10 +59,12 @@ class Unpacker : public ByteSource {
     CR_TRY_ASSIGN(const size_t n, Produce(buffer));
     unpacked_ += n;
     if (unpacked_ > limits_.max_unpacked_bytes) {
-      return Err(ErrorCode::kResourceExhausted, fmt::format("it unpacks to more than {} bytes", limits_.max_unpacked_bytes));
+      return Err(ErrorCode::kResourceExhausted,
+                 fmt::format("it unpacks to more than {} bytes", limits_.max_unpacked_bytes));
     }
     if (unpacked_ > limits_.expansion_floor && unpacked_ / limits_.max_expansion > input_.total()) {
-      return Err(ErrorCode::kResourceExhausted, fmt::format("it unpacks to more than {} times its size", limits_.max_expansion));
+      return Err(ErrorCode::kResourceExhausted,
+                 fmt::format("it unpacks to more than {} times its size", limits_.max_expansion));
     }
     return n;
   }
@@ -96,7 +100,8 @@ class Gzip : public Unpacker {
   using Unpacker::Unpacker;
   ~Gzip() override { inflateEnd(&stream_); }
   Result<void> Start() {
-    if (inflateInit2(&stream_, 15 + 16) != Z_OK) return Err(ErrorCode::kInternal, "zlib did not start");
+    if (inflateInit2(&stream_, 15 + 16) != Z_OK)
+      return Err(ErrorCode::kInternal, "zlib did not start");
     return {};
   }
 
@@ -108,14 +113,16 @@ class Gzip : public Unpacker {
     while (stream_.avail_out == room && !done_) {
       if (input_.available().empty()) {
         CR_TRY_ASSIGN(const bool more, input_.Fill());
-        if (!more && !between_members_) return Err(ErrorCode::kDataCorrupt, "the gzip stream is cut off");
+        if (!more && !between_members_)
+          return Err(ErrorCode::kDataCorrupt, "the gzip stream is cut off");
         if (!more) {
           done_ = true;
           break;
         }
       }
       if (between_members_) {
-        // gzip files may be joined; zero padding after the last member is customary, other bytes are not.
+        // gzip files may be joined; zero padding after the last member is customary, other bytes
+        // are not.
         if (input_.available()[0] == 0) {
           input_.Consume(1);
           continue;
@@ -132,7 +139,8 @@ class Gzip : public Unpacker {
         between_members_ = true;
       } else if (status != Z_OK && status != Z_BUF_ERROR) {
         return Err(ErrorCode::kDataCorrupt,
-                   fmt::format("the gzip stream is damaged: {}", stream_.msg != nullptr ? stream_.msg : "bad data"));
+                   fmt::format("the gzip stream is damaged: {}",
+                               stream_.msg != nullptr ? stream_.msg : "bad data"));
       }
     }
     return room - stream_.avail_out;
@@ -149,7 +157,8 @@ class Zstd : public Unpacker {
   using Unpacker::Unpacker;
   ~Zstd() override { ZSTD_freeDCtx(context_); }
   Result<void> Start() {
-    if (context_ == nullptr || ZSTD_isError(ZSTD_DCtx_setParameter(context_, ZSTD_d_windowLogMax, kMaxZstdWindowLog))) {
+    if (context_ == nullptr ||
+        ZSTD_isError(ZSTD_DCtx_setParameter(context_, ZSTD_d_windowLogMax, kMaxZstdWindowLog))) {
       return Err(ErrorCode::kInternal, "zstd did not start");
     }
     return {};
@@ -161,17 +170,20 @@ class Zstd : public Unpacker {
     while (out.pos == 0) {
       if (input_.available().empty()) {
         CR_TRY_ASSIGN(const bool more, input_.Fill());
-        if (!more && in_frame_ && !flushing_) return Err(ErrorCode::kDataCorrupt, "the zstd stream is cut off");
+        if (!more && in_frame_ && !flushing_)
+          return Err(ErrorCode::kDataCorrupt, "the zstd stream is cut off");
         if (!more && !flushing_) return size_t{0};
       }
       ZSTD_inBuffer in = {input_.available().data(), input_.available().size(), 0};
       const size_t hint = ZSTD_decompressStream(context_, &out, &in);
       if (ZSTD_isError(hint)) {
-        return Err(ErrorCode::kDataCorrupt, fmt::format("the zstd stream is damaged: {}", ZSTD_getErrorName(hint)));
+        return Err(ErrorCode::kDataCorrupt,
+                   fmt::format("the zstd stream is damaged: {}", ZSTD_getErrorName(hint)));
       }
       input_.Consume(in.pos);
       in_frame_ = hint != 0;
-      flushing_ = in_frame_ && out.pos == out.size;  // more output may wait inside without more input
+      flushing_ =
+          in_frame_ && out.pos == out.size;  // more output may wait inside without more input
     }
     return out.pos;
   }
@@ -209,9 +221,12 @@ Result<std::unique_ptr<ByteSource>> Decompress(ByteSource& source, const Limits&
     if (!more) break;
   }
   switch (DetectCompression(input.available())) {
-    case Compression::kGzip: return Make<Gzip>(std::move(input), limits);
-    case Compression::kZstd: return Make<Zstd>(std::move(input), limits);
-    case Compression::kNone: break;
+    case Compression::kGzip:
+      return Make<Gzip>(std::move(input), limits);
+    case Compression::kZstd:
+      return Make<Zstd>(std::move(input), limits);
+    case Compression::kNone:
+      break;
   }
   return std::unique_ptr<ByteSource>(std::make_unique<Plain>(std::move(input), limits));
 }

@@ -28,8 +28,8 @@ class Sha256 {
 
 std::string DigestOf(std::string_view data);
 
-// Whether `text` is "sha256:" and 64 lower-case hex digits. Digests from outside pass this before they become part
-// of a path or a URL.
+// Whether `text` is "sha256:" and 64 lower-case hex digits. Digests from outside pass this before
+// they become part of a path or a URL.
 bool IsDigest(std::string_view text);
 
 }  // namespace cleanroom::image

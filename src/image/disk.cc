@@ -1,6 +1,8 @@
 #include "image/disk.h"
 
+extern "C" {  // the header does not say so itself
 #include <com_err.h>
+}
 #include <ext2fs/ext2_fs.h>
 #include <ext2fs/ext2fs.h>
 #include <fcntl.h>
@@ -26,11 +28,12 @@ constexpr uint64_t kBytesPerInode = 16384;
 constexpr uint32_t kInodeBytes = 256;
 constexpr int kFormatVersion = 1;  // part of the cached file's name; changes with the format below
 
-#define CR_EXT2(call)                                                                                       \
-  do {                                                                                                      \
-    if (const errcode_t cr_code_ = (call)) {                                                                \
-      return Err(ErrorCode::kInternal, fmt::format("formatting a disk: {}: {}", #call, error_message(cr_code_))); \
-    }                                                                                                       \
+#define CR_EXT2(call)                                                                       \
+  do {                                                                                      \
+    if (const errcode_t cr_code_ = (call)) {                                                \
+      return Err(ErrorCode::kInternal,                                                      \
+                 fmt::format("formatting a disk: {}: {}", #call, error_message(cr_code_))); \
+    }                                                                                       \
   } while (0)
 
 struct FsCloser {
@@ -47,12 +50,14 @@ Result<void> Format(const std::filesystem::path& path, uint64_t size) {
   param.s_log_cluster_size = 2;
   param.s_rev_level = EXT2_DYNAMIC_REV;
   param.s_inode_size = kInodeBytes;
-  param.s_inodes_count = static_cast<uint32_t>(std::min<uint64_t>(size / kBytesPerInode, UINT32_MAX - 1));
-  param.s_log_groups_per_flex = 7;  // bitmaps and inode tables of 128 groups side by side: few runs to copy
-  param.s_feature_compat =
-      EXT4_FEATURE_COMPAT_SPARSE_SUPER2 | EXT2_FEATURE_COMPAT_EXT_ATTR | EXT2_FEATURE_COMPAT_DIR_INDEX;
-  param.s_feature_incompat =
-      EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS | EXT4_FEATURE_INCOMPAT_FLEX_BG;
+  param.s_inodes_count =
+      static_cast<uint32_t>(std::min<uint64_t>(size / kBytesPerInode, UINT32_MAX - 1));
+  param.s_log_groups_per_flex =
+      7;  // bitmaps and inode tables of 128 groups side by side: few runs to copy
+  param.s_feature_compat = EXT4_FEATURE_COMPAT_SPARSE_SUPER2 | EXT2_FEATURE_COMPAT_EXT_ATTR |
+                           EXT2_FEATURE_COMPAT_DIR_INDEX;
+  param.s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
+                             EXT4_FEATURE_INCOMPAT_FLEX_BG;
   param.s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_LARGE_FILE | EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
                               EXT4_FEATURE_RO_COMPAT_DIR_NLINK | EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE;
   FsCloser holder;
@@ -61,7 +66,8 @@ Result<void> Format(const std::filesystem::path& path, uint64_t size) {
   ext2_super_block& super = *fs->super;
   super.s_state = EXT2_VALID_FS;
   super.s_max_mnt_count = -1;
-  super.s_min_extra_isize = super.s_want_extra_isize = sizeof(ext2_inode_large) - EXT2_GOOD_OLD_INODE_SIZE;
+  super.s_min_extra_isize = super.s_want_extra_isize =
+      sizeof(ext2_inode_large) - EXT2_GOOD_OLD_INODE_SIZE;
   super.s_def_hash_version = EXT2_HASH_HALF_MD4;
   super.s_flags |= EXT2_FLAGS_UNSIGNED_HASH;
   if (::getrandom(super.s_uuid, sizeof(super.s_uuid), 0) != sizeof(super.s_uuid) ||
@@ -82,7 +88,8 @@ Result<void> Format(const std::filesystem::path& path, uint64_t size) {
 // Copies the parts that hold data.
 Result<void> CopySparse(int from, int to, uint64_t size) {
   if (::ioctl(to, FICLONE, from) == 0) return {};
-  if (::ftruncate(to, static_cast<off_t>(size)) != 0) return ErrErrno(ErrorCode::kResourceExhausted, "make room for a disk");
+  if (::ftruncate(to, static_cast<off_t>(size)) != 0)
+    return ErrErrno(ErrorCode::kResourceExhausted, "make room for a disk");
   off_t end = 0;
   while (true) {
     off_t begin = ::lseek(from, end, SEEK_DATA);
@@ -92,29 +99,37 @@ Result<void> CopySparse(int from, int to, uint64_t size) {
     if (end < 0) return ErrErrno(ErrorCode::kInternal, "look for a hole in a disk");
     off_t target = begin;
     while (begin < end) {
-      const ssize_t n = ::copy_file_range(from, &begin, to, &target, static_cast<size_t>(end - begin), 0);
+      const ssize_t n =
+          ::copy_file_range(from, &begin, to, &target, static_cast<size_t>(end - begin), 0);
       if (n == 0) return Err(ErrorCode::kInternal, "the cached disk became shorter");
       if (n < 0 && errno != EINTR) {
-        return ErrErrno(errno == ENOSPC ? ErrorCode::kResourceExhausted : ErrorCode::kInternal, "copy a disk");
+        return ErrErrno(errno == ENOSPC ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+                        "copy a disk");
       }
     }
   }
 }
 
 Result<UniqueFd> OpenFormatted(const std::filesystem::path& cache, uint64_t size) {
-  const std::filesystem::path ready = cache / fmt::format("empty-v{}-{}.ext4", kFormatVersion, size);
+  const std::filesystem::path ready =
+      cache / fmt::format("empty-v{}-{}.ext4", kFormatVersion, size);
   Result<UniqueFd> file = OpenFile(ready, O_RDONLY);
   if (file || file.error().code() != ErrorCode::kNotFound) return file;
   CR_TRY(MakeFolders(cache));
   std::string name = ready.string() + ".XXXXXX";
   UniqueFd made(::mkostemp(name.data(), O_CLOEXEC));
-  if (!made) return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("make a disk in {}", cache.string()));
+  if (!made)
+    return ErrErrno(ErrorCode::kFailedPrecondition,
+                    fmt::format("make a disk in {}", cache.string()));
   Result<void> formatted;
-  if (::ftruncate(made.get(), static_cast<off_t>(size)) != 0) formatted = ErrErrno(ErrorCode::kResourceExhausted, "make room for a disk");
+  if (::ftruncate(made.get(), static_cast<off_t>(size)) != 0)
+    formatted = ErrErrno(ErrorCode::kResourceExhausted, "make room for a disk");
   if (formatted) formatted = Format(name, size);
-  if (formatted && ::fsync(made.get()) != 0) formatted = ErrErrno(ErrorCode::kInternal, "fsync a disk");
+  if (formatted && ::fsync(made.get()) != 0)
+    formatted = ErrErrno(ErrorCode::kInternal, "fsync a disk");
   // Two may do this at once: both made the same, the later name wins.
-  if (formatted && ::rename(name.c_str(), ready.c_str()) != 0) formatted = ErrErrno(ErrorCode::kInternal, "rename a disk");
+  if (formatted && ::rename(name.c_str(), ready.c_str()) != 0)
+    formatted = ErrErrno(ErrorCode::kInternal, "rename a disk");
   if (!formatted) {
     ::unlink(name.c_str());
     return Err(std::move(formatted).error());
@@ -128,7 +143,8 @@ Result<void> MakeEmptyDisk(const std::filesystem::path& cache_folder, uint64_t s
                            const std::filesystem::path& destination) {
   const uint64_t size = size_bytes / kBlock * kBlock;
   if (size < kMinBytes || size > kMaxBytes) {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("a disk has from {} to {} bytes, not {}", kMinBytes, kMaxBytes, size_bytes));
+    return Err(ErrorCode::kInvalidArgument, fmt::format("a disk has from {} to {} bytes, not {}",
+                                                        kMinBytes, kMaxBytes, size_bytes));
   }
   CR_TRY_ASSIGN(const UniqueFd from, OpenFormatted(cache_folder, size));
   UniqueFd to(::open(destination.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));

@@ -1,5 +1,7 @@
 // Ext4Writer::Finish: folders, links, inodes and the file system's own structures.
+extern "C" {  // the header does not say so itself
 #include <com_err.h>
+}
 #include <ext2fs/ext2_fs.h>
 #include <ext2fs/ext2fs.h>
 #include <fcntl.h>
@@ -30,38 +32,54 @@ constexpr size_t kFastLinkBytes = 60;  // with its NUL: kept in the inode
 constexpr uint64_t kExtentsPerBlock = (kBlock - sizeof(ext3_extent_header)) / sizeof(ext3_extent);
 constexpr uint64_t kExtentsInInode = 4;
 
-static_assert(std::endian::native == std::endian::little, "on-disk structures are written as they are in memory");
+static_assert(std::endian::native == std::endian::little,
+              "on-disk structures are written as they are in memory");
 
 std::unexpected<Error> Ext2Error(errcode_t code, std::string_view what) {
-  return Err(code == ENOSPC || code == EXT2_ET_EA_NO_SPACE ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+  return Err(code == ENOSPC || code == EXT2_ET_EA_NO_SPACE ? ErrorCode::kResourceExhausted
+                                                           : ErrorCode::kInternal,
              fmt::format("writing the image's file system: {}: {}", what, error_message(code)));
 }
 
-#define CR_EXT2(call)                                                     \
-  do {                                                                    \
+#define CR_EXT2(call)                                                         \
+  do {                                                                        \
     if (const errcode_t cr_code_ = (call)) return Ext2Error(cr_code_, #call); \
   } while (0)
 
 uint16_t TypeBits(EntryType type) {
   switch (type) {
-    case EntryType::kFile: case EntryType::kHardLink: return S_IFREG;
-    case EntryType::kFolder: return S_IFDIR;
-    case EntryType::kSymlink: return S_IFLNK;
-    case EntryType::kCharDevice: return S_IFCHR;
-    case EntryType::kBlockDevice: return S_IFBLK;
-    case EntryType::kFifo: return S_IFIFO;
+    case EntryType::kFile:
+    case EntryType::kHardLink:
+      return S_IFREG;
+    case EntryType::kFolder:
+      return S_IFDIR;
+    case EntryType::kSymlink:
+      return S_IFLNK;
+    case EntryType::kCharDevice:
+      return S_IFCHR;
+    case EntryType::kBlockDevice:
+      return S_IFBLK;
+    case EntryType::kFifo:
+      return S_IFIFO;
   }
   return S_IFREG;
 }
 
 uint8_t FolderEntryType(EntryType type) {
   switch (type) {
-    case EntryType::kFile: case EntryType::kHardLink: return EXT2_FT_REG_FILE;
-    case EntryType::kFolder: return EXT2_FT_DIR;
-    case EntryType::kSymlink: return EXT2_FT_SYMLINK;
-    case EntryType::kCharDevice: return EXT2_FT_CHRDEV;
-    case EntryType::kBlockDevice: return EXT2_FT_BLKDEV;
-    case EntryType::kFifo: return EXT2_FT_FIFO;
+    case EntryType::kFile:
+    case EntryType::kHardLink:
+      return EXT2_FT_REG_FILE;
+    case EntryType::kFolder:
+      return EXT2_FT_DIR;
+    case EntryType::kSymlink:
+      return EXT2_FT_SYMLINK;
+    case EntryType::kCharDevice:
+      return EXT2_FT_CHRDEV;
+    case EntryType::kBlockDevice:
+      return EXT2_FT_BLKDEV;
+    case EntryType::kFifo:
+      return EXT2_FT_FIFO;
   }
   return EXT2_FT_UNKNOWN;
 }
@@ -117,10 +135,10 @@ struct Ext4Writer::Builder {
   Ext4Writer& writer;
   Tree& tree;
   std::string_view identity;
-  std::vector<uint32_t> inode_of = {};   // by node; 0: none yet
-  std::vector<Tree::NodeId> node_of = {};  // by inode - kFirstInode
-  std::vector<uint64_t> folder_parent = {};    // by node: the parent's inode
-  std::vector<uint32_t> extra_blocks = {};     // by node: blocks of its extent tree
+  std::vector<uint32_t> inode_of = {};              // by node; 0: none yet
+  std::vector<Tree::NodeId> node_of = {};           // by inode - kFirstInode
+  std::vector<uint64_t> folder_parent = {};         // by node: the parent's inode
+  std::vector<uint32_t> extra_blocks = {};          // by node: blocks of its extent tree
   std::vector<std::array<uint8_t, 60>> roots = {};  // by node: i_block
   uint64_t xattr_nodes = 0;
   ext2_filsys fs = nullptr;
@@ -165,8 +183,10 @@ struct Ext4Writer::Builder {
       uint32_t count;  // 0 in index items
     };
     std::vector<Item> items;
-    for (const Extent& extent : tree.node(id).extents) items.push_back({extent.logical, extent.physical, extent.count});
-    const auto encode = [](std::span<const Item> part, uint16_t depth, uint16_t room, uint8_t* out) {
+    for (const Extent& extent : tree.node(id).extents)
+      items.push_back({extent.logical, extent.physical, extent.count});
+    const auto encode = [](std::span<const Item> part, uint16_t depth, uint16_t room,
+                           uint8_t* out) {
       ext3_extent_header header = {};
       header.eh_magic = EXT3_EXT_MAGIC;
       header.eh_entries = static_cast<uint16_t>(part.size());
@@ -195,7 +215,8 @@ struct Ext4Writer::Builder {
     while (items.size() > kExtentsInInode) {
       std::vector<Item> above;
       for (size_t i = 0; i < items.size(); i += kExtentsPerBlock) {
-        const auto part = std::span(items).subspan(i, std::min<size_t>(kExtentsPerBlock, items.size() - i));
+        const auto part =
+            std::span(items).subspan(i, std::min<size_t>(kExtentsPerBlock, items.size() - i));
         std::array<uint8_t, kBlock> block = {};
         encode(part, depth, kExtentsPerBlock, block.data());
         CR_TRY_ASSIGN(const uint64_t at, writer.AppendBlocks(block));
@@ -214,11 +235,14 @@ struct Ext4Writer::Builder {
     Tree::Node& node = tree.node(id);
     if (!node.xattrs.empty()) ++xattr_nodes;
     switch (node.type) {
-      case EntryType::kFolder: CR_TRY(WriteFolder(id)); break;
+      case EntryType::kFolder:
+        CR_TRY(WriteFolder(id));
+        break;
       case EntryType::kSymlink:
         node.size = node.target.size();
         if (node.target.size() >= kFastLinkBytes) {
-          CR_TRY(writer.Write(0, {reinterpret_cast<const uint8_t*>(node.target.data()), node.target.size()}));
+          CR_TRY(writer.Write(
+              0, {reinterpret_cast<const uint8_t*>(node.target.data()), node.target.size()}));
           CR_TRY_ASSIGN(node.extents, writer.EndFile());
         } else {
           roots[id] = {};
@@ -226,16 +250,21 @@ struct Ext4Writer::Builder {
           return {};
         }
         break;
-      case EntryType::kCharDevice: case EntryType::kBlockDevice: {
+      case EntryType::kCharDevice:
+      case EntryType::kBlockDevice: {
         roots[id] = {};
         const uint32_t major = node.device_major, minor = node.device_minor;
         const bool old_form = major < 256 && minor < 256;
-        const uint32_t value = old_form ? (major << 8) | minor : (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
+        const uint32_t value = old_form ? (major << 8) | minor
+                                        : (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
         std::memcpy(roots[id].data() + (old_form ? 0 : 4), &value, 4);
         return {};
       }
-      case EntryType::kFifo: roots[id] = {}; return {};
-      default: break;
+      case EntryType::kFifo:
+        roots[id] = {};
+        return {};
+      default:
+        break;
     }
     return WriteExtents(id);
   }
@@ -250,12 +279,15 @@ struct Ext4Writer::Builder {
     uint64_t groups = 1, inodes_per_group = 0;
     while (true) {
       inodes_per_group = (inodes + groups - 1) / groups;
-      inodes_per_group = (inodes_per_group + kInodesPerBlock - 1) / kInodesPerBlock * kInodesPerBlock;
+      inodes_per_group =
+          (inodes_per_group + kInodesPerBlock - 1) / kInodesPerBlock * kInodesPerBlock;
       const uint64_t need =
           writer.next_block_ + groups * (2 + inodes_per_group / kInodesPerBlock) + xattr_nodes + 64;
       const uint64_t need_groups = std::max((need + kBlocksPerGroup - 1) / kBlocksPerGroup,
                                             (inodes + kMaxInodesPerGroup - 1) / kMaxInodesPerGroup);
-      if (need_groups > kMaxGroups) return Err(ErrorCode::kResourceExhausted, "the image is larger than its file system can be");
+      if (need_groups > kMaxGroups)
+        return Err(ErrorCode::kResourceExhausted,
+                   "the image is larger than its file system can be");
       if (need_groups <= groups) break;
       groups = need_groups;
     }
@@ -272,19 +304,24 @@ struct Ext4Writer::Builder {
     param.s_inodes_count = static_cast<uint32_t>(groups * inodes_per_group);
     param.s_log_groups_per_flex = 4;
     param.s_feature_compat = EXT4_FEATURE_COMPAT_SPARSE_SUPER2 | EXT2_FEATURE_COMPAT_EXT_ATTR;
-    param.s_feature_incompat =
-        EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS | EXT4_FEATURE_INCOMPAT_FLEX_BG;
-    param.s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_LARGE_FILE | EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
-                                EXT4_FEATURE_RO_COMPAT_DIR_NLINK | EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE;
-    CR_EXT2(ext2fs_initialize(writer.path_.c_str(), EXT2_FLAG_64BITS, &param, unix_io_manager, &fs));
-    if (fs->group_desc_count != groups || fs->inode_blocks_per_group * kInodesPerBlock != inodes_per_group ||
+    param.s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
+                               EXT4_FEATURE_INCOMPAT_FLEX_BG;
+    param.s_feature_ro_compat =
+        EXT2_FEATURE_RO_COMPAT_LARGE_FILE | EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
+        EXT4_FEATURE_RO_COMPAT_DIR_NLINK | EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE;
+    CR_EXT2(
+        ext2fs_initialize(writer.path_.c_str(), EXT2_FLAG_64BITS, &param, unix_io_manager, &fs));
+    if (fs->group_desc_count != groups ||
+        fs->inode_blocks_per_group * kInodesPerBlock != inodes_per_group ||
         1 + fs->desc_blocks > kFirstDataBlock) {
-      return Err(ErrorCode::kInternal, "libext2fs laid the file system out in another way than expected");
+      return Err(ErrorCode::kInternal,
+                 "libext2fs laid the file system out in another way than expected");
     }
     ext2_super_block& super = *fs->super;
     super.s_state = EXT2_VALID_FS;
     super.s_max_mnt_count = -1;
-    super.s_min_extra_isize = super.s_want_extra_isize = sizeof(ext2_inode_large) - EXT2_GOOD_OLD_INODE_SIZE;
+    super.s_min_extra_isize = super.s_want_extra_isize =
+        sizeof(ext2_inode_large) - EXT2_GOOD_OLD_INODE_SIZE;
     super.s_mkfs_time = super.s_lastcheck = super.s_wtime = 0;
     const std::string seed = DigestOf(identity);
     for (size_t i = 0; i < sizeof(super.s_uuid); ++i) {
@@ -309,8 +346,10 @@ struct Ext4Writer::Builder {
       Mark(next, count);
       return std::exchange(next, next + count);
     };
-    for (dgrp_t group = 0; group < fs->group_desc_count; ++group) ext2fs_block_bitmap_loc_set(fs, group, take(1));
-    for (dgrp_t group = 0; group < fs->group_desc_count; ++group) ext2fs_inode_bitmap_loc_set(fs, group, take(1));
+    for (dgrp_t group = 0; group < fs->group_desc_count; ++group)
+      ext2fs_block_bitmap_loc_set(fs, group, take(1));
+    for (dgrp_t group = 0; group < fs->group_desc_count; ++group)
+      ext2fs_inode_bitmap_loc_set(fs, group, take(1));
     for (dgrp_t group = 0; group < fs->group_desc_count; ++group) {
       ext2fs_inode_table_loc_set(fs, group, take(fs->inode_blocks_per_group));
     }
@@ -318,7 +357,8 @@ struct Ext4Writer::Builder {
 
   uint32_t FolderLinks(Tree::NodeId id) const {
     uint64_t links = 2;
-    for (const auto& [name, child] : *tree.node(id).children) links += tree.node(child.node).type == EntryType::kFolder;
+    for (const auto& [name, child] : *tree.node(id).children)
+      links += tree.node(child.node).type == EntryType::kFolder;
     return links >= kMaxFolderLinks ? 1 : static_cast<uint32_t>(links);
   }
 
@@ -326,7 +366,8 @@ struct Ext4Writer::Builder {
     const Tree::Node& node = tree.node(id);
     ext2_inode_large inode = {};
     // Links have no permissions of their own on Linux.
-    inode.i_mode = static_cast<uint16_t>(TypeBits(node.type) | (node.type == EntryType::kSymlink ? 0777 : node.permissions));
+    inode.i_mode = static_cast<uint16_t>(
+        TypeBits(node.type) | (node.type == EntryType::kSymlink ? 0777 : node.permissions));
     inode.i_uid = static_cast<uint16_t>(node.uid);
     inode.osd2.linux2.l_i_uid_high = static_cast<uint16_t>(node.uid >> 16);
     inode.i_gid = static_cast<uint16_t>(node.gid);
@@ -337,7 +378,8 @@ struct Ext4Writer::Builder {
     SetTime(node.mtime, node.mtime_nsec, inode.i_mtime, inode.i_mtime_extra);
     inode.i_atime = inode.i_ctime = inode.i_crtime = inode.i_mtime;
     inode.i_atime_extra = inode.i_ctime_extra = inode.i_crtime_extra = inode.i_mtime_extra;
-    inode.i_links_count = static_cast<uint16_t>(node.type == EntryType::kFolder ? FolderLinks(id) : node.names);
+    inode.i_links_count =
+        static_cast<uint16_t>(node.type == EntryType::kFolder ? FolderLinks(id) : node.names);
     uint64_t blocks = extra_blocks[id];
     for (const Extent& extent : node.extents) blocks += extent.count;
     if (HasExtents(node)) inode.i_flags |= EXT4_EXTENTS_FL;
@@ -345,7 +387,8 @@ struct Ext4Writer::Builder {
     inode.osd2.linux2.l_i_blocks_hi = static_cast<uint16_t>(blocks * (kBlock / 512) >> 32);
     std::memcpy(inode.i_block, roots[id].data(), sizeof(inode.i_block));
     const uint32_t number = inode_of[id];
-    CR_EXT2(ext2fs_write_inode_full(fs, number, reinterpret_cast<ext2_inode*>(&inode), sizeof(inode)));
+    CR_EXT2(
+        ext2fs_write_inode_full(fs, number, reinterpret_cast<ext2_inode*>(&inode), sizeof(inode)));
     ext2fs_mark_inode_bitmap2(fs->inode_map, number);
     if (node.type == EntryType::kFolder) {
       const dgrp_t group = ext2fs_group_of_ino(fs, number);
@@ -361,7 +404,8 @@ struct Ext4Writer::Builder {
     errcode_t code = ext2fs_xattrs_read(handle);
     for (const Xattr& xattr : node.xattrs) {
       const bool known = xattr.name.starts_with("user.") || xattr.name.starts_with("trusted.") ||
-                         xattr.name.starts_with("security.") || xattr.name == "system.posix_acl_access" ||
+                         xattr.name.starts_with("security.") ||
+                         xattr.name == "system.posix_acl_access" ||
                          xattr.name == "system.posix_acl_default";
       if (!known || code != 0) continue;  // of another kind of system: it would mean nothing here
       code = ext2fs_xattr_set(handle, xattr.name.c_str(), xattr.value.data(), xattr.value.size());
@@ -408,7 +452,8 @@ struct Ext4Writer::Builder {
     CR_TRY(writer.Flush());
     CR_TRY(Format());
     MarkBlocks();
-    for (uint32_t number = 1; number < kFirstInode; ++number) ext2fs_mark_inode_bitmap2(fs->inode_map, number);
+    for (uint32_t number = 1; number < kFirstInode; ++number)
+      ext2fs_mark_inode_bitmap2(fs->inode_map, number);
     CR_TRY(WriteInode(Tree::kRoot));
     for (const Tree::NodeId id : node_of) CR_TRY(WriteInode(id));
     if (!tree.node(Tree::kRoot).xattrs.empty()) CR_TRY(WriteXattrs(Tree::kRoot));

@@ -30,8 +30,8 @@ Result<void> Ext4Writer::Flush() {
   buffer_.clear();
   if (buffer_offset_ - synced_ > kSyncStep) {
     // Starts writing back, so that the fsync at the end finds little left to do.
-    ::sync_file_range(fd_.get(), static_cast<off64_t>(synced_), static_cast<off64_t>(buffer_offset_ - synced_),
-                      SYNC_FILE_RANGE_WRITE);
+    ::sync_file_range(fd_.get(), static_cast<off64_t>(synced_),
+                      static_cast<off64_t>(buffer_offset_ - synced_), SYNC_FILE_RANGE_WRITE);
     synced_ = buffer_offset_;
   }
   return {};
@@ -80,8 +80,10 @@ void Ext4Writer::EndRun() {
 
 Result<void> Ext4Writer::Write(uint64_t offset, std::span<const uint8_t> data) {
   if (data.empty()) return {};
-  if (offset < position_) return Err(ErrorCode::kDataCorrupt, "the tar has a file whose parts overlap");
-  const bool same_block = in_run_ && position_ % kBlockBytes != 0 && offset / kBlockBytes == position_ / kBlockBytes;
+  if (offset < position_)
+    return Err(ErrorCode::kDataCorrupt, "the tar has a file whose parts overlap");
+  const bool same_block =
+      in_run_ && position_ % kBlockBytes != 0 && offset / kBlockBytes == position_ / kBlockBytes;
   if (same_block) {
     CR_TRY(AppendZeros(offset - position_));
   } else if (!in_run_ || offset != position_) {
@@ -109,7 +111,8 @@ Result<void> Ext4Writer::Release(const std::vector<Extent>& extents) {
   for (const Extent& extent : extents) {
     // A host file system without holes keeps the bytes; only space is lost.
     ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                static_cast<off_t>(extent.physical * kBlockBytes), static_cast<off_t>(extent.count) * kBlockBytes);
+                static_cast<off_t>(extent.physical * kBlockBytes),
+                static_cast<off_t>(extent.count) * kBlockBytes);
     released_.push_back(extent);
   }
   return {};

@@ -1,12 +1,14 @@
-// Writes an image's tree into a fresh ext4 file system in a sparse file, without mounting and without root.
+// Writes an image's tree into a fresh ext4 file system in a sparse file, without mounting and
+// without root.
 //
-// File content goes to the file as it comes: blocks are handed out in order, from block 16 on. When the tree is
-// complete, Finish writes symbolic links and folders behind it, then the inode tables and bitmaps, sized for exactly
-// what there is (flex_bg lets them lie anywhere, sparse_super2 leaves the rest of each group free), and last the
-// superblock. So nothing is laid out twice, and nothing has to be guessed beforehand.
-// The file system has no journal, no checksums and no lost+found: it is mounted read-only, from a file whose
-// bytes came from digests. For the same tree the bytes are the same.
-// Folders are linear (no hash index): a guest's dentry cache makes up for it.
+// File content goes to the file as it comes: blocks are handed out in order, from block 16 on. When
+// the tree is complete, Finish writes symbolic links and folders behind it, then the inode tables
+// and bitmaps, sized for exactly what there is (flex_bg lets them lie anywhere, sparse_super2
+// leaves the rest of each group free), and last the superblock. So nothing is laid out twice, and
+// nothing has to be guessed beforehand. The file system has no journal, no checksums and no
+// lost+found: it is mounted read-only, from a file whose bytes came from digests. For the same tree
+// the bytes are the same. Folders are linear (no hash index): a guest's dentry cache makes up for
+// it.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +32,8 @@ class Ext4Writer {
   // The file is made; it must not exist. Whoever calls removes it when anything fails.
   static Result<Ext4Writer> Create(const std::filesystem::path& path);
 
-  // One file's content at a time: Write in ascending order of offset, then EndFile, which answers where it lies.
+  // One file's content at a time: Write in ascending order of offset, then EndFile, which answers
+  // where it lies.
   Result<void> Write(uint64_t offset, std::span<const uint8_t> data);
   Result<std::vector<Extent>> EndFile();
 
@@ -40,13 +43,15 @@ class Ext4Writer {
   // Bytes handed out so far, released ones included.
   uint64_t allocated_bytes() const { return next_block_ * kBlockBytes; }
 
-  // Completes the file system, syncs the file, answers its apparent size. `identity` seeds the file system's UUID.
-  // Fails with resource_exhausted when the tree does not fit what ext4 can hold here.
+  // Completes the file system, syncs the file, answers its apparent size. `identity` seeds the file
+  // system's UUID. Fails with resource_exhausted when the tree does not fit what ext4 can hold
+  // here.
   Result<uint64_t> Finish(Tree& tree, std::string_view identity);
 
  private:
   struct Builder;  // ext4_finish.cc
-  Ext4Writer(std::filesystem::path path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  Ext4Writer(std::filesystem::path path, UniqueFd fd)
+      : path_(std::move(path)), fd_(std::move(fd)) {}
 
   Result<void> Append(std::span<const uint8_t> data);
   Result<void> AppendZeros(uint64_t count);

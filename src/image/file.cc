@@ -41,12 +41,14 @@ Result<UniqueFd> OpenUnnamed(const fs::path& folder) {
   UniqueFd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (fd) return fd;
   if (errno != EOPNOTSUPP && errno != EISDIR) {
-    return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("make a temporary file in {}", folder.string()));
+    return ErrErrno(ErrorCode::kFailedPrecondition,
+                    fmt::format("make a temporary file in {}", folder.string()));
   }
   std::string name = (folder / "spool.XXXXXX").string();
   UniqueFd named(::mkostemp(name.data(), O_CLOEXEC));
   if (!named) {
-    return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("make a temporary file in {}", folder.string()));
+    return ErrErrno(ErrorCode::kFailedPrecondition,
+                    fmt::format("make a temporary file in {}", folder.string()));
   }
   ::unlink(name.c_str());
   return named;
@@ -57,8 +59,9 @@ Result<void> PwriteAll(int fd, std::span<const uint8_t> data, uint64_t offset) {
     const ssize_t n = ::pwrite(fd, data.data(), data.size(), static_cast<off_t>(offset));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      return ErrErrno(errno == ENOSPC || errno == EDQUOT ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
-                      "write the image's file");
+      return ErrErrno(
+          errno == ENOSPC || errno == EDQUOT ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
+          "write the image's file");
     }
     data = data.subspan(static_cast<size_t>(n));
     offset += static_cast<uint64_t>(n);
@@ -92,13 +95,16 @@ Result<std::string> ReadWholeFile(const fs::path& path, uint64_t limit) {
   CR_TRY_ASSIGN(const UniqueFd fd, OpenFile(path, O_RDONLY));
   CR_TRY_ASSIGN(const uint64_t size, FileSize(fd.get()));
   if (size > limit) {
-    return Err(ErrorCode::kResourceExhausted, fmt::format("{} is larger than {} bytes", path.string(), limit));
+    return Err(ErrorCode::kResourceExhausted,
+               fmt::format("{} is larger than {} bytes", path.string(), limit));
   }
   std::string out(size, '\0');
   size_t done = 0;
   while (done < out.size()) {
-    CR_TRY_ASSIGN(const size_t n,
-                  PreadSome(fd.get(), {reinterpret_cast<uint8_t*>(out.data()) + done, out.size() - done}, done));
+    CR_TRY_ASSIGN(
+        const size_t n,
+        PreadSome(fd.get(), {reinterpret_cast<uint8_t*>(out.data()) + done, out.size() - done},
+                  done));
     if (n == 0) break;
     done += n;
   }
@@ -110,7 +116,8 @@ Result<void> WriteFileAtomically(const fs::path& path, std::string_view content)
   std::string name = path.string() + ".XXXXXX";
   UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
   if (!fd) return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("write {}", path.string()));
-  Result<void> written = PwriteAll(fd.get(), {reinterpret_cast<const uint8_t*>(content.data()), content.size()}, 0);
+  Result<void> written =
+      PwriteAll(fd.get(), {reinterpret_cast<const uint8_t*>(content.data()), content.size()}, 0);
   if (written && ::fsync(fd.get()) != 0) written = ErrErrno(ErrorCode::kInternal, "fsync");
   if (written && ::rename(name.c_str(), path.c_str()) != 0) {
     written = ErrErrno(ErrorCode::kInternal, fmt::format("rename to {}", path.string()));
@@ -124,7 +131,8 @@ Result<void> WriteFileAtomically(const fs::path& path, std::string_view content)
 
 Result<void> SyncFolder(const fs::path& folder) {
   CR_TRY_ASSIGN(const UniqueFd fd, OpenFile(folder, O_RDONLY | O_DIRECTORY));
-  if (::fsync(fd.get()) != 0) return ErrErrno(ErrorCode::kInternal, fmt::format("fsync {}", folder.string()));
+  if (::fsync(fd.get()) != 0)
+    return ErrErrno(ErrorCode::kInternal, fmt::format("fsync {}", folder.string()));
   return {};
 }
 
@@ -150,11 +158,13 @@ Result<FileLock> FileLock::Acquire(const fs::path& path, const std::stop_token& 
       std::unique_lock lock(mutex);
       // flock has no timed form; 10 ms of latency is nothing beside building an image.
       wake.wait_for(lock, stop, std::chrono::milliseconds(10), [] { return false; });
-      if (stop.stop_requested()) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
+      if (stop.stop_requested())
+        return Err(ErrorCode::kCanceled, "the image operation was cancelled");
     }
     struct stat held, named;
     // The last holder removed the file while this one waited: lock the file that has the name now.
-    if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 && held.st_ino == named.st_ino) {
+    if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 &&
+        held.st_ino == named.st_ino) {
       return FileLock(path, std::move(fd));
     }
   }
@@ -169,10 +179,12 @@ Result<TempFolder> TempFolder::Create(const fs::path& parent) {
   while (true) {
     std::string name = (parent / "XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) {
-      return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("make a folder in {}", parent.string()));
+      return ErrErrno(ErrorCode::kFailedPrecondition,
+                      fmt::format("make a folder in {}", parent.string()));
     }
     CR_TRY_ASSIGN(UniqueFd fd, OpenFile(name, O_RDONLY | O_DIRECTORY));
-    // RemoveStale may look between mkdtemp and flock, and take the empty folder away: then try another.
+    // RemoveStale may look between mkdtemp and flock, and take the empty folder away: then try
+    // another.
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) continue;
     struct stat st;
     if (::stat(name.c_str(), &st) != 0) continue;

@@ -1,5 +1,5 @@
-// Files on the host: owned descriptors, whole reads and writes, atomic replacement, locks between processes,
-// temporary folders that clean up after a crash.
+// Files on the host: owned descriptors, whole reads and writes, atomic replacement, locks between
+// processes, temporary folders that clean up after a crash.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,8 @@ Result<void> WriteFileAtomically(const std::filesystem::path& path, std::string_
 Result<void> SyncFolder(const std::filesystem::path& folder);
 Result<void> MakeFolders(const std::filesystem::path& folder);
 
-// An exclusive lock shared by threads and processes, on a file that is made for it and removed with it.
+// An exclusive lock shared by threads and processes, on a file that is made for it and removed with
+// it.
 class FileLock {
  public:
   // Waits for the lock until `stop` is requested (kCanceled).
@@ -66,8 +67,8 @@ class FileLock {
   UniqueFd fd_;
 };
 
-// A folder under `parent` that goes away with this object. It is locked while its owner lives, so that RemoveStale
-// can tell what a killed process left.
+// A folder under `parent` that goes away with this object. It is locked while its owner lives, so
+// that RemoveStale can tell what a killed process left.
 class TempFolder {
  public:
   static Result<TempFolder> Create(const std::filesystem::path& parent);
@@ -78,7 +79,8 @@ class TempFolder {
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  TempFolder(std::filesystem::path path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  TempFolder(std::filesystem::path path, UniqueFd fd)
+      : path_(std::move(path)), fd_(std::move(fd)) {}
   std::filesystem::path path_;
   UniqueFd fd_;
 };

@@ -28,17 +28,20 @@ struct Url {
 
 std::optional<Url> SplitUrl(const std::string& text) {
   std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> handle(curl_url(), curl_url_cleanup);
-  if (handle == nullptr || curl_url_set(handle.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) return {};
+  if (handle == nullptr || curl_url_set(handle.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK)
+    return {};
   const auto part = [&](CURLUPart what, unsigned flags) {
     char* value = nullptr;
     std::string out;
-    if (curl_url_get(handle.get(), what, &value, flags) == CURLUE_OK && value != nullptr) out = value;
+    if (curl_url_get(handle.get(), what, &value, flags) == CURLUE_OK && value != nullptr)
+      out = value;
     curl_free(value);
     std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
     return out;
   };
   if (!part(CURLUPART_USER, 0).empty()) return {};
-  return Url{part(CURLUPART_SCHEME, 0), part(CURLUPART_HOST, 0), part(CURLUPART_PORT, CURLU_DEFAULT_PORT)};
+  return Url{part(CURLUPART_SCHEME, 0), part(CURLUPART_HOST, 0),
+             part(CURLUPART_PORT, CURLU_DEFAULT_PORT)};
 }
 
 }  // namespace
@@ -46,7 +49,8 @@ std::optional<Url> SplitUrl(const std::string& text) {
 bool IsLoopbackHost(std::string_view host) {
   if (host.starts_with('[')) {
     const size_t close = host.find(']');
-    return close != std::string_view::npos && host.substr(0, close + 1) == "[::1]";
+    return close != std::string_view::npos && host.substr(0, close + 1) == "[::1]" &&
+           (close + 1 == host.size() || host[close + 1] == ':');
   }
   host = host.substr(0, host.find(':'));
   if (host == "localhost") return true;
@@ -100,15 +104,17 @@ struct HttpClient::Impl {
     long status = 0;
     curl_easy_getinfo(self->curl, CURLINFO_RESPONSE_CODE, &status);
     if (*self->sink && (status == 200 || status == 206)) {
-      Result<void> taken = (*self->sink)(static_cast<int>(status), {reinterpret_cast<const uint8_t*>(data), bytes});
+      Result<void> taken =
+          (*self->sink)(static_cast<int>(status), {reinterpret_cast<const uint8_t*>(data), bytes});
       if (taken) return bytes;
       self->failure = std::move(taken).error();
       return CURL_WRITEFUNC_ERROR;
     }
     if (self->response->body.size() + bytes > self->max_body_bytes) {
       if (status >= 300) return bytes;  // the rest of an error page says nothing
-      self->failure = Error(ErrorCode::kResourceExhausted,
-                            fmt::format("the answer is larger than {} bytes", self->max_body_bytes));
+      self->failure =
+          Error(ErrorCode::kResourceExhausted,
+                fmt::format("the answer is larger than {} bytes", self->max_body_bytes));
       return CURL_WRITEFUNC_ERROR;
     }
     self->response->body.append(data, bytes);
@@ -119,7 +125,8 @@ struct HttpClient::Impl {
     return static_cast<Impl*>(self_pointer)->stop->stop_requested() ? 1 : 0;
   }
 
-  Result<void> Transfer(const HttpRequest& request, const std::string& url, bool loopback, bool authorize);
+  Result<void> Transfer(const HttpRequest& request, const std::string& url, bool loopback,
+                        bool authorize);
 };
 
 HttpClient::HttpClient(std::string ca_file) : impl_(std::make_unique<Impl>()) {
@@ -130,8 +137,8 @@ HttpClient::HttpClient(std::string ca_file) : impl_(std::make_unique<Impl>()) {
 HttpClient::~HttpClient() = default;
 HttpClient::HttpClient(HttpClient&&) noexcept = default;
 
-Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::string& url, bool loopback,
-                                        bool authorize) {
+Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::string& url,
+                                        bool loopback, bool authorize) {
   curl_easy_reset(curl);  // keeps live connections
   char error_text[CURL_ERROR_SIZE] = "";
   curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
@@ -170,25 +177,28 @@ Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::s
   if (failure) return Err(std::move(*failure));
   if (stop->stop_requested()) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
   if (code != CURLE_OK) {
-    return Err(ErrorCode::kUnavailable, error_text[0] != '\0' ? error_text : curl_easy_strerror(code));
+    return Err(ErrorCode::kUnavailable,
+               error_text[0] != '\0' ? error_text : curl_easy_strerror(code));
   }
   return {};
 }
 
-Result<HttpResponse> HttpClient::Get(const HttpRequest& request, uint64_t max_body_bytes, const HttpSink& sink,
-                                     const std::stop_token& stop) {
+Result<HttpResponse> HttpClient::Get(const HttpRequest& request, uint64_t max_body_bytes,
+                                     const HttpSink& sink, const std::stop_token& stop) {
   if (impl_->curl == nullptr) return Err(ErrorCode::kInternal, "libcurl did not start");
   const std::optional<Url> first = SplitUrl(request.url);
   std::string url = request.url;
   bool left_https = false;
   for (int hops = 0; hops <= kMaxRedirects; ++hops) {
     const std::optional<Url> parts = SplitUrl(url);
-    if (!first || !parts) return Err(ErrorCode::kFailedPrecondition, fmt::format("'{}' is not a usable address", url));
+    if (!first || !parts)
+      return Err(ErrorCode::kFailedPrecondition, fmt::format("'{}' is not a usable address", url));
     const bool loopback = IsLoopbackHost(parts->host);
     if (parts->scheme != "https" && (!loopback || parts->scheme != "http" || left_https)) {
-      return Err(ErrorCode::kFailedPrecondition,
-                 fmt::format("refused to fetch {}://{}: only https is spoken, and http to this machine", parts->scheme,
-                             parts->host));
+      return Err(
+          ErrorCode::kFailedPrecondition,
+          fmt::format("refused to fetch {}://{}: only https is spoken, and http to this machine",
+                      parts->scheme, parts->host));
     }
     left_https = left_https || parts->scheme == "https";
 
@@ -200,9 +210,12 @@ Result<HttpResponse> HttpClient::Get(const HttpRequest& request, uint64_t max_bo
     impl_->location.clear();
     impl_->failure.reset();
     Result<void> done = impl_->Transfer(request, url, loopback, parts->SameServer(*first));
-    if (!done) return Err(std::move(done).error().Context(fmt::format("{}://{}:{}", parts->scheme, parts->host, parts->port)));
-    const bool redirect = response.status == 301 || response.status == 302 || response.status == 303 ||
-                          response.status == 307 || response.status == 308;
+    if (!done)
+      return Err(std::move(done).error().Context(
+          fmt::format("{}://{}:{}", parts->scheme, parts->host, parts->port)));
+    const bool redirect = response.status == 301 || response.status == 302 ||
+                          response.status == 303 || response.status == 307 ||
+                          response.status == 308;
     if (!redirect || impl_->location.empty()) return response;
     std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> next(curl_url(), curl_url_cleanup);
     char* absolute = nullptr;

@@ -39,8 +39,10 @@ bool IsRepository(std::string_view text) {
 }
 
 bool IsTag(std::string_view text) {
-  if (text.empty() || text.size() > kMaxTagBytes || (!IsAlnum(text[0]) && text[0] != '_')) return false;
-  return std::ranges::all_of(text, [](char c) { return IsAlnum(c) || c == '_' || c == '.' || c == '-'; });
+  if (text.empty() || text.size() > kMaxTagBytes || (!IsAlnum(text[0]) && text[0] != '_'))
+    return false;
+  return std::ranges::all_of(text,
+                             [](char c) { return IsAlnum(c) || c == '_' || c == '.' || c == '-'; });
 }
 
 bool IsHost(std::string_view text) {
@@ -50,7 +52,9 @@ bool IsHost(std::string_view text) {
     const size_t close = text.find(']');
     if (close == std::string_view::npos || close < 3) return false;
     name = text.substr(1, close - 1);
-    if (!std::ranges::all_of(name, [](char c) { return std::isxdigit(static_cast<unsigned char>(c)) || c == ':' || c == '.'; })) {
+    if (!std::ranges::all_of(name, [](char c) {
+          return std::isxdigit(static_cast<unsigned char>(c)) || c == ':' || c == '.';
+        })) {
       return false;
     }
     if (close + 1 == text.size()) return true;
@@ -60,7 +64,8 @@ bool IsHost(std::string_view text) {
     const size_t colon = text.find(':');
     name = text.substr(0, colon);
     if (name.empty() || !IsAlnum(name.front()) || !IsAlnum(name.back())) return false;
-    if (!std::ranges::all_of(name, [](char c) { return IsAlnum(c) || c == '.' || c == '-'; })) return false;
+    if (!std::ranges::all_of(name, [](char c) { return IsAlnum(c) || c == '.' || c == '-'; }))
+      return false;
     if (colon == std::string_view::npos) return true;
     port = text.substr(colon + 1);
   }
@@ -69,8 +74,10 @@ bool IsHost(std::string_view text) {
 }
 
 std::unexpected<Error> Invalid(std::string_view text, std::string_view why) {
-  return Err(ErrorCode::kInvalidArgument,
-             fmt::format("image reference '{}': {}; expected HOST/REPOSITORY[:TAG][@sha256:<64 hex>]", text, why));
+  return Err(
+      ErrorCode::kInvalidArgument,
+      fmt::format("image reference '{}': {}; expected HOST/REPOSITORY[:TAG][@sha256:<64 hex>]",
+                  text, why));
 }
 
 }  // namespace
@@ -104,7 +111,8 @@ Result<ImageRef> ParseImageRef(std::string_view text, std::string_view default_h
     if (!IsTag(ref.tag)) return Invalid(text, "the tag is malformed");
   }
   ref.repository = rest;
-  if (!IsRepository(ref.repository)) return Invalid(text, "the repository is malformed (lower-case, '/'-separated)");
+  if (!IsRepository(ref.repository))
+    return Invalid(text, "the repository is malformed (lower-case, '/'-separated)");
   return ref;
 }
 

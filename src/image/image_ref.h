@@ -20,9 +20,10 @@ struct ImageRef {
 // What a name without a host means. Images that exist only on this machine live under "localhost".
 inline constexpr std::string_view kLocalHost = "localhost";
 
-// Parses a reference. A first component that has no '.' or ':' and is not "localhost" is part of the repository
-// and the host is then `default_host`; an empty default_host makes that invalid_argument.
-// At most 512 bytes; the repository is lower-case as the Distribution specification says.
+// Parses a reference. A first component that has no '.' or ':' and is not "localhost" is part of
+// the repository and the host is then `default_host`; an empty default_host makes that
+// invalid_argument. At most 512 bytes; the repository is lower-case as the Distribution
+// specification says.
 Result<ImageRef> ParseImageRef(std::string_view text, std::string_view default_host = {});
 
 // The reference as one would type it.

@@ -1,8 +1,8 @@
 #include "image/import.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +29,8 @@ class Verified : public ByteSource {
     if (!ended_) digest_ = hash_.Finish();
     ended_ = true;
     if (digest_ != wanted_.digest) {
-      return Err(ErrorCode::kDataCorrupt, fmt::format("the archive's bytes have the digest {}", digest_));
+      return Err(ErrorCode::kDataCorrupt,
+                 fmt::format("the archive's bytes have the digest {}", digest_));
     }
     return size_t{0};
   }
@@ -44,16 +45,20 @@ class Verified : public ByteSource {
 
 class Importer {
  public:
-  Importer(const ImageStore& store, const ImageRef& ref, const Limits& limits, const Control& control, TempFolder temp)
+  Importer(const ImageStore& store, const ImageRef& ref, const Limits& limits,
+           const Control& control, TempFolder temp)
       : store_(store), ref_(ref), limits_(limits), control_(control), temp_(std::move(temp)) {}
 
   Result<ImageRecord> Run(int fd) {
     CR_TRY_ASSIGN(UniqueFd file, Seekable(fd));
     CR_TRY_ASSIGN(const Archive archive, Archive::Open(std::move(file), temp_.path(), limits_));
     switch (archive.kind()) {
-      case ArchiveKind::kRootfs: return ImportRootfs(archive);
-      case ArchiveKind::kDocker: return ImportDocker(archive);
-      case ArchiveKind::kOciLayout: return ImportLayout(archive);
+      case ArchiveKind::kRootfs:
+        return ImportRootfs(archive);
+      case ArchiveKind::kDocker:
+        return ImportDocker(archive);
+      case ArchiveKind::kOciLayout:
+        return ImportLayout(archive);
     }
     return Err(ErrorCode::kInternal, "unknown kind of archive");
   }
@@ -63,7 +68,8 @@ class Importer {
   Result<UniqueFd> Seekable(int fd) {
     struct stat st;
     if (::fstat(fd, &st) != 0) return ErrErrno(ErrorCode::kInvalidArgument, "look at the archive");
-    if (S_ISDIR(st.st_mode)) return Err(ErrorCode::kInvalidArgument, "the archive is a folder; give a tar of it");
+    if (S_ISDIR(st.st_mode))
+      return Err(ErrorCode::kInvalidArgument, "the archive is a folder; give a tar of it");
     if (S_ISREG(st.st_mode)) {
       UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
       if (!own) return ErrErrno(ErrorCode::kInternal, "dup");
@@ -77,7 +83,8 @@ class Importer {
       if (n == 0) break;
       CR_TRY(PwriteAll(spool.get(), std::span(buffer).first(n), offset));
       offset += n;
-      if (offset > limits_.max_unpacked_bytes) return Err(ErrorCode::kResourceExhausted, "the archive is too large");
+      if (offset > limits_.max_unpacked_bytes)
+        return Err(ErrorCode::kResourceExhausted, "the archive is too large");
       control_.Tell({Phase::kDownload, "", offset, 0});
     }
     return spool;
@@ -87,12 +94,16 @@ class Importer {
     CR_TRY_ASSIGN(const uint64_t size, FileSize(archive.fd()));
     FileSource file(archive.fd(), 0, size);
     CR_TRY_ASSIGN(RootfsBuilder rootfs, NewRootfs());
-    CR_TRY_ASSIGN(const RootfsBuilder::Applied applied,
-                  rootfs.Apply(file, {.name = "of the archive", .diff_id = {}, .bytes = size, .need_end = true}, control_));
+    CR_TRY_ASSIGN(
+        const RootfsBuilder::Applied applied,
+        rootfs.Apply(file,
+                     {.name = "of the archive", .diff_id = {}, .bytes = size, .need_end = true},
+                     control_));
     const std::string config = MakeRootfsConfig(applied.diff_id);
     Manifest manifest;
     manifest.config = {"application/vnd.oci.image.config.v1+json", DigestOf(config), config.size()};
-    manifest.layers = {{"application/vnd.oci.image.layer.v1.tar", applied.diff_id, applied.unpacked_bytes}};
+    manifest.layers = {
+        {"application/vnd.oci.image.layer.v1.tar", applied.diff_id, applied.unpacked_bytes}};
     ImageRecord record;
     record.manifest_digest = DigestOf(MakeOciManifest(manifest));
     record.digest = ref_.digest.empty() ? record.manifest_digest : ref_.digest;
@@ -102,7 +113,8 @@ class Importer {
   }
 
   Result<ImageRecord> ImportDocker(const Archive& archive) {
-    CR_TRY_ASSIGN(const std::string json, archive.ReadMember("manifest.json", limits_.max_manifest_bytes));
+    CR_TRY_ASSIGN(const std::string json,
+                  archive.ReadMember("manifest.json", limits_.max_manifest_bytes));
     CR_TRY_ASSIGN(const std::vector<DockerArchiveImage> images, ParseDockerArchive(json, limits_));
     std::vector<std::string> names;
     const DockerArchiveImage* chosen = images.size() == 1 ? images.data() : nullptr;
@@ -113,15 +125,18 @@ class Importer {
       }
     }
     if (chosen == nullptr) return SeveralImages(names);
-    CR_TRY_ASSIGN(const std::string config, archive.ReadMember(chosen->config, limits_.max_manifest_bytes));
+    CR_TRY_ASSIGN(const std::string config,
+                  archive.ReadMember(chosen->config, limits_.max_manifest_bytes));
     ImageRecord record;
     CR_TRY_ASSIGN(record.config, ParseConfig(config, limits_));
     Manifest manifest;
-    manifest.config = {"application/vnd.docker.container.image.v1+json", DigestOf(config), config.size()};
+    manifest.config = {"application/vnd.docker.container.image.v1+json", DigestOf(config),
+                       config.size()};
     for (size_t i = 0; i < chosen->layers.size(); ++i) {
       CR_TRY_ASSIGN(const uint64_t size, archive.MemberSize(chosen->layers[i]));
-      manifest.layers.push_back({"application/vnd.docker.image.rootfs.diff.tar.gzip",
-                                 i < record.config.diff_ids.size() ? record.config.diff_ids[i] : std::string(), size});
+      manifest.layers.push_back(
+          {"application/vnd.docker.image.rootfs.diff.tar.gzip",
+           i < record.config.diff_ids.size() ? record.config.diff_ids[i] : std::string(), size});
     }
     CR_TRY(CheckConfig(record.config, manifest));
     record.digest = record.manifest_digest = DigestOf(MakeDockerManifest(manifest));
@@ -131,20 +146,24 @@ class Importer {
     CR_TRY_ASSIGN(RootfsBuilder rootfs, NewRootfs());
     for (size_t i = 0; i < manifest.layers.size(); ++i) {
       const Descriptor& layer = manifest.layers[i];
-      CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> member, archive.OpenMember(chosen->layers[i]));
-      CR_TRY(rootfs.Apply(*member, {.name = layer.digest, .diff_id = layer.digest, .bytes = layer.size}, control_));
+      CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> member,
+                    archive.OpenMember(chosen->layers[i]));
+      CR_TRY(rootfs.Apply(
+          *member, {.name = layer.digest, .diff_id = layer.digest, .bytes = layer.size}, control_));
     }
     return Store(std::move(record), rootfs);
   }
 
   Result<ImageRecord> ImportLayout(const Archive& archive) {
-    CR_TRY_ASSIGN(const std::string json, archive.ReadMember("index.json", limits_.max_manifest_bytes));
+    CR_TRY_ASSIGN(const std::string json,
+                  archive.ReadMember("index.json", limits_.max_manifest_bytes));
     CR_TRY_ASSIGN(const std::vector<LayoutEntry> entries, ParseLayoutIndex(json, limits_));
     std::vector<std::string> names;
     const LayoutEntry* chosen = entries.size() == 1 ? entries.data() : nullptr;
     for (const LayoutEntry& entry : entries) {
       names.push_back(entry.ref_name.empty() ? entry.descriptor.digest : entry.ref_name);
-      if (entries.size() > 1 && (ref_.digest.empty() ? NamesThis(entry.ref_name) : entry.descriptor.digest == ref_.digest)) {
+      if (entries.size() > 1 && (ref_.digest.empty() ? NamesThis(entry.ref_name)
+                                                     : entry.descriptor.digest == ref_.digest)) {
         chosen = &entry;
       }
     }
@@ -155,13 +174,15 @@ class Importer {
     CR_TRY_ASSIGN(Document document, ParseDocument(top, limits_));
     if (!document.manifest) {
       if (document.candidates.empty()) {
-        return Err(ErrorCode::kFailedPrecondition, fmt::format("the image has no variant for {}/{}, only for: {}", kOs,
-                                                               kArchitecture, fmt::join(document.platforms, ", ")));
+        return Err(ErrorCode::kFailedPrecondition,
+                   fmt::format("the image has no variant for {}/{}, only for: {}", kOs,
+                               kArchitecture, fmt::join(document.platforms, ", ")));
       }
       record.manifest_digest = document.candidates.front().digest;
       CR_TRY_ASSIGN(const std::string inner, ReadBlob(archive, document.candidates.front()));
       CR_TRY_ASSIGN(document, ParseDocument(inner, limits_));
-      if (!document.manifest) return Err(ErrorCode::kDataCorrupt, "the image's index leads to another index");
+      if (!document.manifest)
+        return Err(ErrorCode::kDataCorrupt, "the image's index leads to another index");
       if (ref_.digest == record.manifest_digest) record.digest = ref_.digest;
     }
     CR_TRY(CheckIdentity(record));
@@ -176,18 +197,23 @@ class Importer {
       const Descriptor& layer = manifest.layers[i];
       CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> member, archive.OpenMember(BlobPath(layer)));
       Verified blob(*member, layer);
-      CR_TRY(rootfs.Apply(blob, {.name = layer.digest, .diff_id = record.config.diff_ids[i], .bytes = layer.size}, control_));
+      CR_TRY(rootfs.Apply(
+          blob, {.name = layer.digest, .diff_id = record.config.diff_ids[i], .bytes = layer.size},
+          control_));
     }
     return Store(std::move(record), rootfs);
   }
 
-  static std::string BlobPath(const Descriptor& blob) { return "blobs/sha256/" + blob.digest.substr(7); }
+  static std::string BlobPath(const Descriptor& blob) {
+    return "blobs/sha256/" + blob.digest.substr(7);
+  }
 
   Result<std::string> ReadBlob(const Archive& archive, const Descriptor& blob) const {
     CR_TRY_ASSIGN(std::string out, archive.ReadMember(BlobPath(blob), limits_.max_manifest_bytes));
     const std::string digest = DigestOf(out);
     if (digest != blob.digest) {
-      return Err(ErrorCode::kDataCorrupt, fmt::format("the archive's blob {} has the digest {}", blob.digest, digest));
+      return Err(ErrorCode::kDataCorrupt,
+                 fmt::format("the archive's blob {} has the digest {}", blob.digest, digest));
     }
     return out;
   }
@@ -201,16 +227,20 @@ class Importer {
 
   static std::unexpected<Error> SeveralImages(const std::vector<std::string>& names) {
     return Err(ErrorCode::kInvalidArgument,
-               fmt::format("the archive has {} images; import under the name of one of them: {}", names.size(),
-                           fmt::join(names, ", ")));
+               fmt::format("the archive has {} images; import under the name of one of them: {}",
+                           names.size(), fmt::join(names, ", ")));
   }
 
   Result<void> CheckIdentity(const ImageRecord& record) const {
     if (ref_.digest.empty() || ref_.digest == record.digest) return {};
-    return Err(ErrorCode::kInvalidArgument, fmt::format("the archive's image has the digest {}, not {}", record.digest, ref_.digest));
+    return Err(
+        ErrorCode::kInvalidArgument,
+        fmt::format("the archive's image has the digest {}, not {}", record.digest, ref_.digest));
   }
 
-  Result<RootfsBuilder> NewRootfs() { return RootfsBuilder::Create(temp_.path() / "rootfs.ext4", limits_); }
+  Result<RootfsBuilder> NewRootfs() {
+    return RootfsBuilder::Create(temp_.path() / "rootfs.ext4", limits_);
+  }
 
   Result<ImageRecord> Store(ImageRecord record, RootfsBuilder& rootfs) {
     control_.Tell({Phase::kFinish, "", 0, 0});
@@ -233,9 +263,10 @@ class Importer {
 
 }  // namespace
 
-Result<ImageRecord> Import(const ImageStore& store, const ImageRef& ref, int fd, const Limits& limits,
-                           const Control& control) {
-  if (!ref.digest.empty() && store.Find(ref.digest)) return store.AddRef(ref.digest, ref, control.stop);
+Result<ImageRecord> Import(const ImageStore& store, const ImageRef& ref, int fd,
+                           const Limits& limits, const Control& control) {
+  if (!ref.digest.empty() && store.Find(ref.digest))
+    return store.AddRef(ref.digest, ref, control.stop);
   CR_TRY_ASSIGN(TempFolder temp, store.MakeTemp());
   Importer importer(store, ref, limits, control, std::move(temp));
   Result<ImageRecord> record = importer.Run(fd);

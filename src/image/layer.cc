@@ -50,11 +50,14 @@ class Hashed : public ByteSource {
     CR_TRY_ASSIGN(const size_t n, input_.Read(buffer));
     const auto data = buffer.first(n);
     hash_.Update(data);
-    const auto last = std::ranges::find_if(data.rbegin(), data.rend(), [](uint8_t byte) { return byte != 0; });
-    const auto zeros = static_cast<uint64_t>(last - data.rbegin());
+    const auto tail = data.last(std::min(n, kTarBlock));
+    const auto last =
+        std::ranges::find_if(tail.rbegin(), tail.rend(), [](uint8_t byte) { return byte != 0; });
+    const auto zeros = static_cast<uint64_t>(last - tail.rbegin());
     trailing_zeros_ = zeros == n ? trailing_zeros_ + n : zeros;
     total_ += n;
-    if (total_ > budget_) return Err(ErrorCode::kResourceExhausted, "the image unpacks to more than is allowed");
+    if (total_ > budget_)
+      return Err(ErrorCode::kResourceExhausted, "the image unpacks to more than is allowed");
     return n;
   }
   uint64_t trailing_zeros() const { return trailing_zeros_; }
@@ -70,12 +73,14 @@ class Hashed : public ByteSource {
 
 }  // namespace
 
-Result<RootfsBuilder> RootfsBuilder::Create(const std::filesystem::path& path, const Limits& limits) {
+Result<RootfsBuilder> RootfsBuilder::Create(const std::filesystem::path& path,
+                                            const Limits& limits) {
   CR_TRY_ASSIGN(Ext4Writer writer, Ext4Writer::Create(path));
   return RootfsBuilder(std::move(writer), limits);
 }
 
-Result<RootfsBuilder::Applied> RootfsBuilder::Apply(ByteSource& blob, const Layer& layer, const Control& control) {
+Result<RootfsBuilder::Applied> RootfsBuilder::Apply(ByteSource& blob, const Layer& layer,
+                                                    const Control& control) {
   Result<Applied> out = ApplyUnnamed(blob, layer, control);
   if (!out) return Err(std::move(out).error().Context("layer " + layer.name));
   return out;
@@ -94,17 +99,19 @@ Result<RootfsBuilder::Applied> RootfsBuilder::ApplyUnnamed(ByteSource& blob, con
     CR_TRY_ASSIGN(const bool more, tar.Next(entry));
     if (!more) break;
     if (++entries_ > limits_.max_entries) {
-      return Err(ErrorCode::kResourceExhausted, fmt::format("the image has more than {} entries", limits_.max_entries));
+      return Err(ErrorCode::kResourceExhausted,
+                 fmt::format("the image has more than {} entries", limits_.max_entries));
     }
     CR_TRY_ASSIGN(const Tree::NodeId node, tree_.Apply(entry));
     CR_TRY(writer_.Release(tree_.TakeReleased()));
     if (entry.type != EntryType::kFile || node == Tree::kRoot) continue;
-    Result<void> read = tar.ReadData([this, &entry](uint64_t offset, std::span<const uint8_t> data) -> Result<void> {
-      if (offset > entry.size || data.size() > entry.size - offset) {
-        return Err(ErrorCode::kDataCorrupt, "the tar has more data than its header says");
-      }
-      return writer_.Write(offset, data);
-    });
+    Result<void> read = tar.ReadData(
+        [this, &entry](uint64_t offset, std::span<const uint8_t> data) -> Result<void> {
+          if (offset > entry.size || data.size() > entry.size - offset) {
+            return Err(ErrorCode::kDataCorrupt, "the tar has more data than its header says");
+          }
+          return writer_.Write(offset, data);
+        });
     if (!read) return Err(std::move(read).error().Context(entry.path.substr(0, 200)));
     CR_TRY_ASSIGN(tree_.node(node).extents, writer_.EndFile());
     if (writer_.allocated_bytes() > 2 * limits_.max_unpacked_bytes) {
@@ -124,7 +131,8 @@ Result<RootfsBuilder::Applied> RootfsBuilder::ApplyUnnamed(ByteSource& blob, con
   Applied out{.diff_id = hashed.Finish(), .unpacked_bytes = hashed.total()};
   if (!layer.diff_id.empty() && out.diff_id != layer.diff_id) {
     return Err(ErrorCode::kDataCorrupt,
-               fmt::format("its content has the digest {} and the image config says {}", out.diff_id, layer.diff_id));
+               fmt::format("its content has the digest {} and the image config says {}",
+                           out.diff_id, layer.diff_id));
   }
   return out;
 }

@@ -1,5 +1,5 @@
-// Turns layers into one ext4 file: each is read once, from compressed bytes to blocks, with nothing in between on
-// the host's file system.
+// Turns layers into one ext4 file: each is read once, from compressed bytes to blocks, with nothing
+// in between on the host's file system.
 #pragma once
 
 #include <cstdint>
@@ -20,23 +20,26 @@ class RootfsBuilder {
   static Result<RootfsBuilder> Create(const std::filesystem::path& path, const Limits& limits);
 
   struct Layer {
-    std::string name;        // its digest, for messages and progress
-    std::string diff_id;     // what the uncompressed bytes must hash to; empty: anything
-    uint64_t bytes = 0;      // compressed size, for progress; 0 when not known
-    bool need_end = false;   // the tar must have its end mark (there is no digest to tell that it is whole)
+    std::string name;     // its digest, for messages and progress
+    std::string diff_id;  // what the uncompressed bytes must hash to; empty: anything
+    uint64_t bytes = 0;   // compressed size, for progress; 0 when not known
+    bool need_end =
+        false;  // the tar must have its end mark (there is no digest to tell that it is whole)
   };
   struct Applied {
     std::string diff_id;
     uint64_t unpacked_bytes = 0;  // of the uncompressed tar
   };
-  // Applies the next layer. Errors name it; data_corrupt covers damage, hostile paths and a wrong diff id.
+  // Applies the next layer. Errors name it; data_corrupt covers damage, hostile paths and a wrong
+  // diff id.
   Result<Applied> Apply(ByteSource& blob, const Layer& layer, const Control& control);
 
   // Completes the file; answers its apparent size. `identity` seeds the file system's UUID.
   Result<uint64_t> Finish(std::string_view identity) { return writer_.Finish(tree_, identity); }
 
  private:
-  RootfsBuilder(Ext4Writer writer, const Limits& limits) : limits_(limits), tree_(limits), writer_(std::move(writer)) {}
+  RootfsBuilder(Ext4Writer writer, const Limits& limits)
+      : limits_(limits), tree_(limits), writer_(std::move(writer)) {}
   Result<Applied> ApplyUnnamed(ByteSource& blob, const Layer& layer, const Control& control);
 
   Limits limits_;

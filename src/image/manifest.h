@@ -1,8 +1,10 @@
-// The JSON documents of an image: index (manifest list), manifest, config. Pure parsing of hostile bytes.
+// The JSON documents of an image: index (manifest list), manifest, config. Pure parsing of hostile
+// bytes.
 //
-// OCI image-spec v1 and Docker "Image Manifest Version 2, Schema 2" differ only in their media types. Every parser
-// here takes any bytes, answers data_corrupt when they are not what they should be, and never reads more than
-// Limits::max_manifest_bytes (the callers' bound) and Limits::max_layers.
+// OCI image-spec v1 and Docker "Image Manifest Version 2, Schema 2" differ only in their media
+// types. Every parser here takes any bytes, answers data_corrupt when they are not what they should
+// be, and never reads more than Limits::max_manifest_bytes (the callers' bound) and
+// Limits::max_layers.
 #pragma once
 
 #include <cstdint>
@@ -37,16 +39,17 @@ struct Manifest {
 struct ImageConfig {
   std::string architecture;
   std::string os;
-  std::string created;                // RFC 3339, may be empty
-  std::string user;                   // "", "1000:1000", "name", …: resolved inside the guest
-  std::string workdir;                // "" means /
-  std::vector<std::string> env;       // KEY=VALUE
+  std::string created;           // RFC 3339, may be empty
+  std::string user;              // "", "1000:1000", "name", …: resolved inside the guest
+  std::string workdir;           // "" means /
+  std::vector<std::string> env;  // KEY=VALUE
   std::vector<std::string> entrypoint;
   std::vector<std::string> cmd;
   std::vector<std::string> diff_ids;  // digests of the uncompressed layers, lowest first
 };
 
-// A manifest, or an index of manifests, told apart by what is in it (media types in the wild are unreliable).
+// A manifest, or an index of manifests, told apart by what is in it (media types in the wild are
+// unreliable).
 struct Document {
   std::optional<Manifest> manifest;
   std::vector<Descriptor> candidates;  // of an index: the manifests for kOs/kArchitecture
@@ -60,7 +63,8 @@ Result<ImageConfig> ParseConfig(std::string_view json, const Limits& limits);
 // (failed_precondition when it is not).
 Result<void> CheckConfig(const ImageConfig& config, const Manifest& manifest);
 
-// failed_precondition for media types that are not file system layers (encrypted, foreign, attestations).
+// failed_precondition for media types that are not file system layers (encrypted, foreign,
+// attestations).
 Result<void> CheckLayerMediaType(std::string_view media_type);
 
 // manifest.json of a docker-archive.
@@ -69,7 +73,8 @@ struct DockerArchiveImage {
   std::vector<std::string> repo_tags;  // "debian:12"
   std::vector<std::string> layers;     // paths, lowest first
 };
-Result<std::vector<DockerArchiveImage>> ParseDockerArchive(std::string_view json, const Limits& limits);
+Result<std::vector<DockerArchiveImage>> ParseDockerArchive(std::string_view json,
+                                                           const Limits& limits);
 
 // index.json of an OCI layout. `ref_name` is the annotation org.opencontainers.image.ref.name.
 struct LayoutEntry {
@@ -78,7 +83,8 @@ struct LayoutEntry {
 };
 Result<std::vector<LayoutEntry>> ParseLayoutIndex(std::string_view json, const Limits& limits);
 
-// The schema 2 manifest that `docker save` archives stand for, byte for byte as containers/image (skopeo) derives it.
+// The schema 2 manifest that `docker save` archives stand for, byte for byte as containers/image
+// (skopeo) derives it.
 std::string MakeDockerManifest(const Manifest& manifest);
 // Config and manifest of an image made of one plain tar.
 std::string MakeRootfsConfig(std::string_view diff_id);

@@ -24,7 +24,10 @@ std::string TagOf(const ImageRef& ref) { return ref.tag.empty() ? "latest" : ref
 class Downloads {
  public:
   Downloads(const Registry& registry, const std::vector<Descriptor>& layers, const Control& control)
-      : registry_(registry), layers_(layers), control_(control), on_stop_(control.stop, [this] { stop_.request_stop(); }) {}
+      : registry_(registry),
+        layers_(layers),
+        control_(control),
+        on_stop_(control.stop, [this] { stop_.request_stop(); }) {}
 
   ~Downloads() {
     stop_.request_stop();
@@ -77,20 +80,24 @@ class Downloads {
 };
 
 // Downloads and unpacks into `temp`; the store's lock for `digest` is held.
-Result<ImageRecord> Build(const ImageStore& store, Registry& registry, const RegistryOptions& options,
-                          const Registry::Fetched& top, const TempFolder& temp, const Control& control) {
+Result<ImageRecord> Build(const ImageStore& store, Registry& registry,
+                          const RegistryOptions& options, const Registry::Fetched& top,
+                          const TempFolder& temp, const Control& control) {
   ImageRecord record;
   record.digest = record.manifest_digest = top.digest;
   CR_TRY_ASSIGN(Document document, ParseDocument(top.bytes, options.limits));
   if (!document.manifest) {
     if (document.candidates.empty()) {
-      return Err(ErrorCode::kFailedPrecondition, fmt::format("the image has no variant for {}/{}, only for: {}", kOs,
-                                                             kArchitecture, fmt::join(document.platforms, ", ")));
+      return Err(ErrorCode::kFailedPrecondition,
+                 fmt::format("the image has no variant for {}/{}, only for: {}", kOs, kArchitecture,
+                             fmt::join(document.platforms, ", ")));
     }
     record.manifest_digest = document.candidates.front().digest;
-    CR_TRY_ASSIGN(const Registry::Fetched inner, registry.GetManifest(record.manifest_digest, control.stop));
+    CR_TRY_ASSIGN(const Registry::Fetched inner,
+                  registry.GetManifest(record.manifest_digest, control.stop));
     CR_TRY_ASSIGN(document, ParseDocument(inner.bytes, options.limits));
-    if (!document.manifest) return Err(ErrorCode::kDataCorrupt, "the image's index leads to another index");
+    if (!document.manifest)
+      return Err(ErrorCode::kDataCorrupt, "the image's index leads to another index");
   }
   const Manifest& manifest = *document.manifest;
   CR_TRY_ASSIGN(const std::string config, registry.GetSmallBlob(manifest.config, control.stop));
@@ -100,11 +107,14 @@ Result<ImageRecord> Build(const ImageStore& store, Registry& registry, const Reg
 
   Downloads downloads(registry, manifest.layers, control);
   CR_TRY(downloads.Start(temp.path()));
-  CR_TRY_ASSIGN(RootfsBuilder rootfs, RootfsBuilder::Create(temp.path() / "rootfs.ext4", options.limits));
+  CR_TRY_ASSIGN(RootfsBuilder rootfs,
+                RootfsBuilder::Create(temp.path() / "rootfs.ext4", options.limits));
   for (size_t i = 0; i < manifest.layers.size(); ++i) {
     const Descriptor& layer = manifest.layers[i];
     const std::unique_ptr<ByteSource> blob = downloads.spool(i).NewReader(downloads.stop());
-    CR_TRY(rootfs.Apply(*blob, {.name = layer.digest, .diff_id = record.config.diff_ids[i], .bytes = layer.size}, control));
+    CR_TRY(rootfs.Apply(
+        *blob, {.name = layer.digest, .diff_id = record.config.diff_ids[i], .bytes = layer.size},
+        control));
     CR_TRY(downloads.spool(i).Wait(downloads.stop()));
     downloads.Drop(i);
   }
@@ -117,17 +127,20 @@ Result<ImageRecord> Build(const ImageStore& store, Registry& registry, const Reg
 
 }  // namespace
 
-Result<std::string> Resolve(const RegistryOptions& options, const ImageRef& ref, const Control& control) {
+Result<std::string> Resolve(const RegistryOptions& options, const ImageRef& ref,
+                            const Control& control) {
   control.Tell({Phase::kResolve, "", 0, 0});
   Registry registry(options, ref);
-  CR_TRY_ASSIGN(const Registry::Fetched top, registry.GetManifest(ref.digest.empty() ? TagOf(ref) : ref.digest, control.stop));
+  CR_TRY_ASSIGN(const Registry::Fetched top,
+                registry.GetManifest(ref.digest.empty() ? TagOf(ref) : ref.digest, control.stop));
   CR_TRY(ParseDocument(top.bytes, options.limits));
   return top.digest;
 }
 
-Result<ImageRecord> Pull(const ImageStore& store, const RegistryOptions& options, const ImageRef& ref,
-                         const Control& outer) {
-  if (!ref.digest.empty() && store.Find(ref.digest)) return store.AddRef(ref.digest, ref, outer.stop);
+Result<ImageRecord> Pull(const ImageStore& store, const RegistryOptions& options,
+                         const ImageRef& ref, const Control& outer) {
+  if (!ref.digest.empty() && store.Find(ref.digest))
+    return store.AddRef(ref.digest, ref, outer.stop);
   std::mutex mutex;
   Control control = outer;
   if (outer.progress) {
@@ -138,7 +151,8 @@ Result<ImageRecord> Pull(const ImageStore& store, const RegistryOptions& options
   }
   control.Tell({Phase::kResolve, "", 0, 0});
   Registry registry(options, ref);
-  CR_TRY_ASSIGN(const Registry::Fetched top, registry.GetManifest(ref.digest.empty() ? TagOf(ref) : ref.digest, control.stop));
+  CR_TRY_ASSIGN(const Registry::Fetched top,
+                registry.GetManifest(ref.digest.empty() ? TagOf(ref) : ref.digest, control.stop));
   CR_TRY_ASSIGN(const FileLock lock, store.Lock(top.digest, control.stop));
   if (!store.Find(top.digest)) {
     CR_TRY_ASSIGN(const TempFolder temp, store.MakeTemp());

@@ -1,5 +1,5 @@
-// Runs another source on a thread of its own, a bounded number of bytes ahead: unpacking a layer and writing it
-// then take two cores.
+// Runs another source on a thread of its own, a bounded number of bytes ahead: unpacking a layer
+// and writing it then take two cores.
 #pragma once
 
 #include <condition_variable>
@@ -15,7 +15,8 @@ namespace cleanroom::image {
 
 class ReadAhead : public ByteSource {
  public:
-  // `input` outlives this and is read by this alone. When the queue is full (8 MiB) the thread waits.
+  // `input` outlives this and is read by this alone. When the queue is full (8 MiB) the thread
+  // waits.
   explicit ReadAhead(ByteSource& input);
   ~ReadAhead() override;  // ends the thread; `input`'s running Read must end by itself
 

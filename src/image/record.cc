@@ -29,7 +29,8 @@ std::string StoredRef(const ImageRef& ref) {
 std::string RecordToJson(const ImageRecord& record) {
   Json layers = Json::array();
   for (const Descriptor& layer : record.layers) {
-    layers.push_back({{"digest", layer.digest}, {"media_type", layer.media_type}, {"size", layer.size}});
+    layers.push_back(
+        {{"digest", layer.digest}, {"media_type", layer.media_type}, {"size", layer.size}});
   }
   const ImageConfig& config = record.config;
   const Json json = {
@@ -59,14 +60,16 @@ Result<ImageRecord> RecordFromJson(std::string_view text) {
   const Json json = Json::parse(text, nullptr, false);
   ImageRecord out;
   try {
-    if (json.at("version").get<int>() != kVersion) return Err(ErrorCode::kDataCorrupt, "the record has an unknown version");
+    if (json.at("version").get<int>() != kVersion)
+      return Err(ErrorCode::kDataCorrupt, "the record has an unknown version");
     json.at("digest").get_to(out.digest);
     json.at("manifest_digest").get_to(out.manifest_digest);
     json.at("refs").get_to(out.refs);
     json.at("disk_bytes").get_to(out.disk_bytes);
     json.at("pulled_at").get_to(out.pulled_at);
     for (const Json& layer : json.at("layers")) {
-      out.layers.push_back({layer.at("media_type").get<std::string>(), layer.at("digest").get<std::string>(),
+      out.layers.push_back({layer.at("media_type").get<std::string>(),
+                            layer.at("digest").get<std::string>(),
                             layer.at("size").get<uint64_t>()});
     }
     const Json& config = json.at("config");
@@ -80,9 +83,11 @@ Result<ImageRecord> RecordFromJson(std::string_view text) {
     config.at("cmd").get_to(out.config.cmd);
     config.at("diff_ids").get_to(out.config.diff_ids);
   } catch (const Json::exception& error) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("the image's record is damaged: {}", error.what()));
+    return Err(ErrorCode::kDataCorrupt,
+               fmt::format("the image's record is damaged: {}", error.what()));
   }
-  if (!IsDigest(out.digest)) return Err(ErrorCode::kDataCorrupt, "the image's record has no digest");
+  if (!IsDigest(out.digest))
+    return Err(ErrorCode::kDataCorrupt, "the image's record has no digest");
   return out;
 }
 

@@ -41,7 +41,8 @@ std::string UrlEncode(std::string_view text) {
   return out;
 }
 
-// "user:password" in base64 as docker's config.json stores it for `host`; nothing when there is none.
+// "user:password" in base64 as docker's config.json stores it for `host`; nothing when there is
+// none.
 std::string StoredCredentials(const std::string& file, const std::string& host) {
   if (file.empty()) return {};
   const Result<std::string> text = ReadWholeFile(file, kMaxDockerConfigBytes);
@@ -49,7 +50,9 @@ std::string StoredCredentials(const std::string& file, const std::string& host) 
   const Json json = Json::parse(*text, nullptr, false);
   if (!json.is_object() || !json.contains("auths") || !json["auths"].is_object()) return {};
   const Json& auths = json["auths"];
-  for (const std::string& key : {host, "https://" + host, std::string(host == "docker.io" ? "https://index.docker.io/v1/" : "")}) {
+  for (const std::string& key :
+       {host, "https://" + host,
+        std::string(host == "docker.io" ? "https://index.docker.io/v1/" : "")}) {
     const auto it = auths.find(key);
     if (it == auths.end() || !it->is_object()) continue;
     const auto auth = it->find("auth");
@@ -62,9 +65,11 @@ std::string StoredCredentials(const std::string& file, const std::string& host) 
 std::string Excerpt(const std::string& body) {
   std::string out;
   const Json json = Json::parse(body, nullptr, false);
-  if (json.is_object() && json.contains("errors") && json["errors"].is_array() && !json["errors"].empty()) {
+  if (json.is_object() && json.contains("errors") && json["errors"].is_array() &&
+      !json["errors"].empty()) {
     const Json& error = json["errors"][0];
-    if (error.is_object() && error.contains("message") && error["message"].is_string()) out = error["message"];
+    if (error.is_object() && error.contains("message") && error["message"].is_string())
+      out = error["message"];
   }
   if (out.size() > 200) out.resize(200);
   for (char& c : out) {
@@ -118,7 +123,8 @@ Result<void> Registry::Authenticate(const HttpResponse& refusal, const std::stop
     if (!answer) return Err(std::move(answer).error().Context("asking for a token"));
     if (answer->status == 401 || answer->status == 403) break;
     if (answer->status != 200) {
-      return Err(ErrorCode::kUpstreamError, fmt::format("the token server answers with status {}", answer->status));
+      return Err(ErrorCode::kUpstreamError,
+                 fmt::format("the token server answers with status {}", answer->status));
     }
     const Json json = Json::parse(answer->body, nullptr, false);
     for (const char* key : {"token", "access_token"}) {
@@ -132,11 +138,13 @@ Result<void> Registry::Authenticate(const HttpResponse& refusal, const std::stop
   }
   return Err(ErrorCode::kUnauthenticated,
              fmt::format("the registry {} wants credentials for {}{}", ref_.host, ref_.repository,
-                         stored.empty() ? "; log in with `docker login` or `skopeo login` first" : " and refuses the stored ones"));
+                         stored.empty() ? "; log in with `docker login` or `skopeo login` first"
+                                        : " and refuses the stored ones"));
 }
 
-Result<HttpResponse> Registry::Send(HttpRequest request, uint64_t max_body_bytes, const HttpSink& sink,
-                                    const std::string& what, const std::stop_token& stop) {
+Result<HttpResponse> Registry::Send(HttpRequest request, uint64_t max_body_bytes,
+                                    const HttpSink& sink, const std::string& what,
+                                    const std::stop_token& stop) {
   const std::string path = request.url;
   auto delay = options_.retry_delay;
   bool authenticated = false;
@@ -160,36 +168,45 @@ Result<HttpResponse> Registry::Send(HttpRequest request, uint64_t max_body_bytes
       scheme_ = "https";  // a TLS server on this machine
       continue;
     } else {
-      const std::string says = fmt::format("the registry answers with status {}{}", response->status, Excerpt(response->body));
+      const std::string says = fmt::format("the registry answers with status {}{}",
+                                           response->status, Excerpt(response->body));
       switch (response->status) {
-        case 401: return Err(ErrorCode::kUnauthenticated, fmt::format("{}: {}", what, says));
-        case 403: return Err(ErrorCode::kPermissionDenied, fmt::format("{}: {}", what, says));
-        case 404: return Err(ErrorCode::kNotFound, fmt::format("{}: {}", what, says));
-        default: break;
+        case 401:
+          return Err(ErrorCode::kUnauthenticated, fmt::format("{}: {}", what, says));
+        case 403:
+          return Err(ErrorCode::kPermissionDenied, fmt::format("{}: {}", what, says));
+        case 404:
+          return Err(ErrorCode::kNotFound, fmt::format("{}: {}", what, says));
+        default:
+          break;
       }
       const bool transient = response->status == 429 || response->status >= 500;
-      if (!transient || last) return Err(ErrorCode::kUpstreamError, fmt::format("{}: {}", what, says));
+      if (!transient || last)
+        return Err(ErrorCode::kUpstreamError, fmt::format("{}: {}", what, says));
     }
     if (!Pause(delay, stop)) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
     delay *= 3;
   }
 }
 
-Result<Registry::Fetched> Registry::GetManifest(const std::string& reference, const std::stop_token& stop) {
+Result<Registry::Fetched> Registry::GetManifest(const std::string& reference,
+                                                const std::stop_token& stop) {
   HttpRequest request;
   request.url = "manifests/" + reference;
-  request.accept = {"application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json",
+  request.accept = {"application/vnd.oci.image.index.v1+json",
+                    "application/vnd.oci.image.manifest.v1+json",
                     "application/vnd.docker.distribution.manifest.list.v2+json",
                     "application/vnd.docker.distribution.manifest.v2+json"};
-  const std::string what =
-      fmt::format("image {}/{}{}{}", ref_.host, ref_.repository, IsDigest(reference) ? "@" : ":", reference);
+  const std::string what = fmt::format("image {}/{}{}{}", ref_.host, ref_.repository,
+                                       IsDigest(reference) ? "@" : ":", reference);
   CR_TRY_ASSIGN(HttpResponse response,
                 Send(std::move(request), options_.limits.max_manifest_bytes, {}, what, stop));
   Fetched out{.bytes = std::move(response.body), .digest = {}};
   out.digest = DigestOf(out.bytes);
   if (IsDigest(reference) && out.digest != reference) {
-    return Err(ErrorCode::kDataCorrupt,
-               fmt::format("{}: the registry sent a manifest whose digest is {}", what, out.digest));
+    return Err(
+        ErrorCode::kDataCorrupt,
+        fmt::format("{}: the registry sent a manifest whose digest is {}", what, out.digest));
   }
   return out;
 }
@@ -206,7 +223,8 @@ Result<std::string> Registry::GetSmallBlob(const Descriptor& blob, const std::st
   return out;
 }
 
-Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink, const std::stop_token& stop) {
+Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink,
+                               const std::stop_token& stop) {
   const std::string what = "blob " + blob.digest;
   Sha256 hash;
   uint64_t got = 0;
@@ -221,7 +239,9 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink, con
       data = data.subspan(skip);
       if (data.size() > blob.size - got) {
         sink_failed = true;
-        return Err(ErrorCode::kDataCorrupt, fmt::format("the registry sends more than the {} bytes that the manifest says", blob.size));
+        return Err(ErrorCode::kDataCorrupt,
+                   fmt::format("the registry sends more than the {} bytes that the manifest says",
+                               blob.size));
       }
       got += data.size();
       hash.Update(data);
@@ -236,9 +256,11 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink, con
     if (response && got >= blob.size) break;
     if (response) {
       return Err(ErrorCode::kDataCorrupt,
-                 fmt::format("{}: the registry sends {} bytes and the manifest says {}", what, got, blob.size));
+                 fmt::format("{}: the registry sends {} bytes and the manifest says {}", what, got,
+                             blob.size));
     }
-    if (sink_failed || response.error().code() != ErrorCode::kUnavailable || attempt >= options_.attempts) {
+    if (sink_failed || response.error().code() != ErrorCode::kUnavailable ||
+        attempt >= options_.attempts) {
       return Err(std::move(response).error());
     }
     if (!Pause(delay, stop)) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
@@ -246,7 +268,8 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink, con
   }
   const std::string digest = hash.Finish();
   if (digest != blob.digest) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("{}: the registry sent bytes whose digest is {}", what, digest));
+    return Err(ErrorCode::kDataCorrupt,
+               fmt::format("{}: the registry sent bytes whose digest is {}", what, digest));
   }
   return {};
 }

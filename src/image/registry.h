@@ -1,10 +1,12 @@
-// Client of one repository in a registry that speaks the OCI Distribution specification v1 (which is Docker's
-// registry API v2): manifests and blobs, anonymous or with the user's stored credentials.
+// Client of one repository in a registry that speaks the OCI Distribution specification v1 (which
+// is Docker's registry API v2): manifests and blobs, anonymous or with the user's stored
+// credentials.
 //
-// Nothing that comes back is believed: documents and blobs are checked against their digests and sizes.
-// Errors: not_found (no such image), unauthenticated, permission_denied, upstream_error (the server failed or
-// answered nonsense), unavailable (no connection, after retries), data_corrupt (digest or size does not match),
-// resource_exhausted (over a limit), canceled. One thread at a time; Clone() makes another for another thread.
+// Nothing that comes back is believed: documents and blobs are checked against their digests and
+// sizes. Errors: not_found (no such image), unauthenticated, permission_denied, upstream_error (the
+// server failed or answered nonsense), unavailable (no connection, after retries), data_corrupt
+// (digest or size does not match), resource_exhausted (over a limit), canceled. One thread at a
+// time; Clone() makes another for another thread.
 #pragma once
 
 #include <chrono>
@@ -43,8 +45,9 @@ class Registry {
   // A small blob, whole.
   Result<std::string> GetSmallBlob(const Descriptor& blob, const std::stop_token& stop);
 
-  // Streams a blob into `sink`, in order, each byte once: after a broken connection it goes on where it stopped.
-  // An error after the last byte (data_corrupt) means that what the sink got is not the blob.
+  // Streams a blob into `sink`, in order, each byte once: after a broken connection it goes on
+  // where it stopped. An error after the last byte (data_corrupt) means that what the sink got is
+  // not the blob.
   using BlobSink = std::function<Result<void>(std::span<const uint8_t>)>;
   Result<void> GetBlob(const Descriptor& blob, const BlobSink& sink, const std::stop_token& stop);
 
@@ -57,7 +60,7 @@ class Registry {
 
   RegistryOptions options_;
   ImageRef ref_;
-  std::string server_;         // host and port to speak to
+  std::string server_;  // host and port to speak to
   std::string repository_;
   std::string scheme_;
   std::string authorization_;  // empty until the registry asks

@@ -34,7 +34,8 @@ class Spool::Reader : public ByteSource {
   Result<size_t> Read(std::span<uint8_t> buffer) override {
     if (offset_ >= known_) {
       std::unique_lock lock(spool_.mutex_);
-      spool_.changed_.wait(lock, stop_, [this] { return spool_.size_ > offset_ || spool_.outcome_; });
+      spool_.changed_.wait(lock, stop_,
+                           [this] { return spool_.size_ > offset_ || spool_.outcome_; });
       known_ = spool_.size_;
       if (known_ == offset_) {
         if (!spool_.outcome_) return Err(ErrorCode::kCanceled, "the image operation was cancelled");

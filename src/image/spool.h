@@ -1,4 +1,5 @@
-// A blob on its way: one thread downloads it into an unnamed file, another reads it as far as it has come.
+// A blob on its way: one thread downloads it into an unnamed file, another reads it as far as it
+// has come.
 #pragma once
 
 #include <condition_variable>
@@ -19,7 +20,8 @@ class Spool {
   Result<void> Append(std::span<const uint8_t> data);
   void Finish(Result<void> outcome);
 
-  // The reader: gets bytes before they are known to be true, and the outcome's error instead of the end.
+  // The reader: gets bytes before they are known to be true, and the outcome's error instead of the
+  // end.
   std::unique_ptr<ByteSource> NewReader(std::stop_token stop);
 
   // Waits for Finish; the outcome.
@@ -30,8 +32,8 @@ class Spool {
   UniqueFd file_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
-  uint64_t size_ = 0;                     // guarded by mutex_
-  std::optional<Result<void>> outcome_;   // guarded by mutex_
+  uint64_t size_ = 0;                    // guarded by mutex_
+  std::optional<Result<void>> outcome_;  // guarded by mutex_
 };
 
 }  // namespace cleanroom::image

@@ -44,12 +44,14 @@ fs::path ImageStore::ImageFolder(const std::string& digest) const {
 Result<std::vector<ImageRecord>> ImageStore::List() const {
   std::vector<ImageRecord> out;
   std::error_code error;
-  for (fs::directory_iterator it(folder_ / "images", error), end; !error && it != end; it.increment(error)) {
+  for (fs::directory_iterator it(folder_ / "images", error), end; !error && it != end;
+       it.increment(error)) {
     Result<ImageRecord> record = ReadRecord(it->path());
     if (record) out.push_back(std::move(*record));
   }
   if (error) {
-    return Err(Error::FromErrno(ErrorCode::kInternal, error.value(), fmt::format("list {}", folder_.string())));
+    return Err(Error::FromErrno(ErrorCode::kInternal, error.value(),
+                                fmt::format("list {}", folder_.string())));
   }
   std::ranges::sort(out, {}, &ImageRecord::digest);
   return out;
@@ -65,7 +67,8 @@ std::optional<ImageRecord> ImageStore::Find(const std::string& digest) const {
 Result<ImageRecord> ImageStore::Get(std::string_view text) const {
   if (IsDigest(text)) {
     if (std::optional<ImageRecord> record = Find(std::string(text))) return std::move(*record);
-    return Err(ErrorCode::kNotFound, fmt::format("no image {} here; see `cleanroom image ls`", text));
+    return Err(ErrorCode::kNotFound,
+               fmt::format("no image {} here; see `cleanroom image ls`", text));
   }
   CR_TRY_ASSIGN(const ImageRef ref, ParseImageRef(text, kLocalHost));
   if (!ref.digest.empty()) {
@@ -77,24 +80,28 @@ Result<ImageRecord> ImageStore::Get(std::string_view text) const {
       if (std::ranges::find(record.refs, wanted) != record.refs.end()) return std::move(record);
     }
   }
-  return Err(ErrorCode::kNotFound, fmt::format("no image {} here; get it with `cleanroom image pull {}`", text, text));
+  return Err(ErrorCode::kNotFound,
+             fmt::format("no image {} here; get it with `cleanroom image pull {}`", text, text));
 }
 
-Result<ImageRecord> ImageStore::Remove(std::string_view text, const InUseFn& in_use, const std::stop_token& stop) {
+Result<ImageRecord> ImageStore::Remove(std::string_view text, const InUseFn& in_use,
+                                       const std::stop_token& stop) {
   CR_TRY_ASSIGN(const ImageRecord found, Get(text));
   CR_TRY_ASSIGN(const FileLock lock, Lock(found.digest, stop));
   std::optional<ImageRecord> record = Find(found.digest);
   if (!record) return Err(ErrorCode::kNotFound, fmt::format("no image {} here", found.digest));
   if (in_use && in_use(*record)) {
     return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("the image {} is in use by a sandbox; remove the sandbox first", record->Pinned()));
+               fmt::format("the image {} is in use by a sandbox; remove the sandbox first",
+                           record->Pinned()));
   }
   // Out of sight in one step, then taken apart.
   CR_TRY_ASSIGN(const TempFolder temp, MakeTemp());
   std::error_code error;
   fs::rename(ImageFolder(record->digest), temp.path() / "image", error);
   if (error) {
-    return Err(Error::FromErrno(ErrorCode::kInternal, error.value(), fmt::format("remove the image {}", record->digest)));
+    return Err(Error::FromErrno(ErrorCode::kInternal, error.value(),
+                                fmt::format("remove the image {}", record->digest)));
   }
   CR_TRY(SyncFolder(folder_ / "images"));
   return std::move(*record);
@@ -113,30 +120,36 @@ Result<ImageRecord> ImageStore::Commit(ImageRecord record, const TempFolder& bui
   if (!error) fs::rename(built.path() / kRootfs, ready / kRootfs, error);
   const fs::path target = ImageFolder(record.digest);
   struct stat st;
-  if (!error && ::stat((ready / kRootfs).c_str(), &st) == 0) record.disk_bytes = static_cast<uint64_t>(st.st_blocks) * 512;
+  if (!error && ::stat((ready / kRootfs).c_str(), &st) == 0)
+    record.disk_bytes = static_cast<uint64_t>(st.st_blocks) * 512;
   if (!error) CR_TRY(WriteFileAtomically(ready / kRecord, RecordToJson(record)));
-  // Only a damaged image (no readable record) can be in the way: the lock is held and Find saw none.
+  // Only a damaged image (no readable record) can be in the way: the lock is held and Find saw
+  // none.
   if (!error && fs::exists(target)) fs::rename(target, built.path() / "damaged", error);
   if (!error) fs::rename(ready, target, error);
   if (error) {
-    return Err(Error::FromErrno(ErrorCode::kInternal, error.value(), fmt::format("store the image in {}", target.string())));
+    return Err(Error::FromErrno(ErrorCode::kInternal, error.value(),
+                                fmt::format("store the image in {}", target.string())));
   }
   CR_TRY(SyncFolder(folder_ / "images"));
   record.rootfs = target / kRootfs;
   return record;
 }
 
-Result<ImageRecord> ImageStore::AddRef(const std::string& digest, const ImageRef& ref, const std::stop_token& stop) const {
+Result<ImageRecord> ImageStore::AddRef(const std::string& digest, const ImageRef& ref,
+                                       const std::stop_token& stop) const {
   const std::string name = StoredRef(ref);
-  // Records are changed under one lock; the locks of other images are not taken, two callers could then wait for
-  // each other.
+  // Records are changed under one lock; the locks of other images are not taken, two callers could
+  // then wait for each other.
   CR_TRY_ASSIGN(const FileLock changing, FileLock::Acquire(folder_ / "locks" / "refs", stop));
   if (!ref.tag.empty() || ref.digest.empty()) {
     CR_TRY_ASSIGN(std::vector<ImageRecord> all, List());
     for (ImageRecord& other : all) {
       if (other.digest == digest || std::erase(other.refs, name) == 0) continue;
-      Result<void> written = WriteFileAtomically(ImageFolder(other.digest) / kRecord, RecordToJson(other));
-      if (!written && Find(other.digest)) return Err(std::move(written).error());  // else it was just removed
+      Result<void> written =
+          WriteFileAtomically(ImageFolder(other.digest) / kRecord, RecordToJson(other));
+      if (!written && Find(other.digest))
+        return Err(std::move(written).error());  // else it was just removed
     }
   }
   std::optional<ImageRecord> record = Find(digest);

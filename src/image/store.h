@@ -1,9 +1,9 @@
 // The images this host has: one folder each, `images/sha256-<hex>/` in the cache folder, holding
 //   rootfs.ext4  the merged layers, read-only, shared by all sandboxes of the image
 //   image.json   the record
-// An image is there whole or not at all: it is built under tmp/ and renamed into place. What a killed process left in
-// tmp/ goes when a store is next opened. Any number of threads and processes may use one folder; building the
-// same image twice is prevented by a lock per digest.
+// An image is there whole or not at all: it is built under tmp/ and renamed into place. What a
+// killed process left in tmp/ goes when a store is next opened. Any number of threads and processes
+// may use one folder; building the same image twice is prevented by a lock per digest.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,15 @@
 namespace cleanroom::image {
 
 struct ImageRecord {
-  std::string digest;           // the image's identity: what a pinned reference names (an index or a manifest)
-  std::string manifest_digest;  // the manifest that was unpacked
+  std::string
+      digest;  // the image's identity: what a pinned reference names (an index or a manifest)
+  std::string manifest_digest;    // the manifest that was unpacked
   std::vector<std::string> refs;  // HOST/REPOSITORY[:TAG] under which it was pulled or imported
   ImageConfig config;
   std::vector<Descriptor> layers;
-  uint64_t disk_bytes = 0;      // room that rootfs.ext4 takes on the host
-  int64_t pulled_at = 0;        // seconds since 1970
-  std::filesystem::path rootfs; // absolute; not in the file
+  uint64_t disk_bytes = 0;       // room that rootfs.ext4 takes on the host
+  int64_t pulled_at = 0;         // seconds since 1970
+  std::filesystem::path rootfs;  // absolute; not in the file
 
   // HOST/REPOSITORY@DIGEST, from the first of refs.
   std::string Pinned() const;
@@ -44,22 +45,27 @@ class ImageStore {
   // Sorted by digest. Folders without a readable record are left out.
   Result<std::vector<ImageRecord>> List() const;
 
-  // By "sha256:…", or by a reference: its digest when it has one, else the image that HOST/REPOSITORY[:TAG] (tag
-  // "latest" when there is none) was last pulled or imported as. not_found says how to get it.
+  // By "sha256:…", or by a reference: its digest when it has one, else the image that
+  // HOST/REPOSITORY[:TAG] (tag "latest" when there is none) was last pulled or imported as.
+  // not_found says how to get it.
   Result<ImageRecord> Get(std::string_view ref_or_digest) const;
   std::optional<ImageRecord> Find(const std::string& digest) const;
 
-  // Removes an image. failed_precondition when `in_use` says so (asked under the image's lock); not_found.
+  // Removes an image. failed_precondition when `in_use` says so (asked under the image's lock);
+  // not_found.
   using InUseFn = std::function<bool(const ImageRecord&)>;
-  Result<ImageRecord> Remove(std::string_view ref_or_digest, const InUseFn& in_use, const std::stop_token& stop);
+  Result<ImageRecord> Remove(std::string_view ref_or_digest, const InUseFn& in_use,
+                             const std::stop_token& stop);
 
   // For pull and import. Lock, look with Find, build in a TempFolder, then Commit.
   Result<FileLock> Lock(const std::string& digest, const std::stop_token& stop) const;
   Result<TempFolder> MakeTemp() const;
-  // `built` holds rootfs.ext4, synced. Writes the record beside it and moves both into place; the lock is held.
+  // `built` holds rootfs.ext4, synced. Writes the record beside it and moves both into place; the
+  // lock is held.
   Result<ImageRecord> Commit(ImageRecord record, const TempFolder& built) const;
   // Makes `ref` name the image `digest`, and no other image any more. The lock of `digest` is held.
-  Result<ImageRecord> AddRef(const std::string& digest, const ImageRef& ref, const std::stop_token& stop) const;
+  Result<ImageRecord> AddRef(const std::string& digest, const ImageRef& ref,
+                             const std::stop_token& stop) const;
 
   const std::filesystem::path& folder() const { return folder_; }
 
@@ -69,8 +75,8 @@ class ImageStore {
   std::filesystem::path folder_;
 };
 
-// The spelling under which refs are kept: without digest, and with the tag "latest" when it has none; a reference
-// with a digest alone is kept as HOST/REPOSITORY.
+// The spelling under which refs are kept: without digest, and with the tag "latest" when it has
+// none; a reference with a digest alone is kept as HOST/REPOSITORY.
 std::string StoredRef(const ImageRef& ref);
 
 std::string RecordToJson(const ImageRecord& record);

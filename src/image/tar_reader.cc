@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-
 #include <optional>
 #include <string_view>
 
@@ -17,15 +16,17 @@ namespace {
 
 constexpr size_t kBufferBytes = 256 << 10;
 
-// libarchive converts names from UTF-8 to the thread's locale. In a UTF-8 locale that leaves the bytes as they are.
-class Utf8Scope {
+// libarchive converts names from UTF-8 to the thread's locale, and between two Unicode forms while
+// at it, which would turn one name into another. In the C locale it cannot, so it leaves bytes
+// alone (and warns of those not ASCII).
+class BytesScope {
  public:
-  explicit Utf8Scope(locale_t locale) : before_(locale != nullptr ? uselocale(locale) : nullptr) {}
-  ~Utf8Scope() {
+  explicit BytesScope(locale_t locale) : before_(locale != nullptr ? uselocale(locale) : nullptr) {}
+  ~BytesScope() {
     if (before_ != nullptr) uselocale(before_);
   }
-  Utf8Scope(const Utf8Scope&) = delete;
-  Utf8Scope& operator=(const Utf8Scope&) = delete;
+  BytesScope(const BytesScope&) = delete;
+  BytesScope& operator=(const BytesScope&) = delete;
 
  private:
   locale_t before_;
@@ -33,17 +34,26 @@ class Utf8Scope {
 
 std::optional<EntryType> TypeOf(mode_t type) {
   switch (type) {
-    case AE_IFREG: return EntryType::kFile;
-    case AE_IFDIR: return EntryType::kFolder;
-    case AE_IFLNK: return EntryType::kSymlink;
-    case AE_IFCHR: return EntryType::kCharDevice;
-    case AE_IFBLK: return EntryType::kBlockDevice;
-    case AE_IFIFO: return EntryType::kFifo;
-    default: return {};
+    case AE_IFREG:
+      return EntryType::kFile;
+    case AE_IFDIR:
+      return EntryType::kFolder;
+    case AE_IFLNK:
+      return EntryType::kSymlink;
+    case AE_IFCHR:
+      return EntryType::kCharDevice;
+    case AE_IFBLK:
+      return EntryType::kBlockDevice;
+    case AE_IFIFO:
+      return EntryType::kFifo;
+    default:
+      return {};
   }
 }
 
-std::string_view View(const char* text) { return text == nullptr ? std::string_view() : std::string_view(text); }
+std::string_view View(const char* text) {
+  return text == nullptr ? std::string_view() : std::string_view(text);
+}
 
 }  // namespace
 
@@ -56,7 +66,7 @@ struct TarReader::Impl {
   std::optional<Error> source_error;
 
   ~Impl() {
-    const Utf8Scope scope(locale);
+    const BytesScope scope(locale);
     if (reader != nullptr) archive_read_free(reader);
   }
 
@@ -74,14 +84,16 @@ struct TarReader::Impl {
 
   static la_int64_t OnSkip(archive*, void* self_pointer, la_int64_t count) {
     auto* self = static_cast<Impl*>(self_pointer);
-    return count <= 0 ? 0 : static_cast<la_int64_t>(self->source->Skip(static_cast<uint64_t>(count)));
+    return count <= 0 ? 0
+                      : static_cast<la_int64_t>(self->source->Skip(static_cast<uint64_t>(count)));
   }
 
   std::unexpected<Error> Failure(std::string_view where) {
     if (source_error) return Err(*source_error);
     const std::string_view says = View(archive_error_string(reader));
-    return Err(ErrorCode::kDataCorrupt, fmt::format("the tar is damaged{}{}: {}", where.empty() ? "" : " at ", where,
-                                                    says.empty() ? "unreadable" : says));
+    return Err(ErrorCode::kDataCorrupt,
+               fmt::format("the tar is damaged{}{}: {}", where.empty() ? "" : " at ", where,
+                           says.empty() ? "unreadable" : says));
   }
 };
 
@@ -93,8 +105,8 @@ Result<TarReader> TarReader::Open(ByteSource& source, const Limits& limits) {
   auto impl = std::make_unique<Impl>();
   impl->source = &source;
   impl->limits = limits;
-  impl->locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-  const Utf8Scope scope(impl->locale);
+  impl->locale = newlocale(LC_CTYPE_MASK, "C", nullptr);
+  const BytesScope scope(impl->locale);
   impl->reader = archive_read_new();
   if (impl->reader == nullptr) return Err(ErrorCode::kInternal, "libarchive did not start");
   archive_read_support_format_tar(impl->reader);
@@ -107,48 +119,58 @@ Result<TarReader> TarReader::Open(ByteSource& source, const Limits& limits) {
 }
 
 Result<bool> TarReader::Next(TarEntry& out) {
-  const Utf8Scope scope(impl_->locale);
+  const BytesScope scope(impl_->locale);
   archive_entry* entry = nullptr;
   const int status = archive_read_next_header(impl_->reader, &entry);
   if (impl_->source_error) return Err(*impl_->source_error);
   if (status == ARCHIVE_EOF) return false;
-  // A name that is not UTF-8 is a warning; it is taken as the bytes it is.
-  const bool odd_name = status == ARCHIVE_WARN && View(archive_error_string(impl_->reader)).contains("converted");
-  if (status != ARCHIVE_OK && !odd_name) return impl_->Failure(status == ARCHIVE_WARN ? View(archive_entry_pathname(entry)) : "");
+  // A name that is not ASCII is a warning; it is taken as the bytes it is.
+  const bool odd_name =
+      status == ARCHIVE_WARN && View(archive_error_string(impl_->reader)).contains("converted");
+  if (status != ARCHIVE_OK && !odd_name)
+    return impl_->Failure(status == ARCHIVE_WARN ? View(archive_entry_pathname(entry)) : "");
 
   out = TarEntry();
   out.path = View(archive_entry_pathname(entry));
   const std::string_view shown = std::string_view(out.path).substr(0, 200);
   if (out.path.empty()) return Err(ErrorCode::kDataCorrupt, "the tar has an entry without a name");
   if (out.path.size() > impl_->limits.max_path_bytes) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("the tar has a path longer than {} bytes: {}…", impl_->limits.max_path_bytes, shown));
+    return Err(ErrorCode::kDataCorrupt, fmt::format("the tar has a path longer than {} bytes: {}…",
+                                                    impl_->limits.max_path_bytes, shown));
   }
   if (const char* hard = archive_entry_hardlink(entry); hard != nullptr) {
     out.type = EntryType::kHardLink;
     out.target = hard;
   } else {
     const std::optional<EntryType> type = TypeOf(archive_entry_filetype(entry));
-    if (!type) return Err(ErrorCode::kDataCorrupt, fmt::format("the tar has an entry of unknown type: {}", shown));
+    if (!type)
+      return Err(ErrorCode::kDataCorrupt,
+                 fmt::format("the tar has an entry of unknown type: {}", shown));
     out.type = *type;
     if (out.type == EntryType::kSymlink) out.target = View(archive_entry_symlink(entry));
   }
   const bool link = out.type == EntryType::kHardLink || out.type == EntryType::kSymlink;
   if (link && (out.target.empty() || out.target.size() >= impl_->limits.max_path_bytes)) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("the tar has a link without a usable target: {}", shown));
+    return Err(ErrorCode::kDataCorrupt,
+               fmt::format("the tar has a link without a usable target: {}", shown));
   }
   out.permissions = archive_entry_perm(entry) & 07777;
   const auto uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
   if (uid < 0 || gid < 0 || uid > UINT32_MAX || gid > UINT32_MAX) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("the tar has an owner that is no 32-bit id: {}", shown));
+    return Err(ErrorCode::kDataCorrupt,
+               fmt::format("the tar has an owner that is no 32-bit id: {}", shown));
   }
   out.uid = static_cast<uint32_t>(uid);
   out.gid = static_cast<uint32_t>(gid);
   out.mtime = archive_entry_mtime(entry);
-  out.mtime_nsec = static_cast<uint32_t>(std::clamp(archive_entry_mtime_nsec(entry), 0L, 999'999'999L));
+  out.mtime_nsec =
+      static_cast<uint32_t>(std::clamp(archive_entry_mtime_nsec(entry), 0L, 999'999'999L));
   const auto size = archive_entry_size(entry);
   if (out.type == EntryType::kFile) {
     if (size < 0 || static_cast<uint64_t>(size) > impl_->limits.max_unpacked_bytes) {
-      return Err(ErrorCode::kResourceExhausted, fmt::format("the tar has a file larger than {} bytes: {}", impl_->limits.max_unpacked_bytes, shown));
+      return Err(ErrorCode::kResourceExhausted,
+                 fmt::format("the tar has a file larger than {} bytes: {}",
+                             impl_->limits.max_unpacked_bytes, shown));
     }
     out.size = static_cast<uint64_t>(size);
   }
@@ -156,7 +178,8 @@ Result<bool> TarReader::Next(TarEntry& out) {
     out.device_major = static_cast<uint32_t>(archive_entry_rdevmajor(entry));
     out.device_minor = static_cast<uint32_t>(archive_entry_rdevminor(entry));
     if (out.device_major >= 1u << 12 || out.device_minor >= 1u << 20) {
-      return Err(ErrorCode::kDataCorrupt, fmt::format("the tar has a device number that Linux has not: {}", shown));
+      return Err(ErrorCode::kDataCorrupt,
+                 fmt::format("the tar has a device number that Linux has not: {}", shown));
     }
   }
   size_t xattr_bytes = 0;
@@ -169,8 +192,9 @@ Result<bool> TarReader::Next(TarEntry& out) {
     Xattr xattr{.name = name, .value = std::string(static_cast<const char*>(value), value_size)};
     xattr_bytes += xattr.name.size() + xattr.value.size();
     if (xattr.name.size() > 255 || xattr_bytes > impl_->limits.max_xattr_bytes) {
-      return Err(ErrorCode::kResourceExhausted, fmt::format("the tar has more than {} bytes of extended attributes on {}",
-                                                            impl_->limits.max_xattr_bytes, shown));
+      return Err(ErrorCode::kResourceExhausted,
+                 fmt::format("the tar has more than {} bytes of extended attributes on {}",
+                             impl_->limits.max_xattr_bytes, shown));
     }
     out.xattrs.push_back(std::move(xattr));
   }
@@ -178,7 +202,7 @@ Result<bool> TarReader::Next(TarEntry& out) {
 }
 
 Result<void> TarReader::ReadData(const DataFn& on_data) {
-  const Utf8Scope scope(impl_->locale);
+  const BytesScope scope(impl_->locale);
   while (true) {
     const void* data = nullptr;
     size_t size = 0;
@@ -193,7 +217,7 @@ Result<void> TarReader::ReadData(const DataFn& on_data) {
 }
 
 Result<size_t> TarReader::ReadSome(std::span<uint8_t> buffer) {
-  const Utf8Scope scope(impl_->locale);
+  const BytesScope scope(impl_->locale);
   const la_ssize_t n = archive_read_data(impl_->reader, buffer.data(), buffer.size());
   if (impl_->source_error) return Err(*impl_->source_error);
   if (n < 0) return impl_->Failure("");

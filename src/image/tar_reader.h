@@ -1,7 +1,9 @@
-// Reads a tar stream (ustar, pax, GNU) entry by entry, on libarchive with every other format switched off.
+// Reads a tar stream (ustar, pax, GNU) entry by entry, on libarchive with every other format
+// switched off.
 //
-// The bytes are hostile. What is checked here: the framing, the length of paths and link targets, the size of
-// extended attributes, ids that fit 32 bits. Whether a path may be written is the tree's business (tree.h).
+// The bytes are hostile. What is checked here: the framing, the length of paths and link targets,
+// the size of extended attributes, ids that fit 32 bits. Whether a path may be written is the
+// tree's business (tree.h).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +21,7 @@
 namespace cleanroom::image {
 
 struct Xattr {
-  std::string name;   // with its prefix: "security.capability"
+  std::string name;  // with its prefix: "security.capability"
   std::string value;
   bool operator==(const Xattr&) const = default;
 };
@@ -28,13 +30,13 @@ enum class EntryType { kFile, kFolder, kSymlink, kHardLink, kCharDevice, kBlockD
 
 struct TarEntry {
   EntryType type = EntryType::kFile;
-  std::string path;    // as in the tar, bytes
-  std::string target;  // of symbolic and hard links
+  std::string path;          // as in the tar, bytes
+  std::string target;        // of symbolic and hard links
   uint32_t permissions = 0;  // 07777
   uint32_t uid = 0, gid = 0;
   int64_t mtime = 0;
   uint32_t mtime_nsec = 0;
-  uint64_t size = 0;   // of kFile, holes included
+  uint64_t size = 0;  // of kFile, holes included
   uint32_t device_major = 0, device_minor = 0;
   std::vector<Xattr> xattrs;
 };
@@ -46,7 +48,8 @@ class TarReader {
   TarReader(TarReader&&) noexcept;
   ~TarReader();
 
-  // False at the end of the archive. data_corrupt when it is damaged or cut off; errors of the source pass through.
+  // False at the end of the archive. data_corrupt when it is damaged or cut off; errors of the
+  // source pass through.
   Result<bool> Next(TarEntry& entry);
   // The content of the current entry in ascending order of offset; what is between is holes.
   using DataFn = std::function<Result<void>(uint64_t offset, std::span<const uint8_t> data)>;

@@ -8,8 +8,8 @@ namespace cleanroom::image {
 namespace {
 
 constexpr size_t kMaxNameBytes = 255;
-constexpr int kMaxLinksFollowed = 40;   // what Linux follows
-constexpr uint32_t kMaxNames = 65000;   // hard links to one file on ext4
+constexpr int kMaxLinksFollowed = 40;  // what Linux follows
+constexpr uint32_t kMaxNames = 65000;  // hard links to one file on ext4
 
 constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
@@ -44,8 +44,10 @@ Tree::Tree(const Limits& limits) : limits_(limits) {
   nodes_[kRoot].children = std::make_unique<Children>();
 }
 
-Result<std::vector<std::string_view>> Tree::Split(std::string_view path, bool allow_absolute) const {
-  if (path.starts_with('/') && !allow_absolute) return Refuse("the tar has the absolute path '{}'", Shown(path));
+Result<std::vector<std::string_view>> Tree::Split(std::string_view path,
+                                                  bool allow_absolute) const {
+  if (path.starts_with('/') && !allow_absolute)
+    return Refuse("the tar has the absolute path '{}'", Shown(path));
   std::vector<std::string_view> out;
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());
@@ -57,7 +59,8 @@ Result<std::vector<std::string_view>> Tree::Split(std::string_view path, bool al
       return Refuse("the tar has a name longer than {} bytes: '{}…'", kMaxNameBytes, Shown(path));
     }
     out.push_back(part);
-    if (out.size() > limits_.max_depth) return Refuse("the tar has a path deeper than {}: '{}…'", limits_.max_depth, Shown(path));
+    if (out.size() > limits_.max_depth)
+      return Refuse("the tar has a path deeper than {}: '{}…'", limits_.max_depth, Shown(path));
   }
   return out;
 }
@@ -71,7 +74,8 @@ Result<Tree::NodeId> Tree::NewNode() {
   }
   // Parents that no entry named count too: one path may imply many.
   if (nodes_.size() > limits_.max_entries) {
-    return Err(ErrorCode::kResourceExhausted, fmt::format("the image has more than {} files", limits_.max_entries));
+    return Err(ErrorCode::kResourceExhausted,
+               fmt::format("the image has more than {} files", limits_.max_entries));
   }
   nodes_.emplace_back();
   return static_cast<NodeId>(nodes_.size() - 1);
@@ -96,7 +100,8 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
     pending.pop_back();
     if (next.name.empty() || next.name == ".") continue;
     if (next.name == "..") {  // only links have these: Split refuses them
-      if (place.folders.size() == 1) return Refuse("the path '{}' leaves the image through a symbolic link", Shown(path));
+      if (place.folders.size() == 1)
+        return Refuse("the path '{}' leaves the image through a symbolic link", Shown(path));
       place.folders.pop_back();
       place.entries.pop_back();
       continue;
@@ -105,9 +110,12 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
     auto it = children.find(next.name);
     if (it == children.end()) {
       if (next.from_link) {
-        return Refuse("the path '{}' goes through a symbolic link to a folder that the image does not have", Shown(path));
+        return Refuse(
+            "the path '{}' goes through a symbolic link to a folder that the image does not have",
+            Shown(path));
       }
-      if (!create) return Err(ErrorCode::kNotFound, fmt::format("'{}' is not in the image", Shown(path)));
+      if (!create)
+        return Err(ErrorCode::kNotFound, fmt::format("'{}' is not in the image", Shown(path)));
       CR_TRY_ASSIGN(const NodeId made, NewNode());
       nodes_[made].children = std::make_unique<Children>();
       nodes_[made].names = 1;
@@ -116,7 +124,8 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
     }
     const Node& node = nodes_[it->second.node];
     if (node.type == EntryType::kSymlink) {
-      if (++links > kMaxLinksFollowed) return Refuse("the path '{}' goes through a loop of symbolic links", Shown(path));
+      if (++links > kMaxLinksFollowed)
+        return Refuse("the path '{}' goes through a loop of symbolic links", Shown(path));
       if (node.target.starts_with('/')) {
         place.folders.resize(1);
         place.entries.clear();
@@ -131,17 +140,20 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
       }
       continue;
     }
-    if (node.type != EntryType::kFolder) return Refuse("the path '{}' goes through something that is no folder", Shown(path));
+    if (node.type != EntryType::kFolder)
+      return Refuse("the path '{}' goes through something that is no folder", Shown(path));
     place.folders.push_back(it->second.node);
     place.entries.push_back(&it->second);
-    if (place.folders.size() > limits_.max_depth) return Refuse("the path '{}' is deeper than {}", Shown(path), limits_.max_depth);
+    if (place.folders.size() > limits_.max_depth)
+      return Refuse("the path '{}' is deeper than {}", Shown(path), limits_.max_depth);
   }
   return place;
 }
 
 Result<Tree::NodeId> Tree::Apply(const TarEntry& entry) {
   const size_t slash = entry.path.find_last_not_of('/');
-  const std::string_view trimmed = std::string_view(entry.path).substr(0, slash == std::string::npos ? 0 : slash + 1);
+  const std::string_view trimmed =
+      std::string_view(entry.path).substr(0, slash == std::string::npos ? 0 : slash + 1);
   const std::string_view base = trimmed.substr(trimmed.rfind('/') + 1);
   if (base.starts_with(kWhiteout)) {
     const std::string_view hidden = base.substr(kWhiteout.size());
@@ -173,14 +185,16 @@ Result<Tree::NodeId> Tree::Apply(const TarEntry& entry) {
 
 Result<Tree::NodeId> Tree::Insert(const Place& place, const TarEntry& entry) {
   if (place.name.empty()) {
-    if (entry.type != EntryType::kFolder) return Refuse("the tar replaces the root folder by something else");
+    if (entry.type != EntryType::kFolder)
+      return Refuse("the tar replaces the root folder by something else");
     SetMetadata(nodes_[kRoot], entry);
     return kRoot;
   }
   Children& children = *nodes_[place.folders.back()].children;
   const auto existing = children.find(place.name);
   if (existing != children.end()) {
-    if (entry.type == EntryType::kFolder && nodes_[existing->second.node].type == EntryType::kFolder) {
+    if (entry.type == EntryType::kFolder &&
+        nodes_[existing->second.node].type == EntryType::kFolder) {
       SetMetadata(nodes_[existing->second.node], entry);
       existing->second.layer = layer_;
       return existing->second.node;
@@ -203,16 +217,20 @@ Result<void> Tree::Link(const Place& place, const TarEntry& entry) {
   const auto it = source != nullptr ? source->find(from->name) : Children::const_iterator();
   if (!from && from.error().code() != ErrorCode::kNotFound) return Err(std::move(from).error());
   if (!from || from->name.empty() || place.name.empty() || it == source->end()) {
-    return Refuse("the hard link '{}' is to '{}', which the image does not have", Shown(entry.path), Shown(entry.target));
+    return Refuse("the hard link '{}' is to '{}', which the image does not have", Shown(entry.path),
+                  Shown(entry.target));
   }
   const NodeId id = it->second.node;
   if (nodes_[id].type == EntryType::kFolder) {
-    return Refuse("the hard link '{}' is to the folder '{}'", Shown(entry.path), Shown(entry.target));
+    return Refuse("the hard link '{}' is to the folder '{}'", Shown(entry.path),
+                  Shown(entry.target));
   }
-  if (nodes_[id].names >= kMaxNames) return Refuse("more than {} hard links to '{}'", kMaxNames, Shown(entry.target));
+  if (nodes_[id].names >= kMaxNames)
+    return Refuse("more than {} hard links to '{}'", kMaxNames, Shown(entry.target));
   ++nodes_[id].names;  // before Remove, which may take the other name away
   Children& children = *nodes_[place.folders.back()].children;
-  if (const auto existing = children.find(place.name); existing != children.end()) Remove(children, existing);
+  if (const auto existing = children.find(place.name); existing != children.end())
+    Remove(children, existing);
   if (nodes_[id].names < 1) return Refuse("the hard link '{}' is to itself", Shown(entry.path));
   children.insert_or_assign(place.name, Child{id, layer_});
   return {};
@@ -225,7 +243,8 @@ void Tree::Hide(Children& children, Children::iterator it) {
   }
   Node& node = nodes_[it->second.node];
   if (node.type != EntryType::kFolder) return;
-  for (auto inner = node.children->begin(); inner != node.children->end();) Hide(*node.children, inner++);
+  for (auto inner = node.children->begin(); inner != node.children->end();)
+    Hide(*node.children, inner++);
 }
 
 void Tree::Remove(Children& children, Children::iterator it) {

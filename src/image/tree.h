@@ -1,12 +1,18 @@
-// The merged file tree of an image while its layers are applied: everything but file content, in memory.
+// The merged file tree of an image while its layers are applied: everything but file content, in
+// memory.
 //
 // Paths come from hostile tars. The rules (containerd's and umoci's, made strict):
 //  - a path is relative, has no "..", and no component over 255 bytes: else data_corrupt;
-//  - parents that are symbolic links are followed inside the image only, an absolute target meaning the image's
-//    root; a link that climbs above the root, or leads to a folder the image does not have, is refused;
-//  - the last component is never followed: an entry replaces what is there (a folder over a folder keeps the
-//    content), whiteouts (".wh.NAME", ".wh..wh..opq") hide what lower layers put there, never their own layer's.
-// Missing parents are made, owned by root with mode 0755 and time 0. Nothing here touches the host's file system.
+//  - parents that are symbolic links are followed inside the image only, an absolute target meaning
+//  the image's
+//    root; a link that climbs above the root, or leads to a folder the image does not have, is
+//    refused;
+//  - the last component is never followed: an entry replaces what is there (a folder over a folder
+//  keeps the
+//    content), whiteouts (".wh.NAME", ".wh..wh..opq") hide what lower layers put there, never their
+//    own layer's.
+// Missing parents are made, owned by root with mode 0755 and time 0. Nothing here touches the
+// host's file system.
 #pragma once
 
 #include <cstdint>
@@ -38,13 +44,14 @@ class Tree {
     NodeId node;
     uint32_t layer;  // the last layer that named it, or something below it
   };
-  using Children = std::map<std::string, Child, std::less<>>;  // sorted: the result does not depend on tar order
+  using Children =
+      std::map<std::string, Child, std::less<>>;  // sorted: the result does not depend on tar order
 
   struct Node {
     EntryType type = EntryType::kFolder;  // never kHardLink
     uint16_t permissions = 0755;
     uint32_t uid = 0, gid = 0;
-    uint32_t names = 0;        // folder entries that lead here
+    uint32_t names = 0;  // folder entries that lead here
     uint32_t mtime_nsec = 0;
     int64_t mtime = 0;
     uint64_t size = 0;
@@ -58,8 +65,8 @@ class Tree {
   explicit Tree(const Limits& limits);
 
   void BeginLayer() { ++layer_; }
-  // Applies one entry. For a kFile the answer is the node that is to get the extents; else what the entry made, or
-  // kRoot when it made nothing.
+  // Applies one entry. For a kFile the answer is the node that is to get the extents; else what the
+  // entry made, or kRoot when it made nothing.
   Result<NodeId> Apply(const TarEntry& entry);
 
   Node& node(NodeId id) { return nodes_[id]; }
@@ -70,7 +77,8 @@ class Tree {
   size_t slots() const { return nodes_.size(); }
 
  private:
-  // Where an entry goes: the folders from the root to its parent, and its own name (empty for the root itself).
+  // Where an entry goes: the folders from the root to its parent, and its own name (empty for the
+  // root itself).
   struct Place {
     std::vector<NodeId> folders;
     std::vector<Child*> entries;  // of those folders but the root

@@ -141,16 +141,18 @@ Awaitable<void> Execution::WatchTimeout(rpc::Channel& agent, Stream& stream) {
   auto slept = co_await SleepFor(timeout_);
   if (!slept) co_return;
   timed_out_ = true;
-  pb::ControlRequest request;
-  request.set_signal(SIGTERM);
-  auto asked = co_await Control(agent, std::move(request));
+  pb::ExecInput terminate;
+  terminate.set_signal(SIGTERM);
+  auto asked = co_await Control(agent, std::move(terminate));
   (void)asked;  // the guest may be beyond listening; the cancellation below is not a request
   slept = co_await SleepFor(kTimeoutGrace);
   if (slept) stream.Cancel();
 }
 
-Awaitable<Result<void>> Execution::Control(rpc::Channel& agent, pb::ControlRequest request) {
+Awaitable<Result<void>> Execution::Control(rpc::Channel& agent, pb::ExecInput input) {
+  pb::ControlRequest request;
   request.set_execution_id(id_);
+  *request.mutable_input() = std::move(input);
   auto answer = co_await agent.Call<pb::ControlResponse>(
       "/cleanroom.internal.v1.GuestService/Control", std::move(request),
       rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5)});
@@ -161,14 +163,8 @@ Awaitable<Result<void>> Execution::Control(rpc::Channel& agent, pb::ControlReque
 Awaitable<Result<void>> Execution::Input(rpc::Channel& agent, pb::ExecInput input) {
   if (ended_) co_return Err(ErrorCode::kFailedPrecondition, "the command has ended");
   if (input.has_signal() || input.has_resize()) {
-    pb::ControlRequest request;
-    if (input.has_signal()) {
-      signaled_ = true;
-      request.set_signal(input.signal());
-    } else {
-      *request.mutable_resize() = input.resize();
-    }
-    auto done = co_await Control(agent, std::move(request));
+    if (input.has_signal()) signaled_ = true;
+    auto done = co_await Control(agent, std::move(input));
     co_return done;
   }
   if (input.has_start()) co_return Err(ErrorCode::kInvalidArgument, "the command has been started already");

@@ -57,7 +57,7 @@ class Execution {
   Awaitable<pb::ExecutionEnd> Collect(Stream& stream);
   Awaitable<void> PumpInput(Stream& stream);
   Awaitable<void> WatchTimeout(rpc::Channel& agent, Stream& stream);
-  Awaitable<Result<void>> Control(rpc::Channel& agent, pb::ControlRequest request);
+  Awaitable<Result<void>> Control(rpc::Channel& agent, pb::ExecInput input);
   void RecordEnd(const pb::ExecutionEnd& end);
 
   std::string id_;

@@ -75,7 +75,7 @@ Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& i
 }
 
 Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals, pb::ControlRequest request) {
-  signals->push_back(request.signal());
+  signals->push_back(request.input().signal());
   co_return pb::ControlResponse();
 }
 

@@ -7,11 +7,13 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "config/config.h"
 #include "config/paths.h"
+#include "http/tls/tls_stream.h"
 #include "rpc/json/json_codec.h"
 #include "server/control_plane.h"
 #include "server/log.h"
@@ -58,6 +60,13 @@ int Serve(const ServeFlags& flags) {
 
   asio::io_context io(1);
   options->control_plane.json = &rpc::JsonCodec();
+  std::unique_ptr<http::TlsServer> tls;
+  if (!options->tls.certificate.empty()) {
+    auto created = http::TlsServer::Create(options->tls.certificate, options->tls.key);
+    if (!created) return Fail(created.error());
+    tls = std::move(*created);
+    options->control_plane.tls = [&io, &tls](int fd) { return tls->Accept(io.get_executor(), fd); };
+  }
   auto plane = ControlPlane::Create(io.get_executor(), std::move(options->control_plane));
   if (!plane) return Fail(plane.error());
 

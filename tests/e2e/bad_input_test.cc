@@ -5,7 +5,7 @@
 #include <fstream>
 #include <string>
 
-#include "support/command.h"
+#include "support/program.h"
 #include "support/daemon.h"
 
 namespace cleanroom::test {

@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "support/command.h"
+#include "support/program.h"
 #include "support/daemon.h"
 
 namespace cleanroom::test {

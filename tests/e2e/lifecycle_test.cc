@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "support/command.h"
+#include "support/program.h"
 #include "support/daemon.h"
 
 namespace cleanroom::test {

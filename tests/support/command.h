@@ -1,27 +1,50 @@
-// Runs the built programs as a user would and returns everything they said.
+// Runs other programs in tests and keeps what they said.
 #pragma once
 
-#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
-namespace cleanroom::test {
+namespace cleanroom::testing {
 
-struct Outcome {
-  int code = -1;  // as a shell shows it: 128 + signal
-  std::string out;
-  std::string err;
+struct CommandResult {
+  int status = -1;     // exit code; 128 + signal
+  std::string output;  // stdout and stderr together
 };
 
-// Environment variable that the build sets for tests; aborts when it is missing.
-std::string RequiredEnv(const char* name);
+// Runs `script` with `bash -euo pipefail -c`.
+CommandResult RunScript(const std::string& script);
 
-// build/<preset>/bin/<name>
-std::string Program(const std::string& name);
+// A folder of its own under the system's temporary folder; removed with the object.
+class TestFolder {
+ public:
+  TestFolder();
+  ~TestFolder();
+  TestFolder(const TestFolder&) = delete;
+  TestFolder& operator=(const TestFolder&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
-// Runs argv with `env` ("KEY=value") added to PATH and HOME alone. A command that takes longer than `timeout` is
-// killed and the calling test fails.
-Outcome Run(const std::vector<std::string>& argv, const std::vector<std::string>& env = {}, std::string input = "",
-            std::chrono::seconds timeout = std::chrono::seconds(120), const std::string& cwd = "");
+ private:
+  std::string path_;
+};
 
-}  // namespace cleanroom::test
+// A program that runs beside the test until this object goes, or the test program dies.
+class Background {
+ public:
+  // Returns when the program has written `mark` and a word after it (to stdout or stderr): that
+  // word is found(). Aborts the test program with what was written when the program ends before.
+  Background(const std::vector<std::string>& argv, const std::string& mark);
+  ~Background();
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+  const std::string& found() const { return found_; }
+
+ private:
+  int pid_ = -1;
+  int fd_ = -1;
+  std::string found_;
+  std::thread drain_;
+};
+
+}  // namespace cleanroom::testing

@@ -9,7 +9,7 @@
 
 #include "os/file.h"
 #include "os/process.h"
-#include "support/command.h"
+#include "support/program.h"
 
 namespace cleanroom::test {
 

@@ -1,0 +1,142 @@
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "cli/daemon_program.h"
+#include "cli/errors.h"
+#include "cli/invocation.h"
+#include "cli/version.h"
+
+namespace cleanroom::cli {
+namespace {
+
+constexpr const char* kClientFlagsHelp =
+    "\nClient flags, taken by every command:\n"
+    "  --host URL         the daemon: unix:///PATH, http://HOST:PORT or https://HOST:PORT; else CLEANROOM_HOST,\n"
+    "                     control_host in the config, the system's socket, the user's socket\n"
+    "  --tls-ca FILE      authorities to trust for https (CLEANROOM_TLS_CA)\n"
+    "  --auth-token TOKEN the daemon's token (CLEANROOM_AUTH_TOKEN)\n"
+    "  --log-level LEVEL  error, warn (default), info or debug: what is told on standard error\n";
+
+// "cleanroom image pull": the deepest command that the parser reached.
+std::string Reached(const CLI::App& root) {
+  std::string path = "cleanroom";
+  const CLI::App* app = &root;
+  for (;;) {
+    const auto chosen = app->get_subcommands();
+    if (chosen.empty()) return path;
+    app = chosen.front();
+    path += " " + app->get_name();
+  }
+}
+
+int Parse(CLI::App& root, Invocation& invocation, std::vector<std::string> args) {
+  const auto separator = std::find(args.begin(), args.end(), "--");
+  if (separator != args.end()) {
+    invocation.command.emplace(separator + 1, args.end());
+    args.erase(separator, args.end());
+  }
+  std::reverse(args.begin(), args.end());  // CLI11 takes them from the back
+  try {
+    root.parse(args);
+  } catch (const CLI::Success& asked) {
+    return root.exit(asked);  // --help, --version
+  } catch (const CLI::RequiredError& error) {
+    if (root.get_subcommands().empty()) {
+      const std::string help = root.help();
+      std::fwrite(help.data(), 1, help.size(), stderr);
+      return 1;
+    }
+    return Fail(UsageError(error.what(), Reached(root)));
+  } catch (const CLI::ParseError& error) {
+    return Fail(UsageError(error.what(), Reached(root)));
+  }
+  return 0;
+}
+
+}  // namespace
+
+CLI::App* AddCommand(CLI::App& parent, const CommandHelp& help) {
+  CLI::App* command = parent.add_subcommand(help.name, help.summary);
+  std::string footer;
+  if (help.examples != nullptr && *help.examples != '\0') {
+    footer = "\nExamples:\n";
+    std::string_view rest = help.examples;
+    while (!rest.empty()) {
+      const size_t end = std::min(rest.find('\n'), rest.size());
+      footer.append("  ").append(rest.substr(0, end)).append("\n");
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+  }
+  command->footer(footer + kClientFlagsHelp);
+  return command;
+}
+
+CLI::App* AddGroup(CLI::App& parent, const char* name, const char* summary) {
+  CLI::App* group = parent.add_subcommand(name, summary);
+  group->require_subcommand(1);
+  return group;
+}
+
+std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
+  auto root = std::make_unique<CLI::App>("Runs untrusted code in microVMs that reach only what a policy allows.");
+  root->name("cleanroom");
+  root->set_version_flag("--version", std::string("cleanroom ") + kVersion);
+  root->set_help_flag("-h,--help", "Print this help and exit");
+  root->fallthrough();
+  root->require_subcommand(1);
+
+  ClientFlags& client = invocation.client;
+  root->add_option("--host", client.host, "The daemon to talk to")->option_text("URL")->group("Client flags");
+  root->add_option("--tls-ca", client.tls_ca, "Authorities to trust for https")
+      ->option_text("FILE")
+      ->group("Client flags");
+  root->add_option("--auth-token", client.auth_token, "The daemon's token")
+      ->option_text("TOKEN")
+      ->group("Client flags");
+  static const std::map<std::string, LogLevel> levels = {{"error", LogLevel::kError},
+                                                         {"warn", LogLevel::kWarn},
+                                                         {"info", LogLevel::kInfo},
+                                                         {"debug", LogLevel::kDebug}};
+  root->add_option("--log-level", client.log_level, "error, warn, info or debug")
+      ->option_text("LEVEL")
+      ->group("Client flags")
+      ->transform(CLI::CheckedTransformer(levels, CLI::ignore_case).description(""));
+
+  AddExecCommands(*root, invocation);
+  AddSandboxCommands(*root, invocation);
+  AddExecutionCommands(*root, invocation);
+  AddPolicyCommands(*root, invocation);
+  AddImageCommands(*root, invocation);
+  AddConfigCommands(*root, invocation);
+  AddHostCommands(*root, invocation);
+  AddCompletionCommand(*root, invocation);
+  root->footer(
+      "\nExamples:\n"
+      "  cleanroom doctor\n"
+      "  cleanroom exec -- npm test\n"
+      "  cleanroom exec --rm --image docker.io/library/alpine@sha256:... -- uname -a\n"
+      "  cleanroom console -- bash\n"
+      "\n`cleanroom COMMAND --help` tells more about each.");
+  return root;
+}
+
+int Main(std::vector<std::string> args) {
+  // Its flags are the daemon's, so they are passed on unread.
+  if (!args.empty() && args.front() == "serve") {
+    args.erase(args.begin());
+    return Fail(BecomeDaemon(args));
+  }
+  Invocation invocation;
+  const auto root = BuildTree(invocation);
+  const int parsed = Parse(*root, invocation, std::move(args));
+  if (parsed != 0 || !invocation.run) return parsed;
+  const std::string command = Reached(*root);
+  if (invocation.command && command != "cleanroom exec" && command != "cleanroom console") {
+    return Fail(UsageError("nothing may follow '--' here", command));
+  }
+  return invocation.run();
+}
+
+}  // namespace cleanroom::cli

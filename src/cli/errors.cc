@@ -1,0 +1,90 @@
+#include "cli/errors.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "cli/invocation.h"
+#include "cli/text.h"
+
+namespace cleanroom::cli {
+namespace {
+
+constexpr std::string_view kSee = "; see: ";
+
+}  // namespace
+
+std::string Remedy(const Error& error) {
+  const std::string& message = error.message();
+  const auto about = [&message](std::string_view word) { return message.find(word) != std::string::npos; };
+  switch (error.code()) {
+    case ErrorCode::kUnavailable:
+      if (about("no daemon answers")) return "Start one with: cleanroom serve &   (or name another with --host URL)";
+      return "Look whether the daemon still runs with: cleanroom doctor";
+    case ErrorCode::kPolicyInvalid:
+      return "Correct the policy, then check it with: cleanroom policy validate";
+    case ErrorCode::kPolicyConflict:
+      return "Compare the policies with: cleanroom policy validate, cleanroom sandbox inspect ID";
+    case ErrorCode::kNotFound:
+      if (about("sandbox")) return "See which there are with: cleanroom sandbox ls --all";
+      if (about("execution")) return "See which there are with: cleanroom execution ls --all";
+      if (about("image")) return "See which there are with: cleanroom image ls";
+      return "Check the name and try again";
+    case ErrorCode::kInvalidArgument: {
+      const size_t see = message.rfind(kSee);
+      if (see != std::string::npos) return "See how it is used with: " + message.substr(see + kSee.size());
+      return "See how it is used with: cleanroom --help";
+    }
+    case ErrorCode::kBackendCapabilityMismatch:
+      return "Leave it out, or see what this host can enforce with: cleanroom doctor";
+    case ErrorCode::kBackendUnavailable:
+    case ErrorCode::kRuntimeLaunchFailed:
+      return "See what is missing on the daemon's host with: cleanroom doctor";
+    case ErrorCode::kUnauthenticated:
+      return "Pass --auth-token TOKEN, or set CLEANROOM_AUTH_TOKEN";
+    case ErrorCode::kPermissionDenied:
+      return "Run it as the user who owns it, or see which daemon answers with: cleanroom doctor";
+    case ErrorCode::kFailedPrecondition:
+      return "See the state of things with: cleanroom sandbox ls --all";
+    case ErrorCode::kResourceExhausted:
+      return "Free something first: cleanroom sandbox ls, cleanroom sandbox rm ID, cleanroom image rm REF";
+    case ErrorCode::kUpstreamError:
+    case ErrorCode::kDataCorrupt:
+      return "Check the registry and the reference with: cleanroom image resolve REF";
+    case ErrorCode::kHostNotAllowed:
+    case ErrorCode::kRegistryNotAllowed:
+    case ErrorCode::kLockfileViolation:
+    case ErrorCode::kSecretScopeViolation:
+      return "Allow it in cleanroom.yaml, then check with: cleanroom policy validate";
+    case ErrorCode::kDeadlineExceeded:
+      return "Try again, with a longer limit if it takes one";
+    case ErrorCode::kAlreadyExists:
+      return "Use another name, or --force where the command has it";
+    case ErrorCode::kCanceled:
+      return "Run it again";
+    case ErrorCode::kUnimplemented:
+      return "See what this version has with: cleanroom --help";
+    case ErrorCode::kInternal:
+      return "See the daemon's log, and check the host with: cleanroom doctor";
+  }
+  return "See: cleanroom --help";
+}
+
+std::string Describe(const Error& error) {
+  // The place to look stands in the remedy, so not twice.
+  std::string text = error.ToString();
+  if (error.code() == ErrorCode::kInvalidArgument) text = text.substr(0, text.rfind(kSee));
+  return fmt::format("cleanroom: {}\n{}\n", Printable(text, Newlines::kKeep), Remedy(error));
+}
+
+Error UsageError(const std::string& message, const std::string& command) {
+  return Error(ErrorCode::kInvalidArgument, fmt::format("{}{}{} --help", message, kSee, command));
+}
+
+int Fail(const Error& error) {
+  const std::string text = Describe(error);
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  return 1;
+}
+
+}  // namespace cleanroom::cli

@@ -1,0 +1,29 @@
+// The API's messages as JSON for --json: the proto's field names, enums in their short spelling ("READY"), times in RFC
+// 3339, ids and digests as they are. Two-space indented, with a newline at the end.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cleanroom/v1/execution.pb.h"
+#include "cleanroom/v1/image.pb.h"
+#include "cleanroom/v1/sandbox.pb.h"
+#include "cleanroom/v1/system.pb.h"
+#include "policy/diagnostic.h"
+
+namespace cleanroom::cli {
+
+std::string ToJson(const v1::Sandbox& sandbox);
+std::string ToJson(const v1::ListSandboxesResponse& list);
+std::string ToJson(const v1::Execution& execution);
+std::string ToJson(const v1::ListExecutionsResponse& list);
+std::string ToJson(const v1::Image& image);
+std::string ToJson(const v1::ListImagesResponse& list);
+std::string ToJson(const v1::DoctorResponse& doctor);
+
+// {"valid": true, "source", "hash", "policy": the compiled policy}.
+std::string ValidPolicyJson(const std::string& source, const std::string& hash, const std::string& canonical_json);
+// {"valid": false, "source", "errors": [{"file", "line", "column", "message"}]}.
+std::string InvalidPolicyJson(const std::string& source, const std::vector<policy::Diagnostic>& errors);
+
+}  // namespace cleanroom::cli

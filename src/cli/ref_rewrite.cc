@@ -1,0 +1,63 @@
+#include "cli/ref_rewrite.h"
+
+#include <fmt/format.h>
+
+#include "policy/document.h"
+
+namespace cleanroom::cli {
+namespace {
+
+const policy::Node* Child(const policy::Node* node, std::string_view key) {
+  if (node == nullptr || node->kind != policy::Node::Kind::kMap) return nullptr;
+  for (const auto& [name, value] : node->entries) {
+    if (name.text == key) return &value;
+  }
+  return nullptr;
+}
+
+std::unexpected<Error> Cannot(const std::string& file_name, int line, int column, std::string_view why) {
+  return Err(ErrorCode::kPolicyInvalid, fmt::format("{}:{}:{}: {}", file_name, line, column, why));
+}
+
+// The offset of a place; npos when the text has no such one. Columns count characters.
+size_t OffsetOf(std::string_view text, int line, int column) {
+  size_t at = 0;
+  for (int i = 1; i < line; ++i) {
+    at = text.find('\n', at);
+    if (at == std::string_view::npos) return at;
+    ++at;
+  }
+  for (int i = 1; i < column && at < text.size(); ++i) {
+    ++at;
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) ++at;
+  }
+  return at;
+}
+
+}  // namespace
+
+Result<FoundRef> FindImageRef(std::string_view yaml, const std::string& file_name) {
+  const auto document = policy::ReadYaml(yaml, file_name);
+  if (!document) return Err(ErrorCode::kPolicyInvalid, policy::Format(document.error()));
+  const policy::Node* ref = Child(Child(Child(&*document, "sandbox"), "image"), "ref");
+  if (ref == nullptr || ref->kind != policy::Node::Kind::kScalar) {
+    return Cannot(file_name, document->line, document->column, "there is no sandbox.image.ref to change");
+  }
+  size_t offset = OffsetOf(yaml, ref->line, ref->column);
+  if (offset < yaml.size() && (yaml[offset] == '"' || yaml[offset] == '\'')) ++offset;
+  if (offset >= yaml.size() || ref->text.empty() || yaml.substr(offset, ref->text.size()) != ref->text) {
+    return Cannot(file_name, ref->line, ref->column, "sandbox.image.ref must be written plainly, on one line, to be changed");
+  }
+  return FoundRef{ref->text, offset, ref->text.size()};
+}
+
+Result<std::string> RewriteImageRef(std::string_view yaml, const std::string& file_name, const std::string& ref) {
+  CR_TRY_ASSIGN(const FoundRef found, FindImageRef(yaml, file_name));
+  std::string out(yaml);
+  out.replace(found.offset, found.size, ref);
+  CR_TRY_ASSIGN(const FoundRef check, FindImageRef(out, file_name));
+  if (check.text != ref) return Err(ErrorCode::kInternal, file_name + ": the new reference does not read back");
+  return out;
+}
+
+}  // namespace cleanroom::cli

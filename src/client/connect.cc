@@ -1,0 +1,79 @@
+#include "client/connect.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <utility>
+
+#include "config/endpoint.h"
+#include "http/byte_stream.h"
+#include "os/socket.h"
+
+namespace cleanroom::client {
+namespace {
+
+using asio::ip::tcp;
+
+// An answer may carry a DownloadSandboxFile; everything else is small.
+constexpr size_t kMaxMessageBytes = 64U << 20;
+
+Error NoDaemon(std::string_view url, std::string_view why) {
+  return Error(ErrorCode::kUnavailable, fmt::format("no daemon answers at {} ({})", url, why));
+}
+
+Result<os::UniqueFd> ConnectUnixSocket(const std::string& url, const std::string& path) {
+  auto fd = os::ConnectUnix(path);
+  if (fd) return fd;
+  switch (fd.error().code()) {
+    case ErrorCode::kNotFound:
+      return Err(NoDaemon(url, "there is no such socket"));
+    case ErrorCode::kUnavailable:
+      return Err(NoDaemon(url, "nobody listens on the socket"));
+    default:
+      return fd;
+  }
+}
+
+Awaitable<Result<os::UniqueFd>> ConnectTcp(std::string url, config::Endpoint endpoint) {
+  const auto executor = co_await asio::this_coro::executor;
+  tcp::resolver resolver(executor);
+  auto [resolve_error, addresses] =
+      co_await resolver.async_resolve(endpoint.host, std::to_string(endpoint.port), kAwait);
+  if (resolve_error) co_return Err(NoDaemon(url, resolve_error.message()));
+  tcp::socket socket(executor);
+  auto [connect_error, address] = co_await asio::async_connect(socket, addresses, kAwait);
+  if (connect_error) co_return Err(NoDaemon(url, connect_error.message()));
+  boost::system::error_code ignored;
+  socket.set_option(tcp::no_delay(true), ignored);
+  co_return os::UniqueFd(socket.release());
+}
+
+}  // namespace
+
+Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options) {
+  CR_CO_TRY_ASSIGN(const config::Endpoint endpoint, config::Endpoint::Parse(options.url));
+  rpc::ChannelOptions channel;
+  channel.max_message_bytes = kMaxMessageBytes;
+  if (!options.auth_token.empty()) channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
+  const auto executor = co_await asio::this_coro::executor;
+
+  if (endpoint.scheme == config::Endpoint::Scheme::kUnix) {
+    CR_CO_TRY_ASSIGN(os::UniqueFd fd, ConnectUnixSocket(options.url, endpoint.path));
+    co_return rpc::Channel::Create(http::AdoptSocket(executor, fd.release()), std::move(channel));
+  }
+  if (endpoint.scheme == config::Endpoint::Scheme::kHttps) {
+    co_return Err(ErrorCode::kUnimplemented, "https endpoints are not supported by this build");
+  }
+  channel.authority = fmt::format("{}:{}", endpoint.host, endpoint.port);
+  const auto deadline = std::chrono::steady_clock::now() + options.timeout;
+  auto connecting = WithDeadline(ConnectTcp(options.url, endpoint), deadline, "connecting to " + options.url);
+  auto fd = co_await std::move(connecting);
+  if (!fd) {
+    if (fd.error().code() == ErrorCode::kDeadlineExceeded) co_return Err(NoDaemon(options.url, "timed out"));
+    co_return Err(std::move(fd).error());
+  }
+  co_return rpc::Channel::Create(http::AdoptSocket(executor, fd->release()), std::move(channel));
+}
+
+}  // namespace cleanroom::client

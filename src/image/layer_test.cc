@@ -1,0 +1,364 @@
+#include "image/layer.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "tests/support/command.h"
+#include "tests/support/file_tree.h"
+#include "tests/support/tar_builder.h"
+
+namespace cleanroom::image {
+namespace {
+
+using testing::FileTree;
+using testing::ListExt4;
+using testing::RunScript;
+using testing::TarBuilder;
+using testing::TestFolder;
+
+class MemorySource : public ByteSource {
+ public:
+  explicit MemorySource(std::string bytes) : bytes_(std::move(bytes)) {}
+  Result<size_t> Read(std::span<uint8_t> buffer) override {
+    const size_t n = std::min(buffer.size(), bytes_.size() - position_);
+    std::memcpy(buffer.data(), bytes_.data() + position_, n);
+    position_ += n;
+    return n;
+  }
+
+ private:
+  std::string bytes_;
+  size_t position_ = 0;
+};
+
+class LayerTest : public ::testing::Test {
+ protected:
+  Result<uint64_t> Build(const std::vector<std::string>& layers, const Limits& limits = {}) {
+    std::filesystem::remove(file_);
+    CR_TRY_ASSIGN(RootfsBuilder builder, RootfsBuilder::Create(file_, limits));
+    for (const std::string& layer : layers) {
+      MemorySource source(layer);
+      CR_TRY(builder.Apply(source, {.name = "sha256:test", .diff_id = {}}, {}));
+    }
+    return builder.Finish("test");
+  }
+
+  // Builds, demands that e2fsck finds nothing to mend, lists.
+  FileTree BuildAndList(const std::vector<std::string>& layers) {
+    const Result<uint64_t> built = Build(layers);
+    EXPECT_TRUE(built) << built.error().ToString();
+    if (!built) return {};
+    const auto check = RunScript("e2fsck -fn " + file_);
+    EXPECT_EQ(check.status, 0) << check.output;
+    return ListExt4(file_);
+  }
+
+  std::string Refusal(const std::vector<std::string>& layers) {
+    const Result<uint64_t> built = Build(layers);
+    return built ? "accepted" : built.error().ToString();
+  }
+
+  TestFolder folder_;
+  std::string file_ = folder_ / "rootfs.ext4";
+};
+
+bool Has(const FileTree& tree, const std::string& path) { return tree.contains(path); }
+
+TEST_F(LayerTest, AnEmptyLayerIsAnEmptyRoot) {
+  const FileTree tree = BuildAndList({TarBuilder().Finish()});
+  ASSERT_EQ(tree.size(), 1u);
+  EXPECT_TRUE(tree.at("").starts_with("040755 0:0 0.")) << tree.at("");
+}
+
+TEST_F(LayerTest, KeepsWhatATarSays) {
+  const std::string long_target(200, 't');
+  const FileTree tree = BuildAndList(
+      {TarBuilder()
+           .Folder("./", {.mode = 0711, .uid = 7, .gid = 8})
+           .Folder("bin/", {.mode = 0755})
+           .File("bin/su", "setuid!", {.mode = 04755, .uid = 100000, .gid = 4294967294 >> 12})
+           .Symlink("sh", "bin/su")
+           .Symlink("long", std::string_view(long_target).substr(0, 100))
+           .HardLink("bin/su2", "bin/su")
+           .Device("null", '3', {.mode = 0666, .device_major = 1, .device_minor = 3})
+           .Device("disk", '4', {.mode = 0660, .device_major = 259, .device_minor = 70000})
+           .Device("fifo", '6', {.mode = 01600})
+           .Pax("mtime", "1600000000.123456789")
+           .Pax("SCHILY.xattr.user.note", "hello")
+           .File("noted", "x")
+           .Finish()});
+  EXPECT_TRUE(tree.at("").starts_with("040711 7:8 ")) << tree.at("");
+  EXPECT_TRUE(
+      tree.at("bin/su").starts_with("104755 100000:1048575 1600000000.000000000 links=2 size=7 "))
+      << tree.at("bin/su");
+  EXPECT_EQ(tree.at("bin/su"), tree.at("bin/su2"));
+  EXPECT_TRUE(tree.at("sh").ends_with("-> bin/su")) << tree.at("sh");
+  EXPECT_TRUE(tree.at("long").ends_with("-> " + long_target.substr(0, 100))) << tree.at("long");
+  EXPECT_TRUE(tree.at("null").starts_with("020666 ") && tree.at("null").ends_with("device=1:3"))
+      << tree.at("null");
+  EXPECT_TRUE(tree.at("disk").ends_with("device=259:70000")) << tree.at("disk");
+  EXPECT_TRUE(tree.at("fifo").starts_with("011600 ")) << tree.at("fifo");
+  EXPECT_TRUE(tree.at("noted").ends_with("user.note=68656c6c6f")) << tree.at("noted");
+}
+
+TEST_F(LayerTest, WhiteoutsHideLowerLayersOnly) {
+  const std::string lower = TarBuilder()
+                                .Folder("a/")
+                                .File("a/old", "1")
+                                .File("a/kept", "1")
+                                .File("gone", "1")
+                                .Folder("b/")
+                                .File("b/lower", "1")
+                                .Folder("b/sub/")
+                                .File("b/sub/lower", "1")
+                                .Finish();
+  const std::string upper = TarBuilder()
+                                .File("a/.wh.old", "")
+                                .File(".wh.gone", "")
+                                .File(".wh.never", "")
+                                .File("b/upper", "2")
+                                .Folder("b/sub/")
+                                .File("b/sub/upper", "2")
+                                .File("b/.wh..wh..opq", "")
+                                .File("missing/.wh.x", "")
+                                .File("a/own", "2")
+                                .File("a/.wh.own", "")
+                                .File(".wh..wh.aufs", "")
+                                .Finish();
+  const FileTree tree = BuildAndList({lower, upper});
+  EXPECT_FALSE(Has(tree, "a/old"));
+  EXPECT_TRUE(Has(tree, "a/kept"));
+  EXPECT_FALSE(Has(tree, "gone"));
+  EXPECT_FALSE(Has(tree, "b/lower"));
+  EXPECT_FALSE(Has(tree, "b/sub/lower"));
+  EXPECT_TRUE(Has(tree, "b/upper"));
+  EXPECT_TRUE(Has(tree, "b/sub/upper"));
+  EXPECT_TRUE(Has(tree, "a/own"));
+  EXPECT_FALSE(Has(tree, "missing"));
+  for (const auto& [path, line] : tree) EXPECT_EQ(path.find(".wh."), std::string::npos) << path;
+}
+
+TEST_F(LayerTest, UpperLayersReplaceAndLinkAcross) {
+  const std::string lower = TarBuilder()
+                                .File("f", std::string(50000, 'a'))
+                                .Folder("d/")
+                                .File("d/in", "1")
+                                .File("linked", "shared")
+                                .Symlink("var", "/data")
+                                .Folder("data/")
+                                .Finish();
+  const std::string upper = TarBuilder()
+                                .Folder("f/")
+                                .File("f/now-a-folder", "2")
+                                .File("d", "now a file")
+                                .HardLink("other", "linked")
+                                .HardLink("absolute", "/linked")
+                                .File("var/through", "2")
+                                .File("made/on/the/way", "2")
+                                .Finish();
+  const FileTree tree = BuildAndList({lower, upper});
+  EXPECT_TRUE(Has(tree, "f/now-a-folder"));
+  EXPECT_FALSE(Has(tree, "d/in"));
+  EXPECT_TRUE(tree.at("d").starts_with("100644")) << tree.at("d");
+  EXPECT_EQ(tree.at("other"), tree.at("linked"));
+  EXPECT_NE(tree.at("linked").find("links=3"), std::string::npos) << tree.at("linked");
+  EXPECT_TRUE(Has(tree, "data/through"));
+  EXPECT_TRUE(tree.at("made/on/the").starts_with("040755 0:0")) << tree.at("made/on/the");
+}
+
+TEST_F(LayerTest, NamesAreBytes) {
+  const std::string composed = "caf\xc3\xa9", decomposed = "cafe\xcc\x81", latin1 = "caf\xe9";
+  const std::string long_name(255, 'n');
+  const FileTree tree = BuildAndList({TarBuilder()
+                                          .Pax("path", composed)
+                                          .File("x", "1")
+                                          .Pax("path", decomposed)
+                                          .File("x", "2")
+                                          .File(latin1, "3")
+                                          .File("plain-" + composed, "4")
+                                          .Pax("path", "deep/" + long_name)
+                                          .File("x", "5")
+                                          .Pax("linkpath", decomposed)
+                                          .Symlink("soft", "x")
+                                          .Pax("linkpath", decomposed)
+                                          .HardLink("hard", "x")
+                                          .Finish()});
+  EXPECT_TRUE(tree.at("soft").ends_with("-> " + decomposed)) << tree.at("soft");
+  EXPECT_EQ(tree.at("hard"), tree.at(decomposed));
+  for (const std::string& name :
+       {composed, decomposed, latin1, "plain-" + composed, "deep/" + long_name}) {
+    EXPECT_TRUE(Has(tree, name)) << name;
+  }
+  EXPECT_EQ(tree.size(), 9u);
+}
+
+TEST_F(LayerTest, ManyFilesInOneFolder) {
+  TarBuilder tar;
+  for (int i = 0; i < 20000; ++i) tar.File("many/" + std::to_string(i), std::to_string(i));
+  EXPECT_EQ(BuildAndList({tar.Finish()}).size(), 20002u);
+}
+
+TEST_F(LayerTest, SparseAndLargeFilesFromGnuTar) {
+  const auto made =
+      RunScript("cd " + folder_.path() +
+                " && mkdir in && truncate -s 5M in/holes && printf start | dd of=in/holes "
+                "conv=notrunc status=none"
+                " && printf middle | dd of=in/holes bs=1 seek=3000001 conv=notrunc status=none"
+                " && python3 -c \"f=open('in/many-holes','wb')\nfor i in range(2000): "
+                "f.seek(i*16384); f.write(b'x%d'%i)\""
+                " && head -c 136M /dev/zero | tr '\\0' 'z' >in/large"
+                " && tar --format=pax -S -C in -cf in.tar . && tar --format=gnu -S -C in -cf "
+                "in-gnu.tar holes many-holes");
+  ASSERT_EQ(made.status, 0) << made.output;
+  for (const char* name : {"in.tar", "in-gnu.tar"}) {
+    const auto tar = ReadWholeFile(folder_ / name, 1 << 30);
+    ASSERT_TRUE(tar);
+    const FileTree tree = BuildAndList({*tar});
+    EXPECT_TRUE(tree.contains("many-holes"));
+    const FileTree host = testing::ListFolder(folder_ / "in");
+    for (const char* file : {"holes", "many-holes", "large"}) {
+      if (!tree.contains(file)) continue;
+      const auto content = [file](const FileTree& side) {
+        return side.at(file).substr(side.at(file).find("links="));
+      };
+      EXPECT_EQ(content(tree), content(host)) << name;
+    }
+  }
+}
+
+TEST_F(LayerTest, TheSameTreeGivesTheSameBytes) {
+  const std::string layer = TarBuilder()
+                                .File("a", "1")
+                                .Folder("d/")
+                                .Pax("SCHILY.xattr.user.a", "b")
+                                .File("d/b", "2")
+                                .Finish();
+  ASSERT_TRUE(Build({layer}));
+  const auto first = ReadWholeFile(file_, 1 << 30);
+  ASSERT_TRUE(Build({layer}));
+  EXPECT_EQ(*first, *ReadWholeFile(file_, 1 << 30));
+}
+
+TEST_F(LayerTest, HostilePathsAreRefused) {
+  const auto one = [](std::string_view path) { return TarBuilder().File(path, "x").Finish(); };
+  for (const char* path :
+       {"../out", "a/../../out", "a/..", "..", "/etc/passwd", "//x", ".wh.", ".wh...", "a/.wh.."}) {
+    EXPECT_TRUE(Refusal({one(path)}).starts_with("data_corrupt: layer sha256:test: "))
+        << path << ": " << Refusal({one(path)});
+  }
+  const auto through = [](std::string_view target) {
+    return TarBuilder().Folder("d/").Symlink("d/evil", target).File("d/evil/out", "x").Finish();
+  };
+  for (const char* target : {"..", "../..", "/..", "/nowhere", "/tmp/outside", "evil", "../d/evil",
+                             "nowhere", "../../../../../etc"}) {
+    const std::string verdict = Refusal({through(target)});
+    if (std::string_view(target) == "..") {
+      EXPECT_EQ(verdict, "accepted");  // d/.. is the image's root
+    } else {
+      EXPECT_TRUE(verdict.starts_with("data_corrupt: ")) << target << ": " << verdict;
+    }
+  }
+  EXPECT_TRUE(Refusal({TarBuilder().HardLink("a", "../../etc/passwd").Finish()})
+                  .starts_with("data_corrupt"));
+  EXPECT_TRUE(
+      Refusal({TarBuilder().HardLink("a", "/etc/passwd").Finish()}).starts_with("data_corrupt"));
+  EXPECT_TRUE(Refusal({TarBuilder().HardLink("a", "a").Finish()}).starts_with("data_corrupt"));
+  EXPECT_TRUE(
+      Refusal({TarBuilder().Folder("d/").HardLink("a", "d").Finish()}).starts_with("data_corrupt"));
+  EXPECT_TRUE(Refusal({TarBuilder().File("f", "1").File("f/below", "2").Finish()})
+                  .starts_with("data_corrupt"));
+  EXPECT_TRUE(Refusal({TarBuilder().File("./", "root").Finish()}).starts_with("data_corrupt"));
+  EXPECT_TRUE(Refusal({TarBuilder().Pax("path", std::string(256, 'n')).File("x", "1").Finish()})
+                  .starts_with("data_corrupt"));
+  std::string deep;
+  for (int i = 0; i < 600; ++i) deep += "d/";
+  EXPECT_TRUE(Refusal({TarBuilder().Pax("path", deep + "f").File("x", "1").Finish()})
+                  .starts_with("data_corrupt"));
+  // The same, each step below the limit: a link in between makes it deeper than any one path says.
+  EXPECT_TRUE(Refusal({TarBuilder()
+                           .Symlink("loop", "loop2")
+                           .Symlink("loop2", "loop")
+                           .File("loop/x", "1")
+                           .Finish()})
+                  .starts_with("data_corrupt"));
+}
+
+TEST_F(LayerTest, DamageIsRefused) {
+  const std::string whole = TarBuilder().File("a", std::string(3000, 'a')).File("b", "2").Finish();
+  EXPECT_EQ(Refusal({whole}), "accepted");
+  EXPECT_TRUE(Refusal({whole.substr(0, 2000)}).starts_with("data_corrupt"));
+  EXPECT_TRUE(Refusal({whole.substr(0, 300)}).starts_with("data_corrupt"));
+  EXPECT_TRUE(Refusal({std::string(4096, 'j')}).starts_with("data_corrupt"));
+  std::string flipped = whole;
+  flipped[20] ^= 1;  // within the header's checksum
+  EXPECT_TRUE(Refusal({flipped}).starts_with("data_corrupt"));
+}
+
+TEST_F(LayerTest, DamagedCompressionIsRefused) {
+  const std::string tar = folder_ / "l.tar";
+  ASSERT_EQ(
+      RunScript(
+          "cd " + folder_.path() +
+          " && seq 100000 >numbers && tar cf l.tar numbers && gzip -k l.tar && zstd -q -k l.tar")
+          .status,
+      0);
+  for (const char* suffix : {".gz", ".zst"}) {
+    const std::string packed = *ReadWholeFile(tar + suffix, 1 << 30);
+    EXPECT_EQ(Refusal({packed}), "accepted") << suffix;
+    EXPECT_TRUE(Refusal({packed.substr(0, packed.size() / 2)}).starts_with("data_corrupt"))
+        << suffix;
+    EXPECT_TRUE(Refusal({packed.substr(0, packed.size() - 1)}).starts_with("data_corrupt"))
+        << suffix;
+    std::string flipped = packed;
+    flipped[packed.size() / 2] ^= 0x55;
+    EXPECT_TRUE(Refusal({flipped}).starts_with("data_corrupt")) << suffix;
+    EXPECT_TRUE(Refusal({packed + "trailing"}).starts_with("data_corrupt")) << suffix;
+  }
+}
+
+TEST_F(LayerTest, LimitsHold) {
+  Limits limits;
+  limits.max_entries = 10;
+  TarBuilder many;
+  for (int i = 0; i < 11; ++i) many.File(std::to_string(i), "");
+  EXPECT_EQ(Build({many.Finish()}, limits).error().code(), ErrorCode::kResourceExhausted);
+
+  limits = Limits();
+  limits.max_unpacked_bytes = 1 << 20;
+  const std::string large = TarBuilder().File("f", std::string(2 << 20, 'x')).Finish();
+  EXPECT_EQ(Build({large}, limits).error().code(), ErrorCode::kResourceExhausted);
+
+  limits = Limits();
+  limits.expansion_floor = 1 << 20;
+  ASSERT_EQ(RunScript("head -c 8M /dev/zero >" + (folder_ / "z") + " && tar -C " + folder_.path() +
+                      " -czf " + (folder_ / "bomb.tgz") + " z")
+                .status,
+            0);
+  EXPECT_EQ(Build({*ReadWholeFile(folder_ / "bomb.tgz", 1 << 30)}, limits).error().code(),
+            ErrorCode::kResourceExhausted);
+
+  const std::string attributes =
+      TarBuilder().Pax("SCHILY.xattr.user.big", std::string(5000, 'v')).File("f", "1").Finish();
+  EXPECT_EQ(Build({attributes}).error().code(), ErrorCode::kResourceExhausted);
+}
+
+TEST_F(LayerTest, ExtendedAttributesUpToTheLimit) {
+  const FileTree tree =
+      BuildAndList({TarBuilder()
+                        .Pax("SCHILY.xattr.user.big", std::string(3000, 'v'))
+                        .File("block", "1")
+                        .Pax("SCHILY.xattr.security.capability",
+                             std::string("\x01\0\0\2\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 20))
+                        .File("capable", "1")
+                        .Pax("SCHILY.xattr.com.apple.thing", "ignored")
+                        .File("foreign", "1")
+                        .Finish()});
+  EXPECT_NE(tree.at("block").find("user.big=7676"), std::string::npos);
+  EXPECT_NE(tree.at("capable").find("security.capability=01000002002000"), std::string::npos)
+      << tree.at("capable");
+  EXPECT_EQ(tree.at("foreign").find("apple"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace cleanroom::image

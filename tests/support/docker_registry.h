@@ -1,0 +1,33 @@
+// A real registry for tests: Debian's docker-registry on a free loopback port, with its blobs in a
+// folder of its own. It ends with this object, and with the test program should that die.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "tests/support/command.h"
+
+namespace cleanroom::testing {
+
+class DockerRegistry {
+ public:
+  // Returns when it listens; aborts the test program with its output when it does not start.
+  // `extra_config` is appended to the YAML configuration.
+  explicit DockerRegistry(const std::string& extra_config = {});
+
+  // "127.0.0.1:PORT"
+  const std::string& host() const { return program_->found(); }
+  // Where a blob lies, so that tests can damage it. `digest` is "sha256:…".
+  std::string BlobFile(const std::string& digest) const;
+  // Copies an image into it with skopeo; `source` as skopeo names it ("oci:/folder:tag"), `target`
+  // "repo:tag". Answers the digest of the manifest there; aborts with skopeo's output when that
+  // fails.
+  std::string Push(const std::string& source, const std::string& target,
+                   const std::string& flags = {});
+
+ private:
+  TestFolder folder_;
+  std::unique_ptr<Background> program_;
+};
+
+}  // namespace cleanroom::testing
