@@ -21,6 +21,7 @@ namespace {
 using config::Endpoint;
 
 constexpr int kBacklog = 128;
+constexpr std::chrono::seconds kHandshakeLimit{10};
 // After an error of accept that is not the connection's (no descriptors left, say), and when there are too many.
 constexpr std::chrono::milliseconds kAcceptPause{50};
 
@@ -114,6 +115,9 @@ Acceptor::Acceptor(asio::any_io_executor executor, ListenSocket socket, const rp
 Awaitable<void> Acceptor::Run() {
   asio::posix::stream_descriptor ready(executor_, fcntl(socket_.fd(), F_DUPFD_CLOEXEC, 0));
   for (;;) {
+    // A cancellation aborts what is pending, not what begins after it.
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) break;
     auto [error] = co_await ready.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
     if (error) break;
     if (connections_.size() >= kMaxConnections) {
@@ -151,7 +155,8 @@ Awaitable<void> Acceptor::Serve(int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   }
   if (handshake_) {
-    auto shaken = co_await handshake_(fd);
+    auto shaken = co_await WithDeadline(handshake_(fd), std::chrono::steady_clock::now() + kHandshakeLimit,
+                                        "a client's TLS handshake");
     if (!shaken) {
       spdlog::debug("handshake failed: {}", shaken.error().ToString());
       co_return;

@@ -1,22 +1,22 @@
 // cleanroomd: the control plane. `cleanroomd serve [flags]`.
-#include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "config/config.h"
 #include "config/paths.h"
+#include "http/tls/tls_stream.h"
 #include "rpc/json/json_codec.h"
 #include "server/control_plane.h"
+#include "server/log.h"
 #include "server/serve_options.h"
 
 namespace cleanroom::server {
@@ -25,19 +25,6 @@ namespace {
 int Fail(const Error& error) {
   std::fprintf(stderr, "cleanroom: %s\n", error.ToString().c_str());
   return 1;
-}
-
-void SetUpLog(const std::string& level, config::LogFormat format) {
-  auto logger = spdlog::stderr_logger_st("cleanroomd");
-  logger->set_level(spdlog::level::from_str(level));
-  if (format == config::LogFormat::kJson) {
-    // Messages are "text key=value ..."; quotes inside are escaped by the writer of the message.
-    logger->set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%f%z","level":"%l","message":"%v"})");
-  } else {
-    logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
-  }
-  logger->flush_on(spdlog::level::info);
-  spdlog::set_default_logger(std::move(logger));
 }
 
 Result<ServeOptions> Prepare(const ServeFlags& flags) {
@@ -73,6 +60,13 @@ int Serve(const ServeFlags& flags) {
 
   asio::io_context io(1);
   options->control_plane.json = &rpc::JsonCodec();
+  std::unique_ptr<http::TlsServer> tls;
+  if (!options->tls.certificate.empty()) {
+    auto created = http::TlsServer::Create(options->tls.certificate, options->tls.key);
+    if (!created) return Fail(created.error());
+    tls = std::move(*created);
+    options->control_plane.tls = [&io, &tls](int fd) { return tls->Accept(io.get_executor(), fd); };
+  }
   auto plane = ControlPlane::Create(io.get_executor(), std::move(options->control_plane));
   if (!plane) return Fail(plane.error());
 

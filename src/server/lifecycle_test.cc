@@ -1,0 +1,331 @@
+// The life of sandboxes and commands, with records, processes and links that are real and a warden whose machine is not
+// (testing/fake_warden.cc).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/io_context.hpp>
+#include <csignal>
+#include <filesystem>
+
+#include "base/id.h"
+#include "os/file.h"
+#include "server/execution_service.h"
+#include "server/executions.h"
+#include "server/sandboxes.h"
+
+namespace cleanroom::server {
+namespace {
+
+using store::ExecutionStatus;
+using store::SandboxStatus;
+using testing::HasSubstr;
+using std::chrono::system_clock;
+
+class FakeResources : public LaunchResources {
+ public:
+  std::shared_ptr<void> UseImage(const std::string&) override { return nullptr; }
+  Awaitable<Result<LaunchImage>> Image(std::string, ProgressFn) override { co_return LaunchImage{.path = "image"}; }
+  Awaitable<Result<LaunchMachine>> Machine(std::string, ProgressFn) override {
+    co_return LaunchMachine{.vmm_path = "", .kernel_path = kernel, .initrd_path = "", .accelerator = "tcg"};
+  }
+  Awaitable<Result<void>> MakeDisk(std::string path, int64_t) override { co_return os::WriteFileAtomic(path, "disk"); }
+  Result<HostRoom> Room() override { return room; }
+
+  std::string kernel;
+  HostRoom room{.memory_mib = 100'000, .disk_mib = 100'000};
+};
+
+class Collector : public rpc::MessageSink {
+ public:
+  Awaitable<Result<void>> Write(const rpc::Message& message) override {
+    messages.push_back(message.SerializeAsString());
+    co_return Result<void>();
+  }
+  std::string Stdout() const {
+    std::string text;
+    for (const std::string& bytes : messages) {
+      v1::ExecutionStreamEvent event;
+      event.ParseFromString(bytes);
+      text += event.stdout();
+    }
+    return text;
+  }
+  v1::ExecutionStreamEvent Last() const {
+    v1::ExecutionStreamEvent event;
+    event.ParseFromString(messages.back());
+    return event;
+  }
+  std::vector<std::string> messages;
+};
+
+// One control plane's worth of state, on folders that may have been used before.
+struct Plane {
+  explicit Plane(const std::string& folder) : layout(folder) {
+    settings.state_dir = folder;
+    settings.warden_program = FAKE_WARDEN;
+    settings.stop_grace = std::chrono::milliseconds(200);
+    std::filesystem::create_directories(layout.Sandboxes());
+    std::filesystem::create_directories(layout.Executions());
+    store = std::move(*store::RecordStore::Open(layout.Records()));
+    const WallClock clock = [this] { return now; };
+    executions = std::make_unique<Executions>(io.get_executor(), *store, pool, settings, layout, clock);
+    sandboxes = std::make_unique<Sandboxes>(io.get_executor(),
+                                            SandboxContext{*store, resources, pool, settings, layout, clock}, *executions);
+    executions->Bind(*sandboxes);
+  }
+  ~Plane() {
+    if (abandoned) return;
+    Run(Finish());
+  }
+  Awaitable<void> Finish() {
+    co_await sandboxes->Shutdown();
+    co_await executions->Shutdown();
+  }
+  // Runs the task to its end, and whatever else is ready.
+  void Run(Awaitable<void> task) {
+    scope.Spawn(std::move(task));
+    io.restart();
+    while (scope.size() > 0) io.run_one();
+    io.poll();
+  }
+  LaunchPlan Plan() const {
+    LaunchPlan plan;
+    plan.record.id = NewId(now);
+    plan.record.backend = "qemu";
+    plan.record.memory_mib = 256;
+    plan.record.ttl_minutes = 60;
+    plan.record.created_us = plan.record.updated_us = plan.record.last_activity_us = MicrosOf(now);
+    plan.boot_limit = std::chrono::seconds(5);
+    return plan;
+  }
+  ExecutionPlan Command(const std::string& sandbox, std::vector<std::string> argv) const {
+    v1::CreateExecutionRequest request;
+    request.set_sandbox_id(sandbox);
+    for (std::string& word : argv) request.add_command(std::move(word));
+    return *PlanExecution(request, now);
+  }
+  Awaitable<void> AwaitCreated(std::shared_ptr<LiveSandbox> sandbox) {
+    while (!sandbox->ready() && !sandbox->ended()) co_await sandbox->changed().Wait();
+  }
+  std::string MakeReady() {
+    auto sandbox = sandboxes->Create(Plan());
+    EXPECT_TRUE(sandbox);
+    Run(AwaitCreated(*sandbox));
+    EXPECT_TRUE((*sandbox)->ready()) << (*sandbox)->record().reason;
+    return (*sandbox)->id();
+  }
+  Awaitable<void> DoExec(ExecutionPlan plan, std::string* id, Collector* out) {
+    auto record = co_await executions->Create(std::move(plan));
+    EXPECT_TRUE(record) << (record ? "" : record.error().ToString());
+    if (!record) co_return;
+    *id = record->id;
+    if (out == nullptr) co_return;
+    rpc::Writer<v1::ExecutionStreamEvent> writer(*out);
+    auto streamed = co_await executions->Stream("", record->id, Executions::Follow::kYes, writer);
+    EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
+  }
+  Awaitable<void> DoTerminate(std::string id) {
+    auto record = co_await sandboxes->Terminate(id, "terminated on request");
+    EXPECT_TRUE(record);
+    if (record) EXPECT_TRUE(store::IsFinal(record->status));
+  }
+  Awaitable<void> DoRecover() {
+    auto recovered = co_await sandboxes->Recover();
+    EXPECT_TRUE(recovered);
+  }
+  Awaitable<void> DoStream(std::string id, Collector* out) {
+    rpc::Writer<v1::ExecutionStreamEvent> writer(*out);
+    auto streamed = co_await executions->Stream("", id, Executions::Follow::kYes, writer);
+    EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
+  }
+  Awaitable<void> DoCancel(std::string id) {
+    auto answer = co_await executions->Cancel("", id, 0);
+    EXPECT_TRUE(answer);
+    if (answer) EXPECT_TRUE(answer->accepted);
+  }
+
+  Layout layout;
+  Settings settings;
+  system_clock::time_point now = system_clock::now();
+  asio::io_context io{1};
+  BlockingPool pool{1};
+  FakeResources resources;
+  std::unique_ptr<store::RecordStore> store;
+  std::unique_ptr<Executions> executions;
+  std::unique_ptr<Sandboxes> sandboxes;
+  TaskScope scope{io.get_executor()};
+  bool abandoned = false;
+};
+
+class LifecycleTest : public testing::Test {
+ protected:
+  void ExpectNothingLeft(const Plane& plane, const std::string& id) {
+    EXPECT_FALSE(std::filesystem::exists(plane.layout.Sandbox(id)));
+    EXPECT_TRUE(FindWardens(plane.layout.Sandboxes()).empty());
+  }
+  os::TempDir folder_ = std::move(*os::TempDir::Create());
+};
+
+TEST_F(LifecycleTest, CreatesRunsAndTerminates) {
+  Plane plane(folder_.path());
+  const std::string id = plane.MakeReady();
+  EXPECT_EQ(plane.store->GetSandbox(id)->status, SandboxStatus::kReady);
+  EXPECT_EQ(FindWardens(plane.layout.Sandboxes()).size(), 1U);
+
+  std::string execution;
+  Collector out;
+  plane.Run(plane.DoExec(plane.Command(id, {"say", "hello"}), &execution, &out));
+  EXPECT_EQ(out.Stdout(), "hello");
+  EXPECT_EQ(out.Last().exit().status(), v1::EXECUTION_STATUS_SUCCEEDED);
+  EXPECT_EQ(plane.store->GetSandbox(id)->last_execution_id, execution);
+
+  plane.Run(plane.DoTerminate(id));
+  plane.Run(plane.DoTerminate(id));  // idempotent
+  EXPECT_EQ(plane.store->GetSandbox(id)->status, SandboxStatus::kStopped);
+  ExpectNothingLeft(plane, id);
+
+  // The output outlives the sandbox.
+  Collector again;
+  plane.Run(plane.DoStream(execution, &again));
+  EXPECT_EQ(again.Stdout(), "hello");
+  EXPECT_EQ(again.Last().exit().exit_code(), 0);
+}
+
+TEST_F(LifecycleTest, PassesExitCodesThrough) {
+  Plane plane(folder_.path());
+  const std::string id = plane.MakeReady();
+  std::string execution;
+  Collector out;
+  plane.Run(plane.DoExec(plane.Command(id, {"exit", "42"}), &execution, &out));
+  EXPECT_EQ(out.Last().exit().exit_code(), 42);
+  EXPECT_EQ(plane.store->GetExecution(execution)->status, ExecutionStatus::kFailed);
+}
+
+TEST_F(LifecycleTest, CancelledCommandEndsAndStaysCanceled) {
+  Plane plane(folder_.path());
+  const std::string id = plane.MakeReady();
+  std::string execution;
+  plane.Run(plane.DoExec(plane.Command(id, {"wait"}), &execution, nullptr));
+  EXPECT_EQ(plane.store->GetSandbox(id)->active_execution_id, execution);
+  plane.Run(plane.DoCancel(execution));
+  Collector out;
+  plane.Run(plane.DoStream(execution, &out));
+  EXPECT_EQ(plane.store->GetExecution(execution)->status, ExecutionStatus::kCanceled);
+  EXPECT_EQ(out.Last().exit().exit_code(), 128 + SIGTERM);
+}
+
+TEST_F(LifecycleTest, FailedLaunchLeavesOnlyItsRecord) {
+  Plane plane(folder_.path());
+  for (const char* fault : {"fail", "die"}) {
+    plane.resources.kernel = fault;
+    auto sandbox = plane.sandboxes->Create(plane.Plan());
+    ASSERT_TRUE(sandbox);
+    plane.Run(plane.AwaitCreated(*sandbox));
+    const auto record = plane.store->GetSandbox((*sandbox)->id());
+    EXPECT_EQ(record->status, SandboxStatus::kFailed);
+    EXPECT_THAT(record->reason, HasSubstr("runtime_launch_failed")) << fault;
+    ExpectNothingLeft(plane, (*sandbox)->id());
+  }
+}
+
+TEST_F(LifecycleTest, StoppedLaunchLeavesNothing) {
+  Plane plane(folder_.path());
+  plane.resources.kernel = "hang";
+  auto sandbox = plane.sandboxes->Create(plane.Plan());
+  ASSERT_TRUE(sandbox);
+  while (!(*sandbox)->channel()) plane.io.run_one();
+  plane.Run(plane.DoTerminate((*sandbox)->id()));
+  EXPECT_EQ(plane.store->GetSandbox((*sandbox)->id())->status, SandboxStatus::kStopped);
+  ExpectNothingLeft(plane, (*sandbox)->id());
+}
+
+TEST_F(LifecycleTest, RefusesWithoutRoom) {
+  Plane plane(folder_.path());
+  plane.resources.room.memory_mib = 100;
+  const auto sandbox = plane.sandboxes->Create(plane.Plan());
+  ASSERT_FALSE(sandbox);
+  EXPECT_EQ(sandbox.error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_TRUE(plane.store->ListSandboxes(store::RecordStore::Which::kAll)->empty());
+}
+
+TEST_F(LifecycleTest, DeadWardenFailsItsSandboxAndCommands) {
+  Plane plane(folder_.path());
+  const std::string id = plane.MakeReady();
+  std::string execution;
+  plane.Run(plane.DoExec(plane.Command(id, {"wait"}), &execution, nullptr));
+  auto sandbox = plane.sandboxes->FindLive(id);
+  kill(FindWardens(plane.layout.Sandboxes())[0].pid, SIGKILL);
+  Collector out;
+  plane.Run(plane.DoStream(execution, &out));  // ends when the command is settled
+  EXPECT_EQ(out.Stdout(), "waiting");
+  EXPECT_EQ(out.Last().exit().status(), v1::EXECUTION_STATUS_FAILED);
+  while (!sandbox->ended()) plane.io.run_one();
+  EXPECT_EQ(plane.store->GetSandbox(id)->status, SandboxStatus::kFailed);
+  ExpectNothingLeft(plane, id);
+}
+
+TEST_F(LifecycleTest, IdleSandboxIsReapedUnlessKeptOrBusy) {
+  Plane plane(folder_.path());
+  const std::string id = plane.MakeReady();
+  auto sandbox = plane.sandboxes->FindLive(id);
+  std::string execution;
+  plane.Run(plane.DoExec(plane.Command(id, {"wait"}), &execution, nullptr));
+  plane.now += std::chrono::minutes(61);
+  plane.sandboxes->ReapIdle();
+  EXPECT_TRUE(sandbox->ready());  // busy
+  plane.Run(plane.DoCancel(execution));
+  Collector out;
+  plane.Run(plane.DoStream(execution, &out));
+  plane.now += std::chrono::minutes(59);
+  plane.sandboxes->ReapIdle();
+  EXPECT_TRUE(sandbox->ready());  // not idle for long enough
+  plane.now += std::chrono::minutes(2);
+  plane.sandboxes->ReapIdle();
+  EXPECT_FALSE(sandbox->ready());
+  while (!sandbox->ended()) plane.io.run_one();
+  EXPECT_THAT(plane.store->GetSandbox(id)->reason, HasSubstr("idle"));
+}
+
+TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
+  const std::string lost = NewId();
+  const std::string stray = NewId();
+  Plane plane(folder_.path());
+  store::SandboxRecord record;
+  record.id = lost;
+  record.status = SandboxStatus::kReady;
+  ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
+  std::filesystem::create_directories(plane.layout.Sandbox(lost));
+  std::filesystem::create_directories(plane.layout.Sandbox(stray));
+  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray));
+  ASSERT_TRUE(orphan);
+  ASSERT_EQ(FindWardens(plane.layout.Sandboxes()).size(), 1U);
+  plane.Run(plane.DoRecover());
+  EXPECT_EQ(plane.store->GetSandbox(lost)->status, SandboxStatus::kFailed);
+  EXPECT_THAT(plane.store->GetSandbox(lost)->reason, HasSubstr("lost"));
+  EXPECT_TRUE(std::filesystem::is_empty(plane.layout.Sandboxes()));
+  EXPECT_TRUE(FindWardens(plane.layout.Sandboxes()).empty());
+}
+
+TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
+  const std::string id = NewId();
+  const std::string execution = NewId();
+  Plane plane(folder_.path());
+  store::SandboxRecord record;
+  record.id = id;
+  record.status = SandboxStatus::kReady;
+  ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
+  std::filesystem::create_directories(plane.layout.LiveOutputs(id));
+  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id));
+  ASSERT_TRUE(warden);
+  plane.Run(plane.DoRecover());
+  ASSERT_TRUE(plane.sandboxes->FindLive(id));
+  std::string ran;
+  Collector out;
+  plane.Run(plane.DoExec(plane.Command(id, {"say", "still here"}), &ran, &out));
+  EXPECT_EQ(out.Stdout(), "still here");
+  plane.Run(plane.DoTerminate(id));
+  ExpectNothingLeft(plane, id);
+}
+
+}  // namespace
+}  // namespace cleanroom::server

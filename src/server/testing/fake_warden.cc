@@ -1,0 +1,175 @@
+// A warden without a machine: the real link, the real records of output, and faults on demand.
+//
+// Launch, by kernel_path: "fail" answers an error, "hang" never answers, "die" ends the process; else it is ready.
+// Commands, by argv[0]: "say" writes argv[1] and exits 0; "exit" exits with argv[1]; "wait" goes on until a signal;
+// "die" ends the process.
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <csignal>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/async.h"
+#include "cleanroom/internal/v1/warden.pb.h"
+#include "http/byte_stream.h"
+#include "rpc/server.h"
+#include "rpc/service.h"
+#include "sandbox/spool.h"
+
+namespace cleanroom::sandbox {
+namespace {
+
+namespace pb = ::cleanroom::internal::v1;
+
+std::string Path(std::string_view method) {
+  return std::string("/cleanroom.internal.v1.WardenService/").append(method);
+}
+
+struct FakeWarden {
+  explicit FakeWarden(asio::any_io_executor executor) : changed(std::move(executor)) {}
+
+  Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
+    if (request.kernel_path() == "die") _exit(9);
+    if (request.kernel_path() == "fail") co_return Err(ErrorCode::kRuntimeLaunchFailed, "the fake machine is broken");
+    while (request.kernel_path() == "hang") {
+      co_await changed.Wait();
+      const bool cancelled = co_await Cancelled();
+      if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled");
+    }
+    pb::LaunchEvent event;
+    event.mutable_phase()->set_name("boot");
+    event.mutable_phase()->set_milliseconds(1);
+    auto written = co_await out.Write(event);
+    if (!written) co_return written;
+    event.mutable_ready();
+    written = co_await out.Write(event);
+    co_return written;
+  }
+  Awaitable<Result<void>> Watch(rpc::Writer<pb::WardenState>& out) {
+    pb::WardenState state;
+    state.set_phase(pb::WardenState::PHASE_READY);
+    auto written = co_await out.Write(state);
+    while (written) {
+      co_await changed.Wait();
+      const bool cancelled = co_await Cancelled();
+      if (cancelled) break;
+    }
+    co_return Result<void>();
+  }
+  Awaitable<Result<pb::StartExecutionResponse>> Start(pb::StartExecutionRequest request) {
+    CR_CO_TRY_ASSIGN(auto spool, SpoolWriter::Create("executions/" + request.execution_id() + ".log"));
+    const auto& argv = request.start().argv();
+    auto [place, fresh] = spools.emplace(request.execution_id(), std::move(spool));
+    if (argv[0] == "die") _exit(9);
+    if (argv[0] == "say") (void)place->second.Append(FrameKind::kStdout, argv[1]);
+    if (argv[0] == "wait") {
+      (void)place->second.Append(FrameKind::kStdout, "waiting");
+    } else {
+      End(request.execution_id(), pb::ExecutionEnd::CAUSE_EXITED, argv[0] == "exit" ? std::stoi(argv[1]) : 0, 0);
+    }
+    co_return pb::StartExecutionResponse();
+  }
+  Awaitable<Result<void>> Attach(rpc::Reader<pb::AttachInput>& in, rpc::Writer<pb::AttachEvent>& out) {
+    auto first = co_await in.Next();
+    if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "nothing to attach to");
+    const int64_t offset = std::max((*first)->offset(), kSpoolStart);
+    CR_CO_TRY_ASSIGN(auto reader, SpoolReader::Open("executions/" + (*first)->execution_id() + ".log", offset));
+    for (;;) {
+      CR_CO_TRY_ASSIGN(const auto frame, reader.Next());
+      if (frame) {
+        pb::AttachEvent event;
+        event.set_offset(frame->next_offset);
+        event.set_time_us(frame->time_us);
+        if (frame->kind == FrameKind::kStdout) event.set_stdout(frame->payload);
+        if (frame->kind == FrameKind::kEnd) event.mutable_end()->ParseFromString(frame->payload);
+        auto written = co_await out.Write(event);
+        if (!written) co_return written;
+        if (event.has_end()) co_return Result<void>();
+        continue;
+      }
+      if (!(*first)->follow()) co_return Result<void>();
+      co_await changed.Wait();
+      const bool cancelled = co_await Cancelled();
+      if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled");
+    }
+  }
+  Awaitable<Result<pb::SendInputResponse>> Input(pb::SendInputRequest request) {
+    if (request.input().has_signal()) {
+      const int signal = request.input().signal();
+      End(request.execution_id(), pb::ExecutionEnd::CAUSE_CANCELED, 128 + signal, signal);
+    }
+    co_return pb::SendInputResponse();
+  }
+  Awaitable<Result<pb::StopResponse>> Stop() {
+    executor_stop();
+    co_return pb::StopResponse();
+  }
+  void End(const std::string& id, pb::ExecutionEnd::Cause cause, int code, int signal) {
+    pb::ExecutionEnd end;
+    end.set_cause(cause);
+    end.set_exit_code(code);
+    end.set_signal(signal);
+    (void)spools.at(id).Append(FrameKind::kEnd, end.SerializeAsString());
+    changed.NotifyAll();
+  }
+
+  Notifier changed;
+  std::map<std::string, SpoolWriter> spools;
+  std::function<void()> executor_stop;
+};
+
+Awaitable<void> Accept(asio::local::stream_protocol::acceptor& acceptor, const rpc::Server& server, TaskScope& calls) {
+  for (;;) {
+    auto [error, socket] = co_await acceptor.async_accept(kAwait);
+    if (error) co_return;
+    calls.Spawn(server.Serve(http::AdoptSocket(acceptor.get_executor(), socket.release())));
+  }
+}
+
+int Main() {
+  std::signal(SIGPIPE, SIG_IGN);
+  asio::io_context io(1);
+  FakeWarden warden(io.get_executor());
+  // A moment later, so that the answer is out; the connection's end is the end for whoever watches.
+  warden.executor_stop = [&io] {
+    auto timer = std::make_shared<asio::steady_timer>(io, std::chrono::milliseconds(20));
+    timer->async_wait([timer](const boost::system::error_code&) { _exit(0); });
+  };
+  rpc::Router router;
+  using rpc::CallContext;
+  router.ServerStream<pb::LaunchRequest, pb::LaunchEvent>(
+      Path("Launch"), [&warden](CallContext&, pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
+        return warden.Launch(std::move(request), out);
+      });
+  router.ServerStream<pb::WatchStateRequest, pb::WardenState>(
+      Path("WatchState"), [&warden](CallContext&, pb::WatchStateRequest, rpc::Writer<pb::WardenState>& out) {
+        return warden.Watch(out);
+      });
+  router.Unary<pb::StartExecutionRequest, pb::StartExecutionResponse>(
+      Path("StartExecution"),
+      [&warden](CallContext&, pb::StartExecutionRequest request) { return warden.Start(std::move(request)); });
+  router.Bidi<pb::AttachInput, pb::AttachEvent>(
+      Path("AttachExecution"),
+      [&warden](CallContext&, rpc::Reader<pb::AttachInput>& in, rpc::Writer<pb::AttachEvent>& out) {
+        return warden.Attach(in, out);
+      });
+  router.Unary<pb::SendInputRequest, pb::SendInputResponse>(
+      Path("SendInput"),
+      [&warden](CallContext&, pb::SendInputRequest request) { return warden.Input(std::move(request)); });
+  router.Unary<pb::StopRequest, pb::StopResponse>(
+      Path("Stop"), [&warden](CallContext&, pb::StopRequest) { return warden.Stop(); });
+  const rpc::Server server(router, {}, nullptr);
+  asio::local::stream_protocol::acceptor acceptor(io, asio::local::stream_protocol(), 3);
+  TaskScope calls(io.get_executor());
+  calls.Spawn(Accept(acceptor, server, calls));
+  io.run();
+  return 0;
+}
+
+}  // namespace
+}  // namespace cleanroom::sandbox
+
+int main() { return cleanroom::sandbox::Main(); }
