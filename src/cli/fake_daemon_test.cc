@@ -130,6 +130,11 @@ Awaitable<Result<v1::CreateExecutionResponse>> FakeDaemon::CreateExecution(
   for (const std::string& word : command_) note += " " + word;
   for (const std::string& variable : request.options().env()) note += " env:" + variable;
   if (request.options().stdin()) note += " stdin";
+  tty_ = request.options().tty();
+  if (tty_) {
+    const v1::WindowSize& size = request.options().window();
+    note += " tty " + std::to_string(size.rows()) + "x" + std::to_string(size.columns());
+  }
   Note(note);
   v1::CreateExecutionResponse response;
   response.mutable_execution()->set_execution_id(kExecution);
@@ -157,10 +162,21 @@ Awaitable<Result<void>> FakeDaemon::Attach(rpc::Reader<v1::AttachExecutionReques
     event.set_stderr("bye\n");
     CR_CO_TRY(co_await out.Write(event));
   } else if (command_.front() == "cat") {
+    // Shown once the terminal is ready for keys.
+    event.set_stdout(tty_ ? "ready" : "");
+    if (tty_) {
+      CR_CO_TRY(co_await out.Write(event));
+    }
     for (;;) {
       auto message = co_await in.Next();
       if (!message) co_return Err(std::move(message).error());
       if (!message->has_value() || (*message)->close_stdin()) break;
+      if ((*message)->has_resize()) {
+        const v1::WindowSize& size = (*message)->resize();
+        Note("resize " + std::to_string(size.rows()) + "x" + std::to_string(size.columns()));
+        continue;
+      }
+      if ((*message)->stdin() == "\x04") break;
       event.set_stdout((*message)->stdin());
       CR_CO_TRY(co_await out.Write(event));
     }

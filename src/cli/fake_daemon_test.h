@@ -56,6 +56,7 @@ class FakeDaemon {
   asio::local::stream_protocol::acceptor acceptor_;
   Notifier cancelled_;
   bool cancel_ = false;
+  bool tty_ = false;
   std::vector<std::string> command_;
   rpc::Router router_;
   rpc::Server server_;

@@ -2,9 +2,12 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -135,6 +138,59 @@ TEST_F(ProgramTest, AReaderThatIsGoneEndsTheCommandQuietly) {
   ASSERT_TRUE(status.has_value());
   EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 141}));
   EXPECT_TRUE(daemon_.Noted("cancel")) << daemon_.All();
+}
+
+// Reads from the terminal's far side until `text` has come.
+bool Shows(int master, const std::string& text) {
+  std::string seen;
+  char c = 0;
+  while (seen.find(text) == std::string::npos) {
+    if (read(master, &c, 1) != 1) return false;
+    seen += c;
+  }
+  return true;
+}
+
+TEST_F(ProgramTest, AConsoleIsRawFollowsTheSizeAndGivesTheTerminalBack) {
+  const os::UniqueFd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ASSERT_EQ(grantpt(master.get()), 0);
+  ASSERT_EQ(unlockpt(master.get()), 0);
+  const os::UniqueFd terminal(open(ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ASSERT_TRUE(terminal.valid());
+  winsize size = {.ws_row = 30, .ws_col = 100, .ws_xpixel = 0, .ws_ypixel = 0};
+  ASSERT_EQ(ioctl(master.get(), TIOCSWINSZ, &size), 0);
+  termios before = {};
+  ASSERT_EQ(tcgetattr(terminal.get(), &before), 0);
+
+  auto process =
+      os::Process::Spawn(Argv({"console", "--in", sandbox_, "-e", "TERM=test", "--", "cat"}),
+                         {.fds = {{0, terminal.get()}, {1, terminal.get()}, {2, terminal.get()}},
+                          .new_session = true,
+                          .controlling_terminal = 0});
+  ASSERT_TRUE(process.has_value());
+  ASSERT_TRUE(daemon_.WaitFor("execute cat env:TERM=test stdin tty 30x100")) << daemon_.All();
+  ASSERT_TRUE(Shows(master.get(), "ready"));
+  ASSERT_EQ(write(master.get(), "first", 5), 5);
+  ASSERT_TRUE(Shows(master.get(), "first"));
+  ASSERT_EQ(write(master.get(), "\x03", 1), 1);  // an interrupt is a byte like any other
+  ASSERT_TRUE(Shows(master.get(), "\x03"));
+  size.ws_row = 40;
+  ASSERT_EQ(ioctl(master.get(), TIOCSWINSZ, &size), 0);
+  EXPECT_TRUE(daemon_.WaitFor("resize 40x100")) << daemon_.All();
+  ASSERT_EQ(write(master.get(), "\x04", 1), 1);
+  const auto status = process->Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 0}));
+  termios after = {};
+  ASSERT_EQ(tcgetattr(terminal.get(), &after), 0);
+  EXPECT_EQ(after.c_lflag, before.c_lflag);
+  EXPECT_EQ(after.c_oflag, before.c_oflag);
+}
+
+TEST_F(ProgramTest, AConsoleWithoutATerminalIsRefused) {
+  const auto output = Run({"console", "--in", sandbox_});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("failed_precondition: standard input is no terminal"));
 }
 
 TEST_F(ProgramTest, CreatePrintsTheBareId) {
