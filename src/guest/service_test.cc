@@ -319,9 +319,10 @@ TEST_F(ServiceTest, StdinEndsAndIsDroppedWhenUnread) { Await(StdinRules()); }
 
 Awaitable<void> ServiceTest::TerminalTest() {
   co_await Configure();
-  ExecInput start = WithStdin(Start("sh", "-c",
-                                    "tty; stty size; echo $TERM; trap 'stty size' WINCH; "
-                                    "echo ready; read line; echo got $line; cat; echo over"));
+  ExecInput start =
+      WithStdin(Start("sh", "-c",
+                      "tty; stty size; echo $TERM; trap 'stty size' WINCH; "
+                      "echo ready; until read line; do :; done; echo got $line; cat; echo over"));
   start.mutable_start()->set_tty(true);
   start.mutable_start()->mutable_window()->set_rows(33);
   start.mutable_start()->mutable_window()->set_columns(99);
