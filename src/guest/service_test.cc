@@ -253,8 +253,8 @@ TEST_F(ServiceTest, CommandsThatCannotRunSayWhy) { Await(Failures()); }
 
 Awaitable<void> ServiceTest::Signals() {
   co_await Configure();
-  // The child of the shell is in the group as well.
-  Stream stream = co_await Open(Start("sh", "-c", "trap 'exit 5' TERM; echo up; sleep 100"));
+  Stream stream =
+      co_await Open(Start("sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.01; done"));
   co_await WaitFor(stream, "up\n");
   ExecInput term;
   term.set_signal(SIGTERM);
@@ -319,9 +319,10 @@ TEST_F(ServiceTest, StdinEndsAndIsDroppedWhenUnread) { Await(StdinRules()); }
 
 Awaitable<void> ServiceTest::TerminalTest() {
   co_await Configure();
-  ExecInput start = WithStdin(Start("sh", "-c",
-                                    "tty; stty size; echo $TERM; trap 'stty size' WINCH; "
-                                    "echo ready; read line; echo got $line; cat; echo over"));
+  ExecInput start =
+      WithStdin(Start("sh", "-c",
+                      "tty; stty size; echo $TERM; trap 'stty size' WINCH; "
+                      "echo ready; until read line; do :; done; echo got $line; cat; echo over"));
   start.mutable_start()->set_tty(true);
   start.mutable_start()->mutable_window()->set_rows(33);
   start.mutable_start()->mutable_window()->set_columns(99);
@@ -341,7 +342,7 @@ Awaitable<void> ServiceTest::TerminalTest() {
   EXPECT_THAT(ran.out, HasSubstr("over\r\n"));
   EXPECT_EQ(ran.exit.exit_code(), 0);
   // The size after the resize, and the interrupt character reaching the command.
-  ExecInput second = WithStdin(Start("sh", "-c", "stty size; sleep 100"));
+  ExecInput second = WithStdin(Start("sh", "-c", "stty size; while :; do sleep 0.01; done"));
   second.mutable_start()->set_tty(true);
   Stream interrupted = co_await Open(second);
   (void)co_await interrupted.Write(resize);
