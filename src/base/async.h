@@ -123,9 +123,10 @@ class BlockingPool {
   ~BlockingPool();  // waits for running work
 
   // Runs `work` on a pool thread and resumes the caller on its own executor. The work cannot be cancelled:
-  // the caller waits for it even when its task is.
+  // the caller waits for it even when its task is. It is moved from, and must be a named variable of the
+  // caller: GCC 12 destroys a temporary with captures twice in a co_await expression.
   template <typename F, typename T = std::invoke_result_t<F>>
-  Awaitable<T> Run(F work) {
+  Awaitable<T> Run(F& work) {
     auto home = co_await asio::this_coro::executor;
     std::optional<T> out;
     auto done = std::make_shared<asio::steady_timer>(home, asio::steady_timer::time_point::max());

@@ -167,10 +167,11 @@ TEST(AsyncTest, NotifierWaitUntilTellsTimeout) {
 
 Awaitable<Result<int>> Compute(BlockingPool& pool) {
   const auto home = std::this_thread::get_id();
-  const auto value = co_await pool.Run([home]() -> Result<int> {
+  auto work = [home]() -> Result<int> {
     if (std::this_thread::get_id() == home) return Err(ErrorCode::kInternal, "ran on the loop's thread");
     return 42;
-  });
+  };
+  const auto value = co_await pool.Run(work);
   if (std::this_thread::get_id() != home) co_return Err(ErrorCode::kInternal, "resumed elsewhere");
   co_return value;
 }

@@ -136,7 +136,8 @@ Awaitable<void> ControlPlane::Housekeep() {
     auto slept = co_await SleepFor(kHousekeeping);
     if (!slept || stop_) co_return;
     sandboxes_.ReapIdle();
-    auto folded = co_await pool_.Run([path] { return store::RecordStore::Checkpoint(path); });
+    auto work = [path] { return store::RecordStore::Checkpoint(path); };
+    auto folded = co_await pool_.Run(work);
     if (!folded) spdlog::warn("cannot fold the records' log in error=\"{}\"", folded.error().ToString());
     if (stop_) co_return;
   }

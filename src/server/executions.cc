@@ -202,7 +202,8 @@ Awaitable<void> Executions::WriteSummary(store::ExecutionRecord record, store::S
                                          bool image_was_present) {
   const std::string folder = layout_.Observability(record.id);
   const std::string text = ObservabilityJson(record, sandbox, image_was_present);
-  const auto written = co_await pool_.Run([folder, text] { return WriteObservability(folder, text); });
+  auto work = [folder, text] { return WriteObservability(folder, text); };
+  const auto written = co_await pool_.Run(work);
   if (!written) {
     spdlog::warn("cannot write a summary execution_id={} error=\"{}\"", record.id, written.error().ToString());
   }
@@ -214,12 +215,13 @@ Awaitable<void> Executions::RemoveKept(std::vector<std::string> ids) {
     paths.push_back(layout_.KeptOutput(id));
     paths.push_back(layout_.Observability(id));
   }
-  const size_t removed = co_await pool_.Run([paths] {
+  auto work = [paths] {
     std::error_code error;
     size_t count = 0;
     for (const std::string& path : paths) count += std::filesystem::remove_all(path, error) > 0 ? 1 : 0;
     return count;
-  });
+  };
+  const size_t removed = co_await pool_.Run(work);
   spdlog::debug("old executions removed count={} files={}", ids.size(), removed);
 }
 
@@ -335,7 +337,8 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
   if (!records) co_return;
   for (const store::ExecutionRecord& record : *records) {
     const std::string file = layout_.LiveOutput(sandbox.id(), record.id);
-    const auto end = co_await pool_.Run([file] { return FindEnd(file); });
+    auto work = [file] { return FindEnd(file); };
+    const auto end = co_await pool_.Run(work);
     if (end) {
       Finish(record.id, *end);
     } else {
@@ -346,7 +349,7 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
   // By renaming, so that whoever reads such a file goes on.
   const std::string from = layout_.LiveOutputs(sandbox.id());
   const std::string to = layout_.Executions();
-  const std::string trouble = co_await pool_.Run([from, to] {
+  auto work = [from, to] {
     std::error_code error;
     for (std::filesystem::directory_iterator it(from, error), end; !error && it != end; it.increment(error)) {
       const std::string name = it->path().filename();
@@ -355,7 +358,8 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
     }
     // A sandbox that never ran a command may have no such folder.
     return error && error != std::errc::no_such_file_or_directory ? error.message() : std::string();
-  });
+  };
+  const std::string trouble = co_await pool_.Run(work);
   if (!trouble.empty()) spdlog::error("cannot keep output sandbox_id={} error=\"{}\"", sandbox.id(), trouble);
 }
 

@@ -22,7 +22,8 @@ Awaitable<void> ImageJob::Run(BlockingPool& pool, Work work) {
   image::Control control;
   control.stop = stop_.get_token();
   control.progress = [self](const image::Progress& progress) { self->Tell(progress); };
-  auto outcome = co_await pool.Run([work = std::move(work), control] { return work(control); });
+  auto bound = [work = std::move(work), control] { return work(control); };
+  auto outcome = co_await pool.Run(bound);
   outcome_ = std::move(outcome);
   changed_.NotifyAll();
 }

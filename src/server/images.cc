@@ -71,25 +71,28 @@ Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, o
 }
 
 Awaitable<Result<std::vector<image::ImageRecord>>> Images::List() {
-  auto records = co_await quick_.Run([store = store_] { return store.List(); });
+  auto work = [store = store_] { return store.List(); };
+  auto records = co_await quick_.Run(work);
   co_return records;
 }
 
 Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
   auto uses = uses_;
-  auto removed = co_await quick_.Run([store = store_, ref, uses]() mutable {
+  auto work = [store = store_, ref, uses]() mutable {
     const auto in_use = [uses](const image::ImageRecord& record) {
       const std::lock_guard lock(uses->mutex);
       return uses->counts.contains(record.digest);
     };
     return store.Remove(ref, in_use, {});
-  });
+  };
+  auto removed = co_await quick_.Run(work);
   co_return removed;
 }
 
 Awaitable<Result<std::string>> Images::Resolve(std::string text) {
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
-  auto digest = co_await pool_.Run([options = options_, ref] { return image::Resolve(options, ref, {}); });
+  auto work = [options = options_, ref] { return image::Resolve(options, ref, {}); };
+  auto digest = co_await pool_.Run(work);
   if (!digest) co_return Err(std::move(digest).error());
   co_return image::PinnedRef(ref, *digest);
 }

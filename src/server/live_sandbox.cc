@@ -216,11 +216,12 @@ Awaitable<void> LiveSandbox::End() {
   co_await observer_.OnEnding(*this);
 
   const std::string folder = context_.layout.Sandbox(id());
-  const std::string trouble = co_await context_.pool.Run([folder] {
+  auto work = [folder] {
     std::error_code error;
     std::filesystem::remove_all(folder, error);
     return error ? error.message() : std::string();
-  });
+  };
+  const std::string trouble = co_await context_.pool.Run(work);
   if (!trouble.empty()) {
     spdlog::error("cannot remove a sandbox's folder sandbox_id={} folder={} error=\"{}\"", id(), folder, trouble);
   }

@@ -108,7 +108,8 @@ Awaitable<void> MachineSupply::Prepare(Download download) {
     });
   };
   const bool allowed = download == Download::kAllowed;
-  auto prepared = co_await pool_.Run([this, allowed, say] { return PrepareMachine(config_, allowed, say); });
+  auto work = [this, allowed, say] { return PrepareMachine(config_, allowed, say); };
+  auto prepared = co_await pool_.Run(work);
   preparing_ = false;
   if (prepared) {
     prepared_ = std::move(*prepared);

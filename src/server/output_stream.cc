@@ -184,7 +184,8 @@ Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor, rpc::Writer<v1::E
                                           layout_.KeptOutput(cursor.id)};
   while (!cursor.ended) {
     const int64_t offset = cursor.offset;
-    auto batch = co_await pool_.Run([&files, offset] { return ReadBatch(files, offset); });
+    auto work = [&files, offset] { return ReadBatch(files, offset); };
+    auto batch = co_await pool_.Run(work);
     if (!batch) co_return Err(std::move(batch).error());
     if (batch->empty()) co_return Result<void>();
     for (sandbox::Frame& frame : *batch) {

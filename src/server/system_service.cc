@@ -57,7 +57,8 @@ void SystemService::Register(ServiceRegistry& registry) {
 
 Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
   const std::string binary = machines_.config().qemu_binary;
-  const auto checks = co_await pool_.Run([binary] { return vmm::QemuBackend({.binary = binary}).Checks(); });
+  auto work = [binary] { return vmm::QemuBackend({.binary = binary}).Checks(); };
+  const auto checks = co_await pool_.Run(work);
   v1::DoctorResponse response;
   for (const Check& check : checks) *response.add_checks() = ToMessage(check);
   for (const Check& check : OwnChecks()) *response.add_checks() = ToMessage(check);
