@@ -11,15 +11,20 @@ namespace cleanroom::server {
 
 Result<image::ImageRef> ParsePullRef(std::string_view text) {
   CR_TRY_ASSIGN(const auto ref, policy::ImageRef::Parse(text));
-  return image::ImageRef{.host = ref.registry, .repository = ref.repository, .tag = ref.tag, .digest = ref.digest};
+  return image::ImageRef{
+      .host = ref.registry, .repository = ref.repository, .tag = ref.tag, .digest = ref.digest};
 }
 
 Result<image::ImageRef> ParseImportRef(std::string_view text) {
   return image::ParseImageRef(text, image::kLocalHost);
 }
 
-Images::Images(asio::any_io_executor executor, image::ImageStore store, image::RegistryOptions options)
-    : executor_(executor), store_(std::move(store)), options_(std::move(options)), tasks_(executor) {}
+Images::Images(asio::any_io_executor executor, image::ImageStore store,
+               image::RegistryOptions options)
+    : executor_(executor),
+      store_(std::move(store)),
+      options_(std::move(options)),
+      tasks_(executor) {}
 
 Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progress) {
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
@@ -27,7 +32,8 @@ Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progre
   std::shared_ptr<ImageJob>& shared = pulls_[key];
   if (!shared) {
     shared = std::make_shared<ImageJob>(executor_);
-    auto work = [store = store_, options = options_, ref](const image::Control& control) -> Result<ImageOutcome> {
+    auto work = [store = store_, options = options_,
+                 ref](const image::Control& control) -> Result<ImageOutcome> {
       if (!ref.digest.empty()) {
         auto present = store.Find(ref.digest);
         if (present) return ImageOutcome{.record = std::move(*present), .was_present = true};
@@ -71,25 +77,28 @@ Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, o
 }
 
 Awaitable<Result<std::vector<image::ImageRecord>>> Images::List() {
-  auto records = co_await quick_.Run([store = store_] { return store.List(); });
+  auto work = [store = store_] { return store.List(); };
+  auto records = co_await quick_.Run(std::move(work));
   co_return records;
 }
 
 Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
   auto uses = uses_;
-  auto removed = co_await quick_.Run([store = store_, ref, uses]() mutable {
+  auto work = [store = store_, ref, uses]() mutable {
     const auto in_use = [uses](const image::ImageRecord& record) {
       const std::lock_guard lock(uses->mutex);
       return uses->counts.contains(record.digest);
     };
     return store.Remove(ref, in_use, {});
-  });
+  };
+  auto removed = co_await quick_.Run(std::move(work));
   co_return removed;
 }
 
 Awaitable<Result<std::string>> Images::Resolve(std::string text) {
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
-  auto digest = co_await pool_.Run([options = options_, ref] { return image::Resolve(options, ref, {}); });
+  auto work = [options = options_, ref] { return image::Resolve(options, ref, {}); };
+  auto digest = co_await pool_.Run(std::move(work));
   if (!digest) co_return Err(std::move(digest).error());
   co_return image::PinnedRef(ref, *digest);
 }
