@@ -13,14 +13,18 @@ Result<void> Admit(const HostRoom& room, int64_t memory_mib, int64_t promised_mi
   const int64_t memory = room.memory_mib - kMemoryReserveMib - promised_mib;
   if (memory < memory_mib) {
     return Err(ErrorCode::kResourceExhausted,
-               fmt::format("not enough memory for the sandbox: it wants {} MiB, the host has {} MiB to give ({} MiB "
-                           "available, {} MiB promised to machines that are starting, {} MiB kept for the host): end "
+               fmt::format("not enough memory for the sandbox: it wants {} MiB, the host has {} "
+                           "MiB to give ({} MiB "
+                           "available, {} MiB promised to machines that are starting, {} MiB kept "
+                           "for the host): end "
                            "other sandboxes (cleanroom sandbox ls) or ask for less memory",
-                           memory_mib, memory < 0 ? 0 : memory, room.memory_mib, promised_mib, kMemoryReserveMib));
+                           memory_mib, memory < 0 ? 0 : memory, room.memory_mib, promised_mib,
+                           kMemoryReserveMib));
   }
   if (room.disk_mib < kDiskReserveMib) {
     return Err(ErrorCode::kResourceExhausted,
-               fmt::format("not enough disk space for the sandbox: {} MiB are free, {} MiB must be: end other sandboxes "
+               fmt::format("not enough disk space for the sandbox: {} MiB are free, {} MiB must "
+                           "be: end other sandboxes "
                            "or remove images (cleanroom image rm)",
                            room.disk_mib, kDiskReserveMib));
   }
@@ -48,11 +52,13 @@ Result<HostRoom> ReadHostRoom(const std::string& disk_folder) {
   CR_TRY_ASSIGN(const std::string meminfo, os::ReadFile("/proc/meminfo", 64U << 10));
   HostRoom room;
   CR_TRY_ASSIGN(room.memory_mib, ParseMemAvailable(meminfo));
-  struct statvfs info {};
+  struct statvfs info{};
   if (statvfs(disk_folder.c_str(), &info) != 0) {
-    return ErrErrno(ErrorCode::kInternal, fmt::format("cannot read the free space of {}", disk_folder));
+    return ErrErrno(ErrorCode::kInternal,
+                    fmt::format("cannot read the free space of {}", disk_folder));
   }
-  room.disk_mib = static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize) / (1 << 20);
+  room.disk_mib =
+      static_cast<int64_t>(info.f_bavail) * static_cast<int64_t>(info.f_frsize) / (1 << 20);
   return room;
 }
 

@@ -9,11 +9,13 @@ namespace {
 using testing::HasSubstr;
 
 TEST(AdmissionTest, AdmitsWhatFits) {
-  EXPECT_TRUE(Admit({.memory_mib = 1024 + kMemoryReserveMib, .disk_mib = kDiskReserveMib}, 1024, 0));
+  EXPECT_TRUE(
+      Admit({.memory_mib = 1024 + kMemoryReserveMib, .disk_mib = kDiskReserveMib}, 1024, 0));
 }
 
 TEST(AdmissionTest, NamesMissingMemory) {
-  const auto refused = Admit({.memory_mib = 1024 + kMemoryReserveMib, .disk_mib = 100'000}, 1024, 512);
+  const auto refused =
+      Admit({.memory_mib = 1024 + kMemoryReserveMib, .disk_mib = 100'000}, 1024, 512);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kResourceExhausted);
   EXPECT_THAT(refused.error().message(), HasSubstr("wants 1024 MiB"));

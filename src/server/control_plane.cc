@@ -25,26 +25,30 @@ WallClock SystemClock() {
 
 }  // namespace
 
-Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor executor, ControlPlaneConfig config) {
+Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor executor,
+                                                           ControlPlaneConfig config) {
   const Layout layout(config.settings.state_dir);
-  for (const std::string& folder : {config.settings.state_dir.string(), layout.Sandboxes(), layout.Executions(),
-                                    config.settings.cache_dir.string()}) {
+  for (const std::string& folder : {config.settings.state_dir.string(), layout.Sandboxes(),
+                                    layout.Executions(), config.settings.cache_dir.string()}) {
     CR_TRY(os::MakeDirs(folder));
   }
   CR_TRY_ASSIGN(auto lock, os::FileLock::TryAcquire(layout.Lock()));
   if (!lock) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("another daemon uses the state folder {}: stop it, or choose another --state-dir",
-                           config.settings.state_dir.string()));
+    return Err(
+        ErrorCode::kFailedPrecondition,
+        fmt::format(
+            "another daemon uses the state folder {}: stop it, or choose another --state-dir",
+            config.settings.state_dir.string()));
   }
   CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
   CR_TRY_ASSIGN(auto images, image::ImageStore::Open(config.settings.cache_dir));
-  return std::unique_ptr<ControlPlane>(
-      new ControlPlane(executor, std::move(config), std::move(*lock), std::move(store), std::move(images)));
+  return std::unique_ptr<ControlPlane>(new ControlPlane(
+      executor, std::move(config), std::move(*lock), std::move(store), std::move(images)));
 }
 
-ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config, os::FileLock lock,
-                           std::unique_ptr<store::RecordStore> store, image::ImageStore images)
+ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config,
+                           os::FileLock lock, std::unique_ptr<store::RecordStore> store,
+                           image::ImageStore images)
     : executor_(executor),
       config_(std::move(config)),
       lock_(std::move(lock)),
@@ -54,9 +58,12 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       machines_(executor, config_.machine),
       resources_(images_, machines_, pool_, config_.settings.cache_dir, config_.settings.state_dir),
       executions_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
-      sandboxes_(executor, SandboxContext{*store_, resources_, pool_, config_.settings, layout_, SystemClock()},
-                 executions_),
-      sandbox_service_(sandboxes_, config_.settings, SystemClock(), TrueOnes(CapabilitiesOf(config_.machine))),
+      sandboxes_(
+          executor,
+          SandboxContext{*store_, resources_, pool_, config_.settings, layout_, SystemClock()},
+          executions_),
+      sandbox_service_(sandboxes_, config_.settings, SystemClock(),
+                       TrueOnes(CapabilitiesOf(config_.machine))),
       execution_service_(executions_, SystemClock()),
       image_service_(executor, images_),
       system_service_(machines_, pool_, layout_, config_.settings.default_backend),
@@ -82,13 +89,16 @@ Result<void> ControlPlane::Listen() {
     const bool local = endpoint.scheme == Endpoint::Scheme::kUnix;
     if (endpoint.scheme == Endpoint::Scheme::kHttps && !config_.tls) {
       return Err(ErrorCode::kInvalidArgument,
-                 fmt::format("{} needs a certificate: pass --tls-cert and --tls-key", endpoint.ToString()));
+                 fmt::format("{} needs a certificate: pass --tls-cert and --tls-key",
+                             endpoint.ToString()));
     }
     if (!local && !IsLoopback(endpoint.host) && config_.tokens.empty()) {
-      return Err(ErrorCode::kInvalidArgument,
-                 fmt::format("{} can be reached from other machines, and nothing asks callers who they are: set "
-                             "auth.required and auth.tokens in the config, or listen on a loopback address",
-                             endpoint.ToString()));
+      return Err(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "{} can be reached from other machines, and nothing asks callers who they are: set "
+              "auth.required and auth.tokens in the config, or listen on a loopback address",
+              endpoint.ToString()));
     }
     CR_TRY_ASSIGN(auto socket, ListenSocket::Open(endpoint));
     acceptors_.push_back(std::make_unique<Acceptor>(
@@ -138,7 +148,8 @@ Awaitable<void> ControlPlane::Housekeep() {
     sandboxes_.ReapIdle();
     auto work = [path] { return store::RecordStore::Checkpoint(path); };
     auto folded = co_await pool_.Run(work);
-    if (!folded) spdlog::warn("cannot fold the records' log in error=\"{}\"", folded.error().ToString());
+    if (!folded)
+      spdlog::warn("cannot fold the records' log in error=\"{}\"", folded.error().ToString());
     if (stop_) co_return;
   }
 }

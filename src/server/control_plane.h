@@ -33,13 +33,14 @@ struct ControlPlaneConfig {
 
 class ControlPlane {
  public:
-  // Makes the folders, takes the state folder's lock and opens the records. failed_precondition when another daemon
-  // has the lock. The config is fixed from here on.
-  static Result<std::unique_ptr<ControlPlane>> Create(asio::any_io_executor executor, ControlPlaneConfig config);
+  // Makes the folders, takes the state folder's lock and opens the records. failed_precondition
+  // when another daemon has the lock. The config is fixed from here on.
+  static Result<std::unique_ptr<ControlPlane>> Create(asio::any_io_executor executor,
+                                                      ControlPlaneConfig config);
   ~ControlPlane();
 
-  // Finds what an earlier daemon left, listens, calls `ready` with the real endpoints, and serves until Stop. Then ends
-  // all sandboxes and returns. An error means that it never served.
+  // Finds what an earlier daemon left, listens, calls `ready` with the real endpoints, and serves
+  // until Stop. Then ends all sandboxes and returns. An error means that it never served.
   Awaitable<Result<void>> Run(std::function<void(const std::vector<config::Endpoint>&)> ready);
   void Stop();
 

@@ -4,8 +4,10 @@ namespace cleanroom::server {
 namespace {
 
 static_assert(static_cast<int>(store::SandboxStatus::kFailed) == v1::SANDBOX_STATUS_FAILED);
-static_assert(static_cast<int>(store::ExecutionStatus::kTimedOut) == v1::EXECUTION_STATUS_TIMED_OUT);
-static_assert(static_cast<int>(store::ExecutionKind::kInteractive) == v1::EXECUTION_KIND_INTERACTIVE);
+static_assert(static_cast<int>(store::ExecutionStatus::kTimedOut) ==
+              v1::EXECUTION_STATUS_TIMED_OUT);
+static_assert(static_cast<int>(store::ExecutionKind::kInteractive) ==
+              v1::EXECUTION_KIND_INTERACTIVE);
 
 }  // namespace
 
@@ -97,23 +99,34 @@ v1::Execution ToMessage(const store::ExecutionRecord& record) {
 
 std::string_view ToString(store::SandboxStatus status) {
   switch (status) {
-    case store::SandboxStatus::kProvisioning: return "PROVISIONING";
-    case store::SandboxStatus::kReady: return "READY";
-    case store::SandboxStatus::kStopping: return "STOPPING";
-    case store::SandboxStatus::kStopped: return "STOPPED";
-    case store::SandboxStatus::kFailed: return "FAILED";
+    case store::SandboxStatus::kProvisioning:
+      return "PROVISIONING";
+    case store::SandboxStatus::kReady:
+      return "READY";
+    case store::SandboxStatus::kStopping:
+      return "STOPPING";
+    case store::SandboxStatus::kStopped:
+      return "STOPPED";
+    case store::SandboxStatus::kFailed:
+      return "FAILED";
   }
   return "UNKNOWN";
 }
 
 std::string_view ToString(store::ExecutionStatus status) {
   switch (status) {
-    case store::ExecutionStatus::kQueued: return "QUEUED";
-    case store::ExecutionStatus::kRunning: return "RUNNING";
-    case store::ExecutionStatus::kSucceeded: return "SUCCEEDED";
-    case store::ExecutionStatus::kFailed: return "FAILED";
-    case store::ExecutionStatus::kCanceled: return "CANCELED";
-    case store::ExecutionStatus::kTimedOut: return "TIMED_OUT";
+    case store::ExecutionStatus::kQueued:
+      return "QUEUED";
+    case store::ExecutionStatus::kRunning:
+      return "RUNNING";
+    case store::ExecutionStatus::kSucceeded:
+      return "SUCCEEDED";
+    case store::ExecutionStatus::kFailed:
+      return "FAILED";
+    case store::ExecutionStatus::kCanceled:
+      return "CANCELED";
+    case store::ExecutionStatus::kTimedOut:
+      return "TIMED_OUT";
   }
   return "UNKNOWN";
 }

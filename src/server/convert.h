@@ -22,7 +22,9 @@ v1::Execution ToMessage(const store::ExecutionRecord& record);
 google::protobuf::Timestamp ToTimestamp(int64_t micros);
 
 // The values are the same by construction.
-inline v1::SandboxStatus ToMessage(store::SandboxStatus status) { return static_cast<v1::SandboxStatus>(status); }
+inline v1::SandboxStatus ToMessage(store::SandboxStatus status) {
+  return static_cast<v1::SandboxStatus>(status);
+}
 inline v1::ExecutionStatus ToMessage(store::ExecutionStatus status) {
   return static_cast<v1::ExecutionStatus>(status);
 }

@@ -16,7 +16,9 @@ std::string Path(std::string_view method) {
   return std::string("/cleanroom.v1.ExecutionService/").append(method);
 }
 
-std::unexpected<Error> Bad(std::string message) { return Err(ErrorCode::kInvalidArgument, std::move(message)); }
+std::unexpected<Error> Bad(std::string message) {
+  return Err(ErrorCode::kInvalidArgument, std::move(message));
+}
 
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
@@ -35,12 +37,14 @@ Result<void> CheckStrings(const v1::CreateExecutionRequest& request) {
   for (const std::string& variable : request.options().env()) {
     if (HasNul(variable)) return Bad("the environment contains a NUL byte");
     if (variable.find('=') == std::string::npos || variable[0] == '=') {
-      return Bad(fmt::format("'{}' is no environment variable: it must be KEY=VALUE", variable.substr(0, 64)));
+      return Bad(fmt::format("'{}' is no environment variable: it must be KEY=VALUE",
+                             variable.substr(0, 64)));
     }
     bytes += variable.size() + 1;
   }
   if (bytes > kMaxArgumentBytes) {
-    return Bad(fmt::format("command and environment have {} bytes, more than {}", bytes, kMaxArgumentBytes));
+    return Bad(fmt::format("command and environment have {} bytes, more than {}", bytes,
+                           kMaxArgumentBytes));
   }
   const std::string& workdir = request.options().workdir();
   if (!workdir.empty() && (workdir[0] != '/' || workdir.size() > kMaxWorkdir || HasNul(workdir))) {
@@ -63,19 +67,22 @@ Result<ExecutionPlan> PlanExecution(const v1::CreateExecutionRequest& request,
     return Bad(fmt::format("timeout_seconds must be between 0 (none) and {}", kMaxTimeoutSeconds));
   }
   if (options.launch_seconds() < 0 || options.launch_seconds() > kMaxStartSeconds) {
-    return Bad(fmt::format("launch_seconds must be between 0 (the default) and {}", kMaxStartSeconds));
+    return Bad(
+        fmt::format("launch_seconds must be between 0 (the default) and {}", kMaxStartSeconds));
   }
   const v1::WindowSize& window = options.window();
-  if (window.rows() < 0 || window.rows() > kMaxWindow || window.columns() < 0 || window.columns() > kMaxWindow) {
+  if (window.rows() < 0 || window.rows() > kMaxWindow || window.columns() < 0 ||
+      window.columns() > kMaxWindow) {
     return Bad(fmt::format("the window must have 0 to {} rows and columns", kMaxWindow));
   }
 
   ExecutionPlan plan;
   plan.record.id = NewId(now);
   plan.record.sandbox_id = request.sandbox_id();
-  plan.record.kind = request.kind() == v1::EXECUTION_KIND_INTERACTIVE || (request.kind() == 0 && options.tty())
-                         ? store::ExecutionKind::kInteractive
-                         : store::ExecutionKind::kBatch;
+  plan.record.kind =
+      request.kind() == v1::EXECUTION_KIND_INTERACTIVE || (request.kind() == 0 && options.tty())
+          ? store::ExecutionKind::kInteractive
+          : store::ExecutionKind::kBatch;
   plan.record.command = {request.command().begin(), request.command().end()};
   plan.record.tty = options.tty();
   plan.record.created_us = MicrosOf(now);
@@ -88,45 +95,52 @@ Result<ExecutionPlan> PlanExecution(const v1::CreateExecutionRequest& request,
   plan.start.mutable_window()->set_rows(window.rows());
   plan.start.mutable_window()->set_columns(window.columns());
   plan.timeout = std::chrono::seconds(options.timeout_seconds());
-  if (options.launch_seconds() > 0) plan.start_limit = std::chrono::seconds(options.launch_seconds());
+  if (options.launch_seconds() > 0)
+    plan.start_limit = std::chrono::seconds(options.launch_seconds());
   return plan;
 }
 
 void ExecutionService::Register(ServiceRegistry& registry) {
   using rpc::CallContext;
   registry.Unary<v1::CreateExecutionRequest, v1::CreateExecutionResponse>(
-      Path("CreateExecution"),
-      [this](CallContext&, v1::CreateExecutionRequest request) { return Create(std::move(request)); });
+      Path("CreateExecution"), [this](CallContext&, v1::CreateExecutionRequest request) {
+        return Create(std::move(request));
+      });
   for (const char* method : {"GetExecution", "InspectExecution"}) {
     registry.Unary<v1::GetExecutionRequest, v1::GetExecutionResponse>(
-        Path(method), [this](CallContext&, v1::GetExecutionRequest request) { return Get(std::move(request)); });
+        Path(method),
+        [this](CallContext&, v1::GetExecutionRequest request) { return Get(std::move(request)); });
   }
   registry.Unary<v1::ListExecutionsRequest, v1::ListExecutionsResponse>(
       Path("ListExecutions"),
       [this](CallContext&, v1::ListExecutionsRequest request) { return List(std::move(request)); });
   registry.Unary<v1::CancelExecutionRequest, v1::CancelExecutionResponse>(
-      Path("CancelExecution"),
-      [this](CallContext&, v1::CancelExecutionRequest request) { return Cancel(std::move(request)); });
+      Path("CancelExecution"), [this](CallContext&, v1::CancelExecutionRequest request) {
+        return Cancel(std::move(request));
+      });
   registry.Unary<v1::WriteExecutionStdinRequest, v1::WriteExecutionStdinResponse>(
-      Path("WriteExecutionStdin"),
-      [this](CallContext&, v1::WriteExecutionStdinRequest request) { return WriteStdin(std::move(request)); });
+      Path("WriteExecutionStdin"), [this](CallContext&, v1::WriteExecutionStdinRequest request) {
+        return WriteStdin(std::move(request));
+      });
   registry.Unary<v1::CloseExecutionStdinRequest, v1::CloseExecutionStdinResponse>(
-      Path("CloseExecutionStdin"),
-      [this](CallContext&, v1::CloseExecutionStdinRequest request) { return CloseStdin(std::move(request)); });
+      Path("CloseExecutionStdin"), [this](CallContext&, v1::CloseExecutionStdinRequest request) {
+        return CloseStdin(std::move(request));
+      });
   registry.ServerStream<v1::StreamExecutionRequest, v1::ExecutionStreamEvent>(
-      Path("StreamExecution"),
-      [this](CallContext&, v1::StreamExecutionRequest request, rpc::Writer<v1::ExecutionStreamEvent>& out) {
-        return executions_.Stream(request.sandbox_id(), request.execution_id(),
-                                  request.follow() ? Executions::Follow::kYes : Executions::Follow::kNo, out);
+      Path("StreamExecution"), [this](CallContext&, v1::StreamExecutionRequest request,
+                                      rpc::Writer<v1::ExecutionStreamEvent>& out) {
+        return executions_.Stream(
+            request.sandbox_id(), request.execution_id(),
+            request.follow() ? Executions::Follow::kYes : Executions::Follow::kNo, out);
       });
   registry.Bidi<v1::AttachExecutionRequest, v1::ExecutionStreamEvent>(
       Path("AttachExecution"),
-      [this](CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in, rpc::Writer<v1::ExecutionStreamEvent>& out) {
-        return executions_.Attach(in, out);
-      });
+      [this](CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
+             rpc::Writer<v1::ExecutionStreamEvent>& out) { return executions_.Attach(in, out); });
 }
 
-Awaitable<Result<v1::CreateExecutionResponse>> ExecutionService::Create(v1::CreateExecutionRequest request) {
+Awaitable<Result<v1::CreateExecutionResponse>> ExecutionService::Create(
+    v1::CreateExecutionRequest request) {
   CR_CO_TRY_ASSIGN(auto plan, PlanExecution(request, clock_()));
   auto record = co_await executions_.Create(std::move(plan));
   if (!record) co_return Err(std::move(record).error());
@@ -136,23 +150,29 @@ Awaitable<Result<v1::CreateExecutionResponse>> ExecutionService::Create(v1::Crea
 }
 
 Awaitable<Result<v1::GetExecutionResponse>> ExecutionService::Get(v1::GetExecutionRequest request) {
-  CR_CO_TRY_ASSIGN(const auto record, executions_.Get(request.sandbox_id(), request.execution_id()));
+  CR_CO_TRY_ASSIGN(const auto record,
+                   executions_.Get(request.sandbox_id(), request.execution_id()));
   v1::GetExecutionResponse response;
   *response.mutable_execution() = ToMessage(record);
   co_return response;
 }
 
-Awaitable<Result<v1::ListExecutionsResponse>> ExecutionService::List(v1::ListExecutionsRequest request) {
+Awaitable<Result<v1::ListExecutionsResponse>> ExecutionService::List(
+    v1::ListExecutionsRequest request) {
   using Which = store::RecordStore::Which;
-  CR_CO_TRY_ASSIGN(const auto records,
-                   executions_.List(request.sandbox_id(), request.all() ? Which::kAll : Which::kLive));
+  CR_CO_TRY_ASSIGN(
+      const auto records,
+      executions_.List(request.sandbox_id(), request.all() ? Which::kAll : Which::kLive));
   v1::ListExecutionsResponse response;
-  for (const store::ExecutionRecord& record : records) *response.add_executions() = ToMessage(record);
+  for (const store::ExecutionRecord& record : records)
+    *response.add_executions() = ToMessage(record);
   co_return response;
 }
 
-Awaitable<Result<v1::CancelExecutionResponse>> ExecutionService::Cancel(v1::CancelExecutionRequest request) {
-  auto answer = co_await executions_.Cancel(request.sandbox_id(), request.execution_id(), request.signal());
+Awaitable<Result<v1::CancelExecutionResponse>> ExecutionService::Cancel(
+    v1::CancelExecutionRequest request) {
+  auto answer =
+      co_await executions_.Cancel(request.sandbox_id(), request.execution_id(), request.signal());
   if (!answer) co_return Err(std::move(answer).error());
   v1::CancelExecutionResponse response;
   response.set_sandbox_id(answer->record.sandbox_id);
@@ -166,7 +186,8 @@ Awaitable<Result<v1::WriteExecutionStdinResponse>> ExecutionService::WriteStdin(
     v1::WriteExecutionStdinRequest request) {
   pb::ExecInput input;
   input.set_stdin(std::move(*request.mutable_data()));
-  auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(), std::move(input));
+  auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(),
+                                             std::move(input));
   if (!sent) co_return Err(std::move(sent).error());
   co_return v1::WriteExecutionStdinResponse();
 }
@@ -175,7 +196,8 @@ Awaitable<Result<v1::CloseExecutionStdinResponse>> ExecutionService::CloseStdin(
     v1::CloseExecutionStdinRequest request) {
   pb::ExecInput input;
   input.set_close_stdin(true);
-  auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(), std::move(input));
+  auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(),
+                                             std::move(input));
   if (!sent) co_return Err(std::move(sent).error());
   co_return v1::CloseExecutionStdinResponse();
 }

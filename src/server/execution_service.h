@@ -19,7 +19,8 @@ Result<ExecutionPlan> PlanExecution(const v1::CreateExecutionRequest& request,
 
 class ExecutionService {
  public:
-  ExecutionService(Executions& executions, WallClock clock) : executions_(executions), clock_(std::move(clock)) {}
+  ExecutionService(Executions& executions, WallClock clock)
+      : executions_(executions), clock_(std::move(clock)) {}
   void Register(ServiceRegistry& registry);
 
  private:
@@ -27,8 +28,10 @@ class ExecutionService {
   Awaitable<Result<v1::GetExecutionResponse>> Get(v1::GetExecutionRequest request);
   Awaitable<Result<v1::ListExecutionsResponse>> List(v1::ListExecutionsRequest request);
   Awaitable<Result<v1::CancelExecutionResponse>> Cancel(v1::CancelExecutionRequest request);
-  Awaitable<Result<v1::WriteExecutionStdinResponse>> WriteStdin(v1::WriteExecutionStdinRequest request);
-  Awaitable<Result<v1::CloseExecutionStdinResponse>> CloseStdin(v1::CloseExecutionStdinRequest request);
+  Awaitable<Result<v1::WriteExecutionStdinResponse>> WriteStdin(
+      v1::WriteExecutionStdinRequest request);
+  Awaitable<Result<v1::CloseExecutionStdinResponse>> CloseStdin(
+      v1::CloseExecutionStdinRequest request);
 
   Executions& executions_;
   WallClock clock_;

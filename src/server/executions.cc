@@ -19,8 +19,8 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr size_t kMessageBytes = 4U << 10;
-// For one input to be taken, where the caller has set no deadline: a command that does not read may take long, so
-// this only bounds a warden that is stuck.
+// For one input to be taken, where the caller has set no deadline: a command that does not read may
+// take long, so this only bounds a warden that is stuck.
 constexpr std::chrono::seconds kSignalLimit{10};
 // Offset that asks the warden for the end alone (warden.proto, AttachInput).
 constexpr int64_t kOnlyTheEnd = -1;
@@ -42,7 +42,8 @@ std::optional<pb::ExecutionEnd> FindEnd(const std::string& file) {
 store::ExecutionStatus StatusOf(const pb::ExecutionEnd& end) {
   switch (end.cause()) {
     case pb::ExecutionEnd::CAUSE_EXITED:
-      return end.exit_code() == 0 ? store::ExecutionStatus::kSucceeded : store::ExecutionStatus::kFailed;
+      return end.exit_code() == 0 ? store::ExecutionStatus::kSucceeded
+                                  : store::ExecutionStatus::kFailed;
     case pb::ExecutionEnd::CAUSE_CANCELED:
       return store::ExecutionStatus::kCanceled;
     case pb::ExecutionEnd::CAUSE_TIMED_OUT:
@@ -54,8 +55,9 @@ store::ExecutionStatus StatusOf(const pb::ExecutionEnd& end) {
 
 }  // namespace
 
-Executions::Executions(asio::any_io_executor executor, store::RecordStore& store, BlockingPool& pool,
-                       const Settings& settings, const Layout& layout, WallClock clock)
+Executions::Executions(asio::any_io_executor executor, store::RecordStore& store,
+                       BlockingPool& pool, const Settings& settings, const Layout& layout,
+                       WallClock clock)
     : executor_(executor),
       store_(store),
       pool_(pool),
@@ -85,7 +87,8 @@ Awaitable<Result<store::ExecutionRecord>> Executions::Create(ExecutionPlan plan)
 }
 
 Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart start,
-                                std::chrono::milliseconds timeout, std::chrono::milliseconds start_limit) {
+                                std::chrono::milliseconds timeout,
+                                std::chrono::milliseconds start_limit) {
   const auto channel = running->sandbox->channel();
   pb::StartExecutionRequest request;
   request.set_execution_id(running->record.id);
@@ -94,8 +97,8 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + start_limit;
   running->started = steady_clock::now();
-  auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_api::kStartExecution, std::move(request),
-                                                                    options);
+  auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_api::kStartExecution,
+                                                                    std::move(request), options);
   if (!started) {
     // A sandbox that is ending settles its commands itself, from what is on record.
     if (!channel->alive() || !running->sandbox->ready()) co_return;
@@ -120,8 +123,8 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
   const auto channel = running->sandbox->channel();
   Error failure(ErrorCode::kUnavailable, "the warden ended the record without an end");
   for (const int64_t offset : {kOnlyTheEnd, int64_t{0}}) {
-    auto attachment = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(warden_api::kAttachExecution,
-                                                                               rpc::Shape::kBidi);
+    auto attachment = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
+        warden_api::kAttachExecution, rpc::Shape::kBidi);
     if (!attachment) break;
     pb::AttachInput first;
     first.set_execution_id(id);
@@ -142,7 +145,8 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
     if (!other_offset) break;
   }
   const bool cancelled = co_await Cancelled();
-  if (cancelled || !channel->alive() || !running->sandbox->ready()) co_return;  // OnEnding settles it
+  if (cancelled || !channel->alive() || !running->sandbox->ready())
+    co_return;  // OnEnding settles it
   Fail(id, std::move(failure).Context("the command was lost"));
 }
 
@@ -152,14 +156,16 @@ void Executions::Finish(const std::string& id, const pb::ExecutionEnd& end) {
   store::ExecutionRecord record = std::move(*stored);
   const auto running = FindRunning(id);
   record.status = StatusOf(end);
-  if (running && running->cancel_requested && end.cause() == pb::ExecutionEnd::CAUSE_EXITED && end.signal() != 0) {
+  if (running && running->cancel_requested && end.cause() == pb::ExecutionEnd::CAUSE_EXITED &&
+      end.signal() != 0) {
     record.status = store::ExecutionStatus::kCanceled;
   }
   record.exit_code = end.exit_code();
   record.reason = PlainText(end.message(), kMessageBytes);
   record.finished_us = MicrosOf(clock_());
   if (record.started_us != 0) {
-    record.phases.push_back({"exec", static_cast<double>(record.finished_us - record.started_us) / 1000});
+    record.phases.push_back(
+        {"exec", static_cast<double>(record.finished_us - record.started_us) / 1000});
   }
   Settle(std::move(record));
 }
@@ -175,10 +181,11 @@ void Executions::Fail(const std::string& id, const Error& error) {
 void Executions::Settle(store::ExecutionRecord record) {
   auto written = store_.UpdateExecution(record);
   if (!written) {
-    spdlog::error("cannot persist an execution execution_id={} error=\"{}\"", record.id, written.error().ToString());
+    spdlog::error("cannot persist an execution execution_id={} error=\"{}\"", record.id,
+                  written.error().ToString());
   }
-  spdlog::info("execution {} sandbox_id={} execution_id={} exit_code={}", ToString(record.status), record.sandbox_id,
-               record.id, record.exit_code);
+  spdlog::info("execution {} sandbox_id={} execution_id={} exit_code={}", ToString(record.status),
+               record.sandbox_id, record.id, record.exit_code);
   bool image_was_present = true;
   const auto running = FindRunning(record.id);
   if (running) {
@@ -198,14 +205,15 @@ void Executions::Settle(store::ExecutionRecord record) {
   }
 }
 
-Awaitable<void> Executions::WriteSummary(store::ExecutionRecord record, store::SandboxRecord sandbox,
-                                         bool image_was_present) {
+Awaitable<void> Executions::WriteSummary(store::ExecutionRecord record,
+                                         store::SandboxRecord sandbox, bool image_was_present) {
   const std::string folder = layout_.Observability(record.id);
   const std::string text = ObservabilityJson(record, sandbox, image_was_present);
   auto work = [folder, text] { return WriteObservability(folder, text); };
   const auto written = co_await pool_.Run(work);
   if (!written) {
-    spdlog::warn("cannot write a summary execution_id={} error=\"{}\"", record.id, written.error().ToString());
+    spdlog::warn("cannot write a summary execution_id={} error=\"{}\"", record.id,
+                 written.error().ToString());
   }
 }
 
@@ -218,24 +226,27 @@ Awaitable<void> Executions::RemoveKept(std::vector<std::string> ids) {
   auto work = [paths] {
     std::error_code error;
     size_t count = 0;
-    for (const std::string& path : paths) count += std::filesystem::remove_all(path, error) > 0 ? 1 : 0;
+    for (const std::string& path : paths)
+      count += std::filesystem::remove_all(path, error) > 0 ? 1 : 0;
     return count;
   };
   const size_t removed = co_await pool_.Run(work);
   spdlog::debug("old executions removed count={} files={}", ids.size(), removed);
 }
 
-Result<store::ExecutionRecord> Executions::Get(const std::string& sandbox_id, const std::string& id) const {
+Result<store::ExecutionRecord> Executions::Get(const std::string& sandbox_id,
+                                               const std::string& id) const {
   CR_TRY(CheckId(id, "execution id"));
   CR_TRY_ASSIGN(auto record, store_.GetExecution(id));
   if (!sandbox_id.empty() && record.sandbox_id != sandbox_id) {
-    return Err(ErrorCode::kNotFound, fmt::format("there is no execution {} in sandbox {}", id, sandbox_id));
+    return Err(ErrorCode::kNotFound,
+               fmt::format("there is no execution {} in sandbox {}", id, sandbox_id));
   }
   return record;
 }
 
-Result<std::vector<store::ExecutionRecord>> Executions::List(const std::string& sandbox_id,
-                                                             store::RecordStore::Which which) const {
+Result<std::vector<store::ExecutionRecord>> Executions::List(
+    const std::string& sandbox_id, store::RecordStore::Which which) const {
   if (!sandbox_id.empty()) CR_TRY(CheckId(sandbox_id, "sandbox id"));
   return store_.ListExecutions(sandbox_id, which);
 }
@@ -245,10 +256,12 @@ std::shared_ptr<Executions::Running> Executions::FindRunning(const std::string& 
   return found == running_.end() ? nullptr : found->second;
 }
 
-Awaitable<Result<Executions::CancelAnswer>> Executions::Cancel(std::string sandbox_id, std::string id, int signal) {
+Awaitable<Result<Executions::CancelAnswer>> Executions::Cancel(std::string sandbox_id,
+                                                               std::string id, int signal) {
   // Linux has signals 1 to 64.
   if (signal < 0 || signal > 64) {
-    co_return Err(ErrorCode::kInvalidArgument, fmt::format("{} is no signal: it must be 0 to 64", signal));
+    co_return Err(ErrorCode::kInvalidArgument,
+                  fmt::format("{} is no signal: it must be 0 to 64", signal));
   }
   CR_CO_TRY_ASSIGN(auto record, Get(sandbox_id, id));
   auto running = FindRunning(id);
@@ -265,7 +278,8 @@ Awaitable<Result<Executions::CancelAnswer>> Executions::Cancel(std::string sandb
   co_return CancelAnswer{.accepted = true, .record = running->record};
 }
 
-Awaitable<void> Executions::KillAfter(std::shared_ptr<Running> running, std::chrono::seconds grace) {
+Awaitable<void> Executions::KillAfter(std::shared_ptr<Running> running,
+                                      std::chrono::seconds grace) {
   const auto deadline = steady_clock::now() + grace;
   while (!store::IsFinal(running->record.status) && steady_clock::now() < deadline) {
     const bool in_time = co_await running->changed.WaitUntil(deadline);
@@ -278,16 +292,19 @@ Awaitable<void> Executions::KillAfter(std::shared_ptr<Running> running, std::chr
   input.set_signal(SIGKILL);
   auto sent = co_await Send(running, std::move(input));
   if (!sent) {
-    spdlog::warn("cannot kill a command execution_id={} error=\"{}\"", running->record.id, sent.error().ToString());
+    spdlog::warn("cannot kill a command execution_id={} error=\"{}\"", running->record.id,
+                 sent.error().ToString());
   }
 }
 
-Awaitable<Result<void>> Executions::SendInput(std::string sandbox_id, std::string id, pb::ExecInput input) {
+Awaitable<Result<void>> Executions::SendInput(std::string sandbox_id, std::string id,
+                                              pb::ExecInput input) {
   CR_CO_TRY_ASSIGN(auto record, Get(sandbox_id, id));
   auto running = FindRunning(id);
   if (!running) {
-    co_return Err(ErrorCode::kFailedPrecondition,
-                  fmt::format("execution {} has ended ({}): it takes no input", id, ToString(record.status)));
+    co_return Err(
+        ErrorCode::kFailedPrecondition,
+        fmt::format("execution {} has ended ({}): it takes no input", id, ToString(record.status)));
   }
   running->sandbox->Touch();
   auto sent = co_await Send(running, std::move(input));
@@ -298,7 +315,8 @@ Awaitable<Result<void>> Executions::Send(std::shared_ptr<Running> running, pb::E
   while (running->record.status == store::ExecutionStatus::kQueued) {
     co_await running->changed.Wait();
     const bool cancelled = co_await Cancelled();
-    if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled while the command was being started");
+    if (cancelled)
+      co_return Err(ErrorCode::kCanceled, "cancelled while the command was being started");
   }
   const auto channel = running->sandbox->channel();
   rpc::CallOptions options;
@@ -306,17 +324,19 @@ Awaitable<Result<void>> Executions::Send(std::shared_ptr<Running> running, pb::E
   pb::SendInputRequest request;
   request.set_execution_id(running->record.id);
   *request.mutable_input() = std::move(input);
-  auto sent = co_await channel->Call<pb::SendInputResponse>(warden_api::kSendInput, std::move(request), options);
+  auto sent = co_await channel->Call<pb::SendInputResponse>(warden_api::kSendInput,
+                                                            std::move(request), options);
   if (!sent) co_return Err(std::move(sent).error());
   co_return Result<void>();
 }
 
-// After a restart: the commands on record go on being watched. One that had not started cannot be told from one that
-// had; the warden knows.
+// After a restart: the commands on record go on being watched. One that had not started cannot be
+// told from one that had; the warden knows.
 void Executions::OnReady(const std::shared_ptr<LiveSandbox>& sandbox) {
   auto records = store_.ListExecutions(sandbox->id(), store::RecordStore::Which::kLive);
   if (!records) {
-    spdlog::error("cannot read executions sandbox_id={} error=\"{}\"", sandbox->id(), records.error().ToString());
+    spdlog::error("cannot read executions sandbox_id={} error=\"{}\"", sandbox->id(),
+                  records.error().ToString());
     return;
   }
   for (store::ExecutionRecord& record : *records) {
@@ -351,16 +371,20 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
   const std::string to = layout_.Executions();
   auto work = [from, to] {
     std::error_code error;
-    for (std::filesystem::directory_iterator it(from, error), end; !error && it != end; it.increment(error)) {
+    for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
+         it.increment(error)) {
       const std::string name = it->path().filename();
-      if (it->path().extension() != ".log" || !IsId(it->path().stem().string()) || !it->is_regular_file(error)) continue;
+      if (it->path().extension() != ".log" || !IsId(it->path().stem().string()) ||
+          !it->is_regular_file(error))
+        continue;
       std::filesystem::rename(it->path(), std::filesystem::path(to) / name, error);
     }
     // A sandbox that never ran a command may have no such folder.
     return error && error != std::errc::no_such_file_or_directory ? error.message() : std::string();
   };
   const std::string trouble = co_await pool_.Run(work);
-  if (!trouble.empty()) spdlog::error("cannot keep output sandbox_id={} error=\"{}\"", sandbox.id(), trouble);
+  if (!trouble.empty())
+    spdlog::error("cannot keep output sandbox_id={} error=\"{}\"", sandbox.id(), trouble);
 }
 
 void Executions::OnEnded(const std::string& /*sandbox_id*/) {}

@@ -1,8 +1,8 @@
 // Executions: commands in sandboxes, from their record to their end, and what they wrote.
 //
-// A command's output is recorded by its warden. A stream of it is an attachment of its own to the warden while the
-// sandbox lives, and a reader of the kept file afterwards, so that no reader waits for another and nothing is
-// buffered here beyond one message and one batch of frames.
+// A command's output is recorded by its warden. A stream of it is an attachment of its own to the
+// warden while the sandbox lives, and a reader of the kept file afterwards, so that no reader waits
+// for another and nothing is buffered here beyond one message and one batch of frames.
 #pragma once
 
 #include <chrono>
@@ -26,23 +26,24 @@ class Sandboxes;
 struct ExecutionPlan {
   store::ExecutionRecord record;  // with its id; QUEUED
   pb::ExecStart start;
-  std::chrono::milliseconds timeout{0};                    // 0: none
-  std::chrono::milliseconds start_limit{30'000};           // for the guest to take it
+  std::chrono::milliseconds timeout{0};           // 0: none
+  std::chrono::milliseconds start_limit{30'000};  // for the guest to take it
 };
 
 class Executions : public SandboxObserver {
  public:
-  Executions(asio::any_io_executor executor, store::RecordStore& store, BlockingPool& pool, const Settings& settings,
-             const Layout& layout, WallClock clock);
+  Executions(asio::any_io_executor executor, store::RecordStore& store, BlockingPool& pool,
+             const Settings& settings, const Layout& layout, WallClock clock);
   // Before anything else; `sandboxes` outlives it.
   void Bind(Sandboxes& sandboxes) { sandboxes_ = &sandboxes; }
 
-  // Persists the command and hands it to the guest. Returns when it runs, or has failed to. When the task is
-  // cancelled before that, the command is killed.
+  // Persists the command and hands it to the guest. Returns when it runs, or has failed to. When
+  // the task is cancelled before that, the command is killed.
   Awaitable<Result<store::ExecutionRecord>> Create(ExecutionPlan plan);
   // An empty sandbox id matches any.
   Result<store::ExecutionRecord> Get(const std::string& sandbox_id, const std::string& id) const;
-  Result<std::vector<store::ExecutionRecord>> List(const std::string& sandbox_id, store::RecordStore::Which which) const;
+  Result<std::vector<store::ExecutionRecord>> List(const std::string& sandbox_id,
+                                                   store::RecordStore::Which which) const;
 
   struct CancelAnswer {
     bool accepted;
@@ -70,7 +71,8 @@ class Executions : public SandboxObserver {
  private:
   // A command that has not ended, and those who wait for that.
   struct Running {
-    Running(asio::any_io_executor executor, store::ExecutionRecord execution, std::shared_ptr<LiveSandbox> home)
+    Running(asio::any_io_executor executor, store::ExecutionRecord execution,
+            std::shared_ptr<LiveSandbox> home)
         : record(std::move(execution)), sandbox(std::move(home)), changed(std::move(executor)) {}
     store::ExecutionRecord record;
     std::shared_ptr<LiveSandbox> sandbox;
@@ -81,8 +83,8 @@ class Executions : public SandboxObserver {
   using Attachment = rpc::ClientStream<pb::AttachInput, pb::AttachEvent>;
   struct Cursor;
 
-  Awaitable<void> Run(std::shared_ptr<Running> running, pb::ExecStart start, std::chrono::milliseconds timeout,
-                      std::chrono::milliseconds start_limit);
+  Awaitable<void> Run(std::shared_ptr<Running> running, pb::ExecStart start,
+                      std::chrono::milliseconds timeout, std::chrono::milliseconds start_limit);
   Awaitable<void> AwaitEnd(std::shared_ptr<Running> running);
   Awaitable<void> KillAfter(std::shared_ptr<Running> running, std::chrono::seconds grace);
   Awaitable<Result<void>> Send(std::shared_ptr<Running> running, pb::ExecInput input);
@@ -90,7 +92,8 @@ class Executions : public SandboxObserver {
   void Finish(const std::string& id, const pb::ExecutionEnd& end);
   void Fail(const std::string& id, const Error& error);
   void Settle(store::ExecutionRecord record);
-  Awaitable<void> WriteSummary(store::ExecutionRecord record, store::SandboxRecord sandbox, bool image_was_present);
+  Awaitable<void> WriteSummary(store::ExecutionRecord record, store::SandboxRecord sandbox,
+                               bool image_was_present);
   Awaitable<void> RemoveKept(std::vector<std::string> ids);
 
   Awaitable<Result<void>> StreamFrom(Cursor& cursor, rpc::Reader<v1::AttachExecutionRequest>* in,

@@ -34,7 +34,9 @@ Awaitable<Result<LaunchMachine>> HostResources::Machine(std::string backend, Pro
 
 Awaitable<Result<void>> HostResources::MakeDisk(std::string path, int64_t mib) {
   const auto bytes = static_cast<uint64_t>(mib) << 20;
-  auto work = [cache = cache_dir_, bytes, path] { return image::MakeEmptyDisk(cache, bytes, path); };
+  auto work = [cache = cache_dir_, bytes, path] {
+    return image::MakeEmptyDisk(cache, bytes, path);
+  };
   auto made = co_await pool_.Run(work);
   co_return made;
 }

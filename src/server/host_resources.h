@@ -12,8 +12,8 @@ namespace cleanroom::server {
 class HostResources : public LaunchResources {
  public:
   // All of it outlives this.
-  HostResources(Images& images, MachineSupply& machines, BlockingPool& pool, std::filesystem::path cache_dir,
-                std::filesystem::path state_dir);
+  HostResources(Images& images, MachineSupply& machines, BlockingPool& pool,
+                std::filesystem::path cache_dir, std::filesystem::path state_dir);
 
   std::shared_ptr<void> UseImage(const std::string& digest) override { return images_.Use(digest); }
   Awaitable<Result<LaunchImage>> Image(std::string ref, ProgressFn progress) override;

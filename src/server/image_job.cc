@@ -9,7 +9,8 @@ ProgressUpdate ToUpdate(const image::Progress& progress) {
   ProgressUpdate update;
   update.phase = "image";
   update.message = image::ToString(progress.phase);
-  if (!progress.layer_digest.empty()) update.message += fmt::format(" {}", progress.layer_digest.substr(0, 19));
+  if (!progress.layer_digest.empty())
+    update.message += fmt::format(" {}", progress.layer_digest.substr(0, 19));
   update.done = static_cast<int64_t>(progress.done_bytes);
   update.total = static_cast<int64_t>(progress.total_bytes);
   return update;
@@ -50,7 +51,8 @@ Awaitable<Result<ImageOutcome>> ImageJob::Watch(ProgressFn progress) {
   while (!outcome_) {
     co_await changed_.Wait();
     const bool cancelled = co_await Cancelled();
-    if (cancelled && !outcome_) co_return Err(ErrorCode::kCanceled, "cancelled while the image was being prepared");
+    if (cancelled && !outcome_)
+      co_return Err(ErrorCode::kCanceled, "cancelled while the image was being prepared");
     if (progress && !progress_.phase.empty()) progress(progress_);
   }
   co_return *outcome_;

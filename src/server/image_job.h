@@ -1,8 +1,8 @@
 // ImageJob: one long operation on images, run on a pool, watched by any number of tasks.
 //
-// The operation's progress arrives on threads of its own; here it is a value that the watchers read when changed()
-// says so, so that a slow watcher holds nothing up. Lives on the control plane's thread, shared by the watchers and
-// the running operation.
+// The operation's progress arrives on threads of its own; here it is a value that the watchers read
+// when changed() says so, so that a slow watcher holds nothing up. Lives on the control plane's
+// thread, shared by the watchers and the running operation.
 #pragma once
 
 #include <functional>
@@ -32,8 +32,8 @@ class ImageJob : public std::enable_shared_from_this<ImageJob> {
   // Runs the work to its end, on the pool. Once.
   Awaitable<void> Run(BlockingPool& pool, Work work);
 
-  // Waits for the outcome and tells progress on the way. kCanceled when the task is cancelled: the work goes on
-  // unless Stop is called.
+  // Waits for the outcome and tells progress on the way. kCanceled when the task is cancelled: the
+  // work goes on unless Stop is called.
   Awaitable<Result<ImageOutcome>> Watch(ProgressFn progress);
 
   // Asks the work to end soon, with kCanceled.

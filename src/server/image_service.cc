@@ -11,7 +11,9 @@
 namespace cleanroom::server {
 namespace {
 
-std::string Path(std::string_view method) { return std::string("/cleanroom.v1.ImageService/").append(method); }
+std::string Path(std::string_view method) {
+  return std::string("/cleanroom.v1.ImageService/").append(method);
+}
 
 v1::Image ToMessage(const image::ImageRecord& record) {
   v1::Image message;
@@ -50,8 +52,8 @@ Awaitable<void> HearPull(Images& images, std::string ref, std::shared_ptr<Heard>
 }
 
 // Carries the archive from the call into the pipe. When either side ends first, so does the import.
-Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first, http::ByteStream& pipe,
-                     std::shared_ptr<ImageJob> job) {
+Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first,
+                     http::ByteStream& pipe, std::shared_ptr<ImageJob> job) {
   std::string data = std::move(first);
   for (;;) {
     if (!data.empty()) {
@@ -74,25 +76,26 @@ Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first,
 void ImageService::Register(ServiceRegistry& registry) {
   using rpc::CallContext;
   registry.ServerStream<v1::PullImageRequest, v1::ImageEvent>(
-      Path("PullImage"), [this](CallContext&, v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
+      Path("PullImage"),
+      [this](CallContext&, v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
         return Pull(std::move(request), out);
       });
   registry.Bidi<v1::ImportImageRequest, v1::ImageEvent>(
-      Path("ImportImage"),
-      [this](CallContext&, rpc::Reader<v1::ImportImageRequest>& in, rpc::Writer<v1::ImageEvent>& out) {
-        return Import(in, out);
-      });
+      Path("ImportImage"), [this](CallContext&, rpc::Reader<v1::ImportImageRequest>& in,
+                                  rpc::Writer<v1::ImageEvent>& out) { return Import(in, out); });
   registry.Unary<v1::ListImagesRequest, v1::ListImagesResponse>(
       Path("ListImages"), [this](CallContext&, v1::ListImagesRequest) { return List(); });
   registry.Unary<v1::RemoveImageRequest, v1::RemoveImageResponse>(
       Path("RemoveImage"),
       [this](CallContext&, v1::RemoveImageRequest request) { return Remove(std::move(request)); });
   registry.Unary<v1::ResolveImageRequest, v1::ResolveImageResponse>(
-      Path("ResolveImage"),
-      [this](CallContext&, v1::ResolveImageRequest request) { return Resolve(std::move(request)); });
+      Path("ResolveImage"), [this](CallContext&, v1::ResolveImageRequest request) {
+        return Resolve(std::move(request));
+      });
 }
 
-Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
+Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request,
+                                           rpc::Writer<v1::ImageEvent>& out) {
   auto heard = std::make_shared<Heard>(executor_);
   TaskScope scope(executor_);
   scope.Spawn(HearPull(images_, request.ref(), heard));
@@ -121,9 +124,11 @@ Awaitable<Result<void>> ImageService::Import(rpc::Reader<v1::ImportImageRequest>
                                              rpc::Writer<v1::ImageEvent>& out) {
   auto first = co_await in.Next();
   if (!first) co_return Err(std::move(first).error());
-  if (!*first) co_return Err(ErrorCode::kInvalidArgument, "an import begins with the image's reference");
+  if (!*first)
+    co_return Err(ErrorCode::kInvalidArgument, "an import begins with the image's reference");
   std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) co_return ErrErrno(ErrorCode::kResourceExhausted, "cannot make a pipe");
+  if (pipe2(ends.data(), O_CLOEXEC) != 0)
+    co_return ErrErrno(ErrorCode::kResourceExhausted, "cannot make a pipe");
   os::UniqueFd read_end(ends[0]);
   auto pipe = http::AdoptDescriptor(executor_, ends[1]);
   CR_CO_TRY_ASSIGN(const auto job, images_.StartImport((*first)->ref(), std::move(read_end)));

@@ -12,12 +12,14 @@ namespace v1 = ::cleanroom::v1;
 
 class ImageService {
  public:
-  ImageService(asio::any_io_executor executor, Images& images) : executor_(std::move(executor)), images_(images) {}
+  ImageService(asio::any_io_executor executor, Images& images)
+      : executor_(std::move(executor)), images_(images) {}
   void Register(ServiceRegistry& registry);
 
  private:
   Awaitable<Result<void>> Pull(v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out);
-  Awaitable<Result<void>> Import(rpc::Reader<v1::ImportImageRequest>& in, rpc::Writer<v1::ImageEvent>& out);
+  Awaitable<Result<void>> Import(rpc::Reader<v1::ImportImageRequest>& in,
+                                 rpc::Writer<v1::ImageEvent>& out);
   Awaitable<Result<v1::ListImagesResponse>> List();
   Awaitable<Result<v1::RemoveImageResponse>> Remove(v1::RemoveImageRequest request);
   Awaitable<Result<v1::ResolveImageResponse>> Resolve(v1::ResolveImageRequest request);

@@ -11,15 +11,20 @@ namespace cleanroom::server {
 
 Result<image::ImageRef> ParsePullRef(std::string_view text) {
   CR_TRY_ASSIGN(const auto ref, policy::ImageRef::Parse(text));
-  return image::ImageRef{.host = ref.registry, .repository = ref.repository, .tag = ref.tag, .digest = ref.digest};
+  return image::ImageRef{
+      .host = ref.registry, .repository = ref.repository, .tag = ref.tag, .digest = ref.digest};
 }
 
 Result<image::ImageRef> ParseImportRef(std::string_view text) {
   return image::ParseImageRef(text, image::kLocalHost);
 }
 
-Images::Images(asio::any_io_executor executor, image::ImageStore store, image::RegistryOptions options)
-    : executor_(executor), store_(std::move(store)), options_(std::move(options)), tasks_(executor) {}
+Images::Images(asio::any_io_executor executor, image::ImageStore store,
+               image::RegistryOptions options)
+    : executor_(executor),
+      store_(std::move(store)),
+      options_(std::move(options)),
+      tasks_(executor) {}
 
 Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progress) {
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
@@ -27,7 +32,8 @@ Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progre
   std::shared_ptr<ImageJob>& shared = pulls_[key];
   if (!shared) {
     shared = std::make_shared<ImageJob>(executor_);
-    auto work = [store = store_, options = options_, ref](const image::Control& control) -> Result<ImageOutcome> {
+    auto work = [store = store_, options = options_,
+                 ref](const image::Control& control) -> Result<ImageOutcome> {
       if (!ref.digest.empty()) {
         auto present = store.Find(ref.digest);
         if (present) return ImageOutcome{.record = std::move(*present), .was_present = true};

@@ -1,4 +1,5 @@
-// Images: pulls that are shared by those who want the same image, imports, and which images are in use.
+// Images: pulls that are shared by those who want the same image, imports, and which images are in
+// use.
 #pragma once
 
 #include <map>
@@ -19,9 +20,11 @@ class Images {
  public:
   Images(asio::any_io_executor executor, image::ImageStore store, image::RegistryOptions options);
 
-  // Makes the image present. Two calls for one reference share the work, which ends with its last caller.
+  // Makes the image present. Two calls for one reference share the work, which ends with its last
+  // caller.
   Awaitable<Result<ImageOutcome>> Pull(std::string ref, ProgressFn progress);
-  // Starts to import the tar that comes out of `fd`; the caller watches the job and stops it when it gives up.
+  // Starts to import the tar that comes out of `fd`; the caller watches the job and stops it when
+  // it gives up.
   Result<std::shared_ptr<ImageJob>> StartImport(const std::string& ref, os::UniqueFd fd);
   Awaitable<Result<std::vector<image::ImageRecord>>> List();
   // failed_precondition while a sandbox uses it.
@@ -46,8 +49,8 @@ class Images {
   image::ImageStore store_;
   image::RegistryOptions options_;
   std::shared_ptr<Uses> uses_ = std::make_shared<Uses>();
-  // Threads of their own: a pull takes minutes, and disks and folders must not wait for it. Pulls beyond the
-  // number wait.
+  // Threads of their own: a pull takes minutes, and disks and folders must not wait for it. Pulls
+  // beyond the number wait.
   BlockingPool pool_{4};
   BlockingPool quick_{1};
   TaskScope tasks_;
@@ -55,7 +58,8 @@ class Images {
   std::vector<std::weak_ptr<ImageJob>> imports_;
 };
 
-// References as users type them: a short name is Docker Hub's when it is pulled, this host's when it is imported.
+// References as users type them: a short name is Docker Hub's when it is pulled, this host's when
+// it is imported.
 Result<image::ImageRef> ParsePullRef(std::string_view text);
 Result<image::ImageRef> ParseImportRef(std::string_view text);
 

@@ -11,7 +11,7 @@
 namespace cleanroom::server {
 
 struct LaunchPlan {
-  store::SandboxRecord record;     // with its id; PROVISIONING
+  store::SandboxRecord record;  // with its id; PROVISIONING
   std::chrono::seconds boot_limit{30};
 };
 
@@ -25,7 +25,8 @@ struct Wishes {
 // The larger of each and the host's default; invalid_argument for negative or absurd wishes.
 Result<Wishes> ResolveSize(const Wishes& request, const Wishes& policy, const Settings& settings);
 
-// The first of request and host default that is set, at most an hour; invalid_argument when negative or longer.
+// The first of request and host default that is set, at most an hour; invalid_argument when
+// negative or longer.
 Result<std::chrono::seconds> ResolveBootLimit(int64_t request_seconds, const Settings& settings);
 
 }  // namespace cleanroom::server

@@ -10,8 +10,8 @@ TEST(LaunchPlanTest, TheLargestWishWins) {
   settings.vcpus = 2;
   settings.memory_mib = 1024;
   settings.disk_mib = 8192;
-  const auto size =
-      ResolveSize({.vcpus = 1, .memory_mib = 4096, .disk_mib = 0}, {.vcpus = 4, .memory_mib = 2048, .disk_mib = 0}, settings);
+  const auto size = ResolveSize({.vcpus = 1, .memory_mib = 4096, .disk_mib = 0},
+                                {.vcpus = 4, .memory_mib = 2048, .disk_mib = 0}, settings);
   ASSERT_TRUE(size);
   EXPECT_EQ(size->vcpus, 4);
   EXPECT_EQ(size->memory_mib, 4096);

@@ -1,5 +1,6 @@
-// LaunchResources: what a launch needs from the host besides a warden. Implemented by HostResources; an interface so
-// that the life of sandboxes can be tested without images and kernels.
+// LaunchResources: what a launch needs from the host besides a warden. Implemented by
+// HostResources; an interface so that the life of sandboxes can be tested without images and
+// kernels.
 #pragma once
 
 #include <cstdint>
@@ -43,10 +44,11 @@ struct LaunchMachine {
 class LaunchResources {
  public:
   virtual ~LaunchResources() = default;
-  // Keeps the image of this digest, present or not yet, from being removed as long as the answer lives.
+  // Keeps the image of this digest, present or not yet, from being removed as long as the answer
+  // lives.
   virtual std::shared_ptr<void> UseImage(const std::string& digest) = 0;
-  // Pulls the image when it is missing; callers that want the same one share the work. Cancelling the task
-  // gives up this caller's wish, and the work with the last one.
+  // Pulls the image when it is missing; callers that want the same one share the work. Cancelling
+  // the task gives up this caller's wish, and the work with the last one.
   virtual Awaitable<Result<LaunchImage>> Image(std::string ref, ProgressFn progress) = 0;
   // Kernel, initramfs, VMM and accelerator, made ready on first use.
   virtual Awaitable<Result<LaunchMachine>> Machine(std::string backend, ProgressFn progress) = 0;

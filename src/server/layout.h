@@ -2,9 +2,9 @@
 //
 //   STATE/lock                          held by the one daemon of this state folder
 //   STATE/records.db                    see store/
-//   STATE/sandboxes/ID/                 one live sandbox: warden.sock, warden.log, disk, executions/EXECUTION.log
-//   STATE/executions/EXECUTION.log      output of executions whose sandbox is gone
-//   STATE/executions/EXECUTION/execution-observability.json
+//   STATE/sandboxes/ID/                 one live sandbox: warden.sock, warden.log, disk,
+//   executions/EXECUTION.log STATE/executions/EXECUTION.log      output of executions whose sandbox
+//   is gone STATE/executions/EXECUTION/execution-observability.json
 #pragma once
 
 #include <filesystem>
@@ -23,15 +23,23 @@ class Layout {
 
   // Ids are checked (CheckId) before they come here.
   std::string Sandbox(const std::string& id) const { return state_ / "sandboxes" / id; }
-  std::string WardenSocket(const std::string& id) const { return state_ / "sandboxes" / id / "warden.sock"; }
+  std::string WardenSocket(const std::string& id) const {
+    return state_ / "sandboxes" / id / "warden.sock";
+  }
   std::string Disk(const std::string& id) const { return state_ / "sandboxes" / id / "disk.img"; }
   // Written by the warden while the sandbox lives.
   std::string LiveOutput(const std::string& sandbox, const std::string& execution) const {
     return state_ / "sandboxes" / sandbox / "executions" / (execution + ".log");
   }
-  std::string LiveOutputs(const std::string& sandbox) const { return state_ / "sandboxes" / sandbox / "executions"; }
-  std::string KeptOutput(const std::string& execution) const { return state_ / "executions" / (execution + ".log"); }
-  std::string Observability(const std::string& execution) const { return state_ / "executions" / execution; }
+  std::string LiveOutputs(const std::string& sandbox) const {
+    return state_ / "sandboxes" / sandbox / "executions";
+  }
+  std::string KeptOutput(const std::string& execution) const {
+    return state_ / "executions" / (execution + ".log");
+  }
+  std::string Observability(const std::string& execution) const {
+    return state_ / "executions" / execution;
+  }
 
  private:
   std::filesystem::path state_;

@@ -1,5 +1,5 @@
-// The life of sandboxes and commands, with records, processes and links that are real and a warden whose machine is not
-// (testing/fake_warden.cc).
+// The life of sandboxes and commands, with records, processes and links that are real and a warden
+// whose machine is not (testing/fake_warden.cc).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,19 +16,26 @@
 namespace cleanroom::server {
 namespace {
 
+using std::chrono::system_clock;
 using store::ExecutionStatus;
 using store::SandboxStatus;
 using testing::HasSubstr;
-using std::chrono::system_clock;
 
 class FakeResources : public LaunchResources {
  public:
   std::shared_ptr<void> UseImage(const std::string&) override { return nullptr; }
-  Awaitable<Result<LaunchImage>> Image(std::string, ProgressFn) override { co_return LaunchImage{.path = "image"}; }
-  Awaitable<Result<LaunchMachine>> Machine(std::string, ProgressFn) override {
-    co_return LaunchMachine{.vmm_path = "", .kernel_path = kernel, .initrd_path = "", .accelerator = "tcg"};
+  Awaitable<Result<LaunchImage>> Image(std::string, ProgressFn) override {
+    LaunchImage image;
+    image.path = "image";
+    co_return image;
   }
-  Awaitable<Result<void>> MakeDisk(std::string path, int64_t) override { co_return os::WriteFileAtomic(path, "disk"); }
+  Awaitable<Result<LaunchMachine>> Machine(std::string, ProgressFn) override {
+    co_return LaunchMachine{
+        .vmm_path = "", .kernel_path = kernel, .initrd_path = "", .accelerator = "tcg"};
+  }
+  Awaitable<Result<void>> MakeDisk(std::string path, int64_t) override {
+    co_return os::WriteFileAtomic(path, "disk");
+  }
   Result<HostRoom> Room() override { return room; }
 
   std::string kernel;
@@ -68,9 +75,11 @@ struct Plane {
     std::filesystem::create_directories(layout.Executions());
     store = std::move(*store::RecordStore::Open(layout.Records()));
     const WallClock clock = [this] { return now; };
-    executions = std::make_unique<Executions>(io.get_executor(), *store, pool, settings, layout, clock);
-    sandboxes = std::make_unique<Sandboxes>(io.get_executor(),
-                                            SandboxContext{*store, resources, pool, settings, layout, clock}, *executions);
+    executions =
+        std::make_unique<Executions>(io.get_executor(), *store, pool, settings, layout, clock);
+    sandboxes = std::make_unique<Sandboxes>(
+        io.get_executor(), SandboxContext{*store, resources, pool, settings, layout, clock},
+        *executions);
     executions->Bind(*sandboxes);
   }
   ~Plane() {
@@ -127,7 +136,8 @@ struct Plane {
   Awaitable<void> DoTerminate(std::string id) {
     auto record = co_await sandboxes->Terminate(id, "terminated on request");
     EXPECT_TRUE(record);
-    if (record) EXPECT_TRUE(store::IsFinal(record->status));
+    if (!record) co_return;
+    EXPECT_TRUE(store::IsFinal(record->status));
   }
   Awaitable<void> DoRecover() {
     auto recovered = co_await sandboxes->Recover();
@@ -141,7 +151,8 @@ struct Plane {
   Awaitable<void> DoCancel(std::string id) {
     auto answer = co_await executions->Cancel("", id, 0);
     EXPECT_TRUE(answer);
-    if (answer) EXPECT_TRUE(answer->accepted);
+    if (!answer) co_return;
+    EXPECT_TRUE(answer->accepted);
   }
 
   Layout layout;

@@ -22,7 +22,8 @@ using config::Endpoint;
 
 constexpr int kBacklog = 128;
 constexpr std::chrono::seconds kHandshakeLimit{10};
-// After an error of accept that is not the connection's (no descriptors left, say), and when there are too many.
+// After an error of accept that is not the connection's (no descriptors left, say), and when there
+// are too many.
 constexpr std::chrono::milliseconds kAcceptPause{50};
 
 struct Address {
@@ -44,8 +45,9 @@ Result<Address> ToAddress(const std::string& host, uint16_t port) {
     v6->sin6_port = htons(port);
     address.length = sizeof(sockaddr_in6);
   } else {
-    return Err(ErrorCode::kInvalidArgument,
-               fmt::format("cannot listen on '{}': the host must be an IP address or localhost", host));
+    return Err(
+        ErrorCode::kInvalidArgument,
+        fmt::format("cannot listen on '{}': the host must be an IP address or localhost", host));
   }
   return address;
 }
@@ -58,13 +60,16 @@ Result<os::UniqueFd> ListenTcp(const std::string& host, uint16_t* port) {
   (void)setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   auto* generic = reinterpret_cast<sockaddr*>(&address.storage);
   if (bind(fd.get(), generic, address.length) != 0 || listen(fd.get(), kBacklog) != 0) {
-    const auto code = errno == EADDRINUSE ? ErrorCode::kAlreadyExists : ErrorCode::kPermissionDenied;
+    const auto code =
+        errno == EADDRINUSE ? ErrorCode::kAlreadyExists : ErrorCode::kPermissionDenied;
     return ErrErrno(code, fmt::format("cannot listen on {} port {}", host, *port));
   }
   socklen_t length = sizeof address.storage;
-  if (getsockname(fd.get(), generic, &length) != 0) return ErrErrno(ErrorCode::kInternal, "getsockname");
-  *port = ntohs(address.storage.ss_family == AF_INET ? reinterpret_cast<sockaddr_in*>(generic)->sin_port
-                                                     : reinterpret_cast<sockaddr_in6*>(generic)->sin6_port);
+  if (getsockname(fd.get(), generic, &length) != 0)
+    return ErrErrno(ErrorCode::kInternal, "getsockname");
+  *port = ntohs(address.storage.ss_family == AF_INET
+                    ? reinterpret_cast<sockaddr_in*>(generic)->sin_port
+                    : reinterpret_cast<sockaddr_in6*>(generic)->sin6_port);
   return fd;
 }
 
@@ -88,11 +93,13 @@ Result<ListenSocket> ListenSocket::Open(const Endpoint& endpoint) {
     auto fd = os::ListenUnix(endpoint.path);
     if (!fd && fd.error().code() == ErrorCode::kAlreadyExists) {
       return Err(ErrorCode::kAlreadyExists,
-                 fmt::format("another daemon answers on {}: stop it, or choose another --listen", endpoint.path));
+                 fmt::format("another daemon answers on {}: stop it, or choose another --listen",
+                             endpoint.path));
     }
     if (!fd) return Err(std::move(fd).error());
     const int flags = fcntl(fd->get(), F_GETFL);
-    if (flags < 0 || fcntl(fd->get(), F_SETFL, flags | O_NONBLOCK) != 0) return ErrErrno(ErrorCode::kInternal, "fcntl");
+    if (flags < 0 || fcntl(fd->get(), F_SETFL, flags | O_NONBLOCK) != 0)
+      return ErrErrno(ErrorCode::kInternal, "fcntl");
     return ListenSocket(std::move(*fd), std::move(actual));
   }
   CR_TRY_ASSIGN(auto fd, ListenTcp(endpoint.host, &actual.port));
@@ -105,7 +112,8 @@ ListenSocket::~ListenSocket() {
   std::filesystem::remove(endpoint_.path, ignored);
 }
 
-Acceptor::Acceptor(asio::any_io_executor executor, ListenSocket socket, const rpc::Server& server, Handshake handshake)
+Acceptor::Acceptor(asio::any_io_executor executor, ListenSocket socket, const rpc::Server& server,
+                   Handshake handshake)
     : executor_(executor),
       socket_(std::move(socket)),
       server_(server),
@@ -131,7 +139,8 @@ Awaitable<void> Acceptor::Run() {
       continue;
     }
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) continue;
-    spdlog::warn("cannot accept a connection listener={} errno={}", socket_.endpoint().ToString(), errno);
+    spdlog::warn("cannot accept a connection listener={} errno={}", socket_.endpoint().ToString(),
+                 errno);
     auto slept = co_await SleepFor(kAcceptPause);
     if (!slept) break;
   }
@@ -155,8 +164,9 @@ Awaitable<void> Acceptor::Serve(int fd) {
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   }
   if (handshake_) {
-    auto shaken = co_await WithDeadline(handshake_(fd), std::chrono::steady_clock::now() + kHandshakeLimit,
-                                        "a client's TLS handshake");
+    auto shaken =
+        co_await WithDeadline(handshake_(fd), std::chrono::steady_clock::now() + kHandshakeLimit,
+                              "a client's TLS handshake");
     if (!shaken) {
       spdlog::debug("handshake failed: {}", shaken.error().ToString());
       co_return;

@@ -19,8 +19,8 @@ inline constexpr size_t kMaxConnections = 1024;
 // A bound socket. A unix socket's file has mode 0600 and goes with the listener.
 class ListenSocket {
  public:
-  // Unix: the folder is made (0700); a stale socket is replaced, a live one is already_exists. http and https: the host
-  // is an IP literal or "localhost"; port 0 takes any.
+  // Unix: the folder is made (0700); a stale socket is replaced, a live one is already_exists. http
+  // and https: the host is an IP literal or "localhost"; port 0 takes any.
   static Result<ListenSocket> Open(const config::Endpoint& endpoint);
   ListenSocket(ListenSocket&&) noexcept = default;
   ListenSocket& operator=(ListenSocket&&) = delete;
@@ -31,7 +31,8 @@ class ListenSocket {
   const config::Endpoint& endpoint() const { return endpoint_; }
 
  private:
-  ListenSocket(os::UniqueFd fd, config::Endpoint endpoint) : fd_(std::move(fd)), endpoint_(std::move(endpoint)) {}
+  ListenSocket(os::UniqueFd fd, config::Endpoint endpoint)
+      : fd_(std::move(fd)), endpoint_(std::move(endpoint)) {}
   os::UniqueFd fd_;
   config::Endpoint endpoint_;
 };
@@ -39,14 +40,15 @@ class ListenSocket {
 // Whether `host` (an IP literal or "localhost") can be reached from this machine only.
 bool IsLoopback(const std::string& host);
 
-// Takes an accepted socket to the stream that is served: TLS's handshake, or nothing at all. An error closes the
-// connection.
+// Takes an accepted socket to the stream that is served: TLS's handshake, or nothing at all. An
+// error closes the connection.
 using Handshake = std::function<Awaitable<Result<std::unique_ptr<http::ByteStream>>>(int fd)>;
 
 class Acceptor {
  public:
   // `server` outlives it. `handshake` may be empty: plain.
-  Acceptor(asio::any_io_executor executor, ListenSocket socket, const rpc::Server& server, Handshake handshake);
+  Acceptor(asio::any_io_executor executor, ListenSocket socket, const rpc::Server& server,
+           Handshake handshake);
 
   // Accepts until the task is cancelled, then ends the connections within `kFarewell`.
   Awaitable<void> Run();

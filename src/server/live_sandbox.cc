@@ -27,8 +27,8 @@ constexpr std::chrono::seconds kWardenKillWait{10};
 
 }  // namespace
 
-LiveSandbox::LiveSandbox(asio::any_io_executor executor, SandboxContext& context, SandboxObserver& observer,
-                         store::SandboxRecord record)
+LiveSandbox::LiveSandbox(asio::any_io_executor executor, SandboxContext& context,
+                         SandboxObserver& observer, store::SandboxRecord record)
     : executor_(executor),
       context_(context),
       observer_(observer),
@@ -83,14 +83,18 @@ Awaitable<void> LiveSandbox::LaunchTask(LaunchPlan plan) {
 }
 
 Result<void> LiveSandbox::StopAsked() const {
-  if (stop_reason_) return Err(ErrorCode::kCanceled, "the sandbox was ended while it was being created");
+  if (stop_reason_)
+    return Err(ErrorCode::kCanceled, "the sandbox was ended while it was being created");
   return {};
 }
 
-// The task is cancelled when a stop is asked for; steps on the pool forget that, so each is followed by a check.
+// The task is cancelled when a stop is asked for; steps on the pool forget that, so each is
+// followed by a check.
 Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan) {
   auto self = shared_from_this();
-  const ProgressFn progress = [self](ProgressUpdate update) { self->TellProgress(std::move(update)); };
+  const ProgressFn progress = [self](ProgressUpdate update) {
+    self->TellProgress(std::move(update));
+  };
 
   image_use_ = context_.resources.UseImage(record_.image_digest);
   auto since = steady_clock::now();
@@ -116,8 +120,8 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan) {
   AddPhase("disk", since);
 
   since = steady_clock::now();
-  auto warden =
-      WardenProcess::Start(context_.settings.warden_program.string(), id(), context_.layout.Sandbox(id()));
+  auto warden = WardenProcess::Start(context_.settings.warden_program.string(), id(),
+                                     context_.layout.Sandbox(id()));
   if (!warden) co_return Err(std::move(warden).error());
   warden_ = std::move(*warden);
   CR_CO_TRY(Connect());
@@ -133,7 +137,8 @@ Result<void> LiveSandbox::Connect() {
   return {};
 }
 
-Awaitable<Result<void>> LiveSandbox::Boot(const LaunchMachine& machine, std::chrono::seconds limit) {
+Awaitable<Result<void>> LiveSandbox::Boot(const LaunchMachine& machine,
+                                          std::chrono::seconds limit) {
   pb::LaunchRequest request;
   request.set_backend(record_.backend);
   request.set_kernel_path(machine.kernel_path);
@@ -151,12 +156,14 @@ Awaitable<Result<void>> LiveSandbox::Boot(const LaunchMachine& machine, std::chr
 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kLaunchSlack;
-  auto events = co_await channel_->CallServerStream<pb::LaunchEvent>(warden_api::kLaunch, std::move(request), options);
+  auto events = co_await channel_->CallServerStream<pb::LaunchEvent>(warden_api::kLaunch,
+                                                                     std::move(request), options);
   if (!events) co_return Err(std::move(events).error());
   for (;;) {
     auto event = co_await events->Next();
     if (!event) co_return Err(std::move(event).error());
-    if (!*event) co_return Err(ErrorCode::kUnavailable, "the warden ended the launch without a word");
+    if (!*event)
+      co_return Err(ErrorCode::kUnavailable, "the warden ended the launch without a word");
     if ((*event)->has_ready()) co_return Result<void>();
     const pb::LaunchPhase& phase = (*event)->phase();
     record_.phases.push_back({PlainText(phase.name(), 64), phase.milliseconds()});
@@ -173,11 +180,13 @@ Awaitable<void> LiveSandbox::Serve() {
 
 Awaitable<void> LiveSandbox::Watch() {
   std::string reason = "unavailable: the connection to the warden was lost";
-  auto states = co_await channel_->CallServerStream<pb::WardenState>(warden_api::kWatchState, pb::WatchStateRequest());
+  auto states = co_await channel_->CallServerStream<pb::WardenState>(warden_api::kWatchState,
+                                                                     pb::WatchStateRequest());
   while (states) {
     auto state = co_await states->Next();
     if (!state || !*state) break;
-    if ((*state)->phase() == pb::WardenState::PHASE_FAILED || (*state)->phase() == pb::WardenState::PHASE_STOPPED) {
+    if ((*state)->phase() == pb::WardenState::PHASE_FAILED ||
+        (*state)->phase() == pb::WardenState::PHASE_STOPPED) {
       reason = (*state)->reason();
       if (reason.empty()) reason = "unavailable: the machine ended";
       record_.console_tail = PlainText((*state)->console_tail(), kConsoleBytes);
@@ -189,17 +198,22 @@ Awaitable<void> LiveSandbox::Watch() {
 }
 
 void LiveSandbox::SetFinal(const Error& error) {
-  // What a launch can fail of: the codes that tell a user what to do stay, all others mean that it did not start.
-  const bool telling = error.code() == ErrorCode::kBackendUnavailable ||
-                       error.code() == ErrorCode::kBackendCapabilityMismatch ||
-                       error.code() == ErrorCode::kResourceExhausted || error.code() == ErrorCode::kNotFound ||
-                       error.code() == ErrorCode::kUpstreamError || error.code() == ErrorCode::kDataCorrupt ||
-                       error.code() == ErrorCode::kUnauthenticated || error.code() == ErrorCode::kPermissionDenied ||
-                       error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kHostNotAllowed ||
-                       error.code() == ErrorCode::kRuntimeLaunchFailed;
-  failure_ = telling ? error.ToString() : Error(ErrorCode::kRuntimeLaunchFailed, error.message()).ToString();
+  // What a launch can fail of: the codes that tell a user what to do stay, all others mean that it
+  // did not start.
+  const bool telling =
+      error.code() == ErrorCode::kBackendUnavailable ||
+      error.code() == ErrorCode::kBackendCapabilityMismatch ||
+      error.code() == ErrorCode::kResourceExhausted || error.code() == ErrorCode::kNotFound ||
+      error.code() == ErrorCode::kUpstreamError || error.code() == ErrorCode::kDataCorrupt ||
+      error.code() == ErrorCode::kUnauthenticated || error.code() == ErrorCode::kPermissionDenied ||
+      error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kHostNotAllowed ||
+      error.code() == ErrorCode::kRuntimeLaunchFailed;
+  failure_ = telling ? error.ToString()
+                     : Error(ErrorCode::kRuntimeLaunchFailed, error.message()).ToString();
   if (error.code() == ErrorCode::kUnavailable && warden_) {
-    failure_ = Error(ErrorCode::kRuntimeLaunchFailed, "the warden ended before the machine was ready").ToString();
+    failure_ =
+        Error(ErrorCode::kRuntimeLaunchFailed, "the warden ended before the machine was ready")
+            .ToString();
   }
 }
 
@@ -223,7 +237,8 @@ Awaitable<void> LiveSandbox::End() {
   };
   const std::string trouble = co_await context_.pool.Run(work);
   if (!trouble.empty()) {
-    spdlog::error("cannot remove a sandbox's folder sandbox_id={} folder={} error=\"{}\"", id(), folder, trouble);
+    spdlog::error("cannot remove a sandbox's folder sandbox_id={} folder={} error=\"{}\"", id(),
+                  folder, trouble);
   }
 
   image_use_.reset();
@@ -249,23 +264,30 @@ Awaitable<void> LiveSandbox::EndWarden() {
     rpc::CallOptions options;
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;
     auto stopped = co_await channel_->Call<pb::StopResponse>(warden_api::kStop, request, options);
-    if (!stopped) spdlog::debug("stop unanswered sandbox_id={} error=\"{}\"", id(), stopped.error().ToString());
+    if (!stopped)
+      spdlog::debug("stop unanswered sandbox_id={} error=\"{}\"", id(), stopped.error().ToString());
   }
+  // A warden that has ended its machine waits for its callers to hang up.
+  if (channel_) co_await channel_->Close();
   const bool gone = co_await warden_->WaitEnd(steady_clock::now() + wait);
   if (gone) co_return;
-  spdlog::warn("killing a warden that does not end sandbox_id={} warden_pid={}", id(), warden_->pid());
+  spdlog::warn("killing a warden that does not end sandbox_id={} warden_pid={}", id(),
+               warden_->pid());
   warden_->Kill();
   const bool killed = co_await warden_->WaitEnd(steady_clock::now() + kWardenKillWait);
-  if (!killed) spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", id(), warden_->pid());
+  if (!killed)
+    spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", id(), warden_->pid());
 }
 
-// The warden's own account, for when nobody listened, and its console, which the error of a launch does not carry.
+// The warden's own account, for when nobody listened, and its console, which the error of a launch
+// does not carry.
 void LiveSandbox::ReadEndFile() {
   const bool lost = failure_ && failure_->starts_with("unavailable: the connection");
   auto bytes = os::ReadFile(context_.layout.Sandbox(id()) + "/end", 1U << 20);
   pb::WardenState state;
   if (bytes && state.ParseFromString(*bytes)) {
-    if (record_.console_tail.empty()) record_.console_tail = PlainText(state.console_tail(), kConsoleBytes);
+    if (record_.console_tail.empty())
+      record_.console_tail = PlainText(state.console_tail(), kConsoleBytes);
     if (lost && !state.reason().empty()) failure_ = PlainText(state.reason(), kLastWordsBytes);
     return;
   }
@@ -300,8 +322,8 @@ Result<void> LiveSandbox::Enter(store::SandboxStatus status, const std::string& 
   record_.updated_us = MicrosOf(context_.clock());
   auto written = context_.store.UpdateSandbox(record_, message);
   if (!written) {
-    spdlog::error("cannot persist a state sandbox_id={} status={} error=\"{}\"", id(), ToString(status),
-                  written.error().ToString());
+    spdlog::error("cannot persist a state sandbox_id={} status={} error=\"{}\"", id(),
+                  ToString(status), written.error().ToString());
     if (!store::IsFinal(status)) record_.status = before;
     return written;
   }
@@ -323,7 +345,9 @@ void LiveSandbox::ExecutionEnded(const std::string& execution_id) {
 void LiveSandbox::Touch() {
   record_.last_activity_us = MicrosOf(context_.clock());
   auto touched = context_.store.TouchSandbox(id(), record_.last_activity_us);
-  if (!touched) spdlog::error("cannot persist activity sandbox_id={} error=\"{}\"", id(), touched.error().ToString());
+  if (!touched)
+    spdlog::error("cannot persist activity sandbox_id={} error=\"{}\"", id(),
+                  touched.error().ToString());
 }
 
 bool LiveSandbox::IdleTooLong() const {

@@ -1,8 +1,9 @@
 // LiveSandbox: one sandbox from its record to its end.
 //
-// One coroutine (Create or Adopt) makes every change of its state, persists it, and only then tells it through
-// changed(). Others ask: RequestStop. Shared between that coroutine, the registry and the calls that use it; what a
-// call holds stays valid after the sandbox's end, when the channel answers kUnavailable.
+// One coroutine (Create or Adopt) makes every change of its state, persists it, and only then tells
+// it through changed(). Others ask: RequestStop. Shared between that coroutine, the registry and
+// the calls that use it; what a call holds stays valid after the sandbox's end, when the channel
+// answers kUnavailable.
 #pragma once
 
 #include <chrono>
@@ -31,7 +32,8 @@ class LiveSandbox;
 class SandboxObserver {
  public:
   virtual ~SandboxObserver() = default;
-  // The sandbox runs commands from now on; also after a restart of the control plane found it again.
+  // The sandbox runs commands from now on; also after a restart of the control plane found it
+  // again.
   virtual void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) = 0;
   // The warden is gone and the folder is about to be.
   virtual Awaitable<void> OnEnding(LiveSandbox& sandbox) = 0;
@@ -54,7 +56,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   LiveSandbox(asio::any_io_executor executor, SandboxContext& context, SandboxObserver& observer,
               store::SandboxRecord record);
 
-  // The whole life of a new sandbox, whose record is PROVISIONING. Never cancelled: RequestStop ends it.
+  // The whole life of a new sandbox, whose record is PROVISIONING. Never cancelled: RequestStop
+  // ends it.
   Awaitable<void> Create(LaunchPlan plan);
   // The rest of the life of one that an earlier control plane started.
   Awaitable<void> Adopt(WardenProcess warden);
@@ -64,7 +67,9 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
 
   const store::SandboxRecord& record() const { return record_; }
   const std::string& id() const { return record_.id; }
-  bool ready() const { return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_; }
+  bool ready() const {
+    return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_;
+  }
   bool ended() const { return ended_; }
   const ProgressUpdate& progress() const { return progress_; }
   bool image_was_present() const { return image_.was_present; }
@@ -97,7 +102,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   std::string DescribeWardenEnd() const;
   void AddPhase(const std::string& name, std::chrono::steady_clock::time_point since);
   void TellProgress(ProgressUpdate progress);
-  // Persists the record with this status; what cannot be persisted is logged and remembered as failure.
+  // Persists the record with this status; what cannot be persisted is logged and remembered as
+  // failure.
   Result<void> Enter(store::SandboxStatus status, const std::string& message);
 
   asio::any_io_executor executor_;

@@ -27,7 +27,9 @@ class EscapedMessage : public spdlog::custom_flag_formatter {
       out.push_back(c);
     }
   }
-  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<EscapedMessage>(format_); }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<EscapedMessage>(format_);
+  }
 
  private:
   config::LogFormat format_;

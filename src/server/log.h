@@ -7,8 +7,8 @@
 
 namespace cleanroom::server {
 
-// Makes the process's logger. `level`: trace, debug, info, warn or error. Texts from guests and peers cannot break a
-// line, or the JSON around it.
+// Makes the process's logger. `level`: trace, debug, info, warn or error. Texts from guests and
+// peers cannot break a line, or the JSON around it.
 void SetUpLog(const std::string& level, config::LogFormat format);
 
 }  // namespace cleanroom::server

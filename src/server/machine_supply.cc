@@ -60,7 +60,8 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
     CR_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
     return vmm::ProbeBoot(backend, spec, kProbeLimit);
   };
-  CR_TRY_ASSIGN(const auto decision, vmm::ChooseAccelerator(choice, vmm::ReadKvmFacts(), verdicts, probe));
+  CR_TRY_ASSIGN(const auto decision,
+                vmm::ChooseAccelerator(choice, vmm::ReadKvmFacts(), verdicts, probe));
   prepared.machine.accelerator = vmm::ToString(decision.accelerator);
   prepared.accelerator_reason = decision.reason;
   return prepared;
@@ -90,7 +91,8 @@ Awaitable<Result<PreparedMachine>> MachineSupply::Get(ProgressFn progress) {
     }
     co_await changed_.Wait();
     const bool cancelled = co_await Cancelled();
-    if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled while the kernel was being prepared");
+    if (cancelled)
+      co_return Err(ErrorCode::kCanceled, "cancelled while the kernel was being prepared");
     if (progress && step_ != told) {
       told = step_;
       progress({.phase = "kernel", .message = step_});

@@ -1,4 +1,5 @@
-// MachineSupply: the kernel, the initramfs and the accelerator that every sandbox boots with, found or made once.
+// MachineSupply: the kernel, the initramfs and the accelerator that every sandbox boots with, found
+// or made once.
 #pragma once
 
 #include <filesystem>
@@ -31,8 +32,8 @@ class MachineSupply {
  public:
   MachineSupply(asio::any_io_executor executor, MachineConfig config);
 
-  // Prepares on first use, a download of the kernel included; callers share the work, and a failure is tried again by
-  // the next. Cancelling the task gives up the wait only.
+  // Prepares on first use, a download of the kernel included; callers share the work, and a failure
+  // is tried again by the next. Cancelling the task gives up the wait only.
   Awaitable<Result<PreparedMachine>> Get(ProgressFn progress);
   // Begins to prepare, unless that would need a download.
   void WarmUp();

@@ -30,7 +30,8 @@ int Fail(const Error& error) {
 Result<ServeOptions> Prepare(const ServeFlags& flags) {
   CR_TRY_ASSIGN(const auto paths, config::ResolvePaths(config::Environment::OfProcess()));
   // A file that was named must be there; the usual one need not.
-  auto loaded = flags.config.empty() ? config::LoadOrDefault(paths.config_file) : config::Load(flags.config);
+  auto loaded =
+      flags.config.empty() ? config::LoadOrDefault(paths.config_file) : config::Load(flags.config);
   if (!loaded) return Err(std::move(loaded).error());
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -45,7 +46,8 @@ void SayReady(const std::vector<config::Endpoint>& endpoints) {
   std::fflush(stdout);
 }
 
-Awaitable<void> RunPlane(ControlPlane& plane, asio::signal_set& signals, std::optional<Error>& failure) {
+Awaitable<void> RunPlane(ControlPlane& plane, asio::signal_set& signals,
+                         std::optional<Error>& failure) {
   auto outcome = co_await plane.Run(SayReady);
   if (!outcome) failure = std::move(outcome).error();
   signals.cancel();
@@ -88,9 +90,11 @@ int Main(int argc, char** argv) {
   CLI::App app("Cleanroom's control plane.");
   app.require_subcommand(1);
   ServeFlags flags;
-  CLI::App* serve = app.add_subcommand("serve", "serve the API and run sandboxes until SIGTERM or SIGINT");
-  serve->add_option("--listen", flags.listen,
-                    "unix:///PATH, http://HOST:PORT or https://HOST:PORT; may be repeated or take several");
+  CLI::App* serve =
+      app.add_subcommand("serve", "serve the API and run sandboxes until SIGTERM or SIGINT");
+  serve->add_option(
+      "--listen", flags.listen,
+      "unix:///PATH, http://HOST:PORT or https://HOST:PORT; may be repeated or take several");
   serve->add_option("--config", flags.config, "the config file");
   serve->add_option("--state-dir", flags.state_dir, "records and sandboxes");
   serve->add_option("--cache-dir", flags.cache_dir, "images and kernels");

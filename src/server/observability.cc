@@ -7,8 +7,8 @@
 
 namespace cleanroom::server {
 
-std::string ObservabilityJson(const store::ExecutionRecord& execution, const store::SandboxRecord& sandbox,
-                              bool image_was_present) {
+std::string ObservabilityJson(const store::ExecutionRecord& execution,
+                              const store::SandboxRecord& sandbox, bool image_was_present) {
   nlohmann::ordered_json json;
   json["execution_id"] = execution.id;
   json["sandbox_id"] = sandbox.id;

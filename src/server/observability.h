@@ -8,9 +8,10 @@
 
 namespace cleanroom::server {
 
-// Ids, backend, image, policy hash, exit code and the phases of the sandbox and of the command as NAME_ms. Pure.
-std::string ObservabilityJson(const store::ExecutionRecord& execution, const store::SandboxRecord& sandbox,
-                              bool image_was_present);
+// Ids, backend, image, policy hash, exit code and the phases of the sandbox and of the command as
+// NAME_ms. Pure.
+std::string ObservabilityJson(const store::ExecutionRecord& execution,
+                              const store::SandboxRecord& sandbox, bool image_was_present);
 
 // FOLDER/execution-observability.json, made whole or not at all. Blocks.
 Result<void> WriteObservability(const std::string& folder, const std::string& text);

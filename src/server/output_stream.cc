@@ -14,8 +14,8 @@ constexpr size_t kBatchBytes = 1U << 20;
 
 using Batch = std::vector<sandbox::Frame>;
 
-// Frames from the offset on; empty at the end of the record. `files`: the places where the record may lie, tried in
-// order, because it moves when its sandbox ends.
+// Frames from the offset on; empty at the end of the record. `files`: the places where the record
+// may lie, tried in order, because it moves when its sandbox ends.
 Result<Batch> ReadBatch(const std::vector<std::string>& files, int64_t offset) {
   for (const std::string& file : files) {
     auto reader = sandbox::SpoolReader::Open(file, offset);
@@ -65,7 +65,11 @@ struct Executions::Cursor {
 Awaitable<Result<void>> Executions::Stream(std::string sandbox_id, std::string id, Follow follow,
                                            rpc::Writer<v1::ExecutionStreamEvent>& out) {
   CR_CO_TRY_ASSIGN(const auto record, Get(sandbox_id, id));
-  Cursor cursor{.sandbox_id = record.sandbox_id, .id = id, .image_ref = {}, .image_digest = {}, .follow = follow};
+  Cursor cursor{.sandbox_id = record.sandbox_id,
+                .id = id,
+                .image_ref = {},
+                .image_digest = {},
+                .follow = follow};
   auto streamed = co_await StreamFrom(cursor, nullptr, out);
   co_return streamed;
 }
@@ -74,7 +78,8 @@ Awaitable<Result<void>> Executions::Attach(rpc::Reader<v1::AttachExecutionReques
                                            rpc::Writer<v1::ExecutionStreamEvent>& out) {
   auto first = co_await in.Next();
   if (!first) co_return Err(std::move(first).error());
-  if (!*first) co_return Err(ErrorCode::kInvalidArgument, "an attachment begins with the execution's id");
+  if (!*first)
+    co_return Err(ErrorCode::kInvalidArgument, "an attachment begins with the execution's id");
   CR_CO_TRY_ASSIGN(const auto record, Get((*first)->sandbox_id(), (*first)->execution_id()));
   auto running = FindRunning(record.id);
   if (running) running->sandbox->Touch();
@@ -83,13 +88,17 @@ Awaitable<Result<void>> Executions::Attach(rpc::Reader<v1::AttachExecutionReques
     auto sent = co_await Send(running, input);
     if (!sent) co_return Err(std::move(sent).error());
   }
-  Cursor cursor{
-      .sandbox_id = record.sandbox_id, .id = record.id, .image_ref = {}, .image_digest = {}, .follow = Follow::kYes};
+  Cursor cursor{.sandbox_id = record.sandbox_id,
+                .id = record.id,
+                .image_ref = {},
+                .image_digest = {},
+                .follow = Follow::kYes};
   auto streamed = co_await StreamFrom(cursor, &in, out);
   co_return streamed;
 }
 
-Awaitable<Result<void>> Executions::StreamFrom(Cursor& cursor, rpc::Reader<v1::AttachExecutionRequest>* in,
+Awaitable<Result<void>> Executions::StreamFrom(Cursor& cursor,
+                                               rpc::Reader<v1::AttachExecutionRequest>* in,
                                                rpc::Writer<v1::ExecutionStreamEvent>& out) {
   auto sandbox = store_.GetSandbox(cursor.sandbox_id);
   if (sandbox) {
@@ -125,8 +134,8 @@ Awaitable<Result<void>> Executions::StreamLive(Cursor& cursor, std::shared_ptr<R
     if (cancelled) co_return Err(ErrorCode::kCanceled, "no longer followed");
   }
   const auto channel = running->sandbox->channel();
-  auto opened =
-      co_await channel->Open<pb::AttachInput, pb::AttachEvent>(warden_api::kAttachExecution, rpc::Shape::kBidi);
+  auto opened = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
+      warden_api::kAttachExecution, rpc::Shape::kBidi);
   if (!opened) co_return Result<void>();
   Attachment attachment = std::move(*opened);
   pb::AttachInput first;
@@ -152,7 +161,8 @@ Awaitable<Result<void>> Executions::StreamLive(Cursor& cursor, std::shared_ptr<R
       Finish(cursor.id, (*event)->end());
       cursor.ended = true;
     } else if ((*event)->has_stdout() || (*event)->has_stderr()) {
-      v1::ExecutionStreamEvent message = cursor.Event(store::ExecutionStatus::kRunning, (*event)->time_us());
+      v1::ExecutionStreamEvent message =
+          cursor.Event(store::ExecutionStatus::kRunning, (*event)->time_us());
       if ((*event)->has_stdout()) {
         message.set_stdout(std::move(*(*event)->mutable_stdout()));
       } else {
@@ -167,7 +177,8 @@ Awaitable<Result<void>> Executions::StreamLive(Cursor& cursor, std::shared_ptr<R
   co_return outcome;
 }
 
-Awaitable<void> Executions::PumpInput(rpc::Reader<v1::AttachExecutionRequest>& in, Attachment& attachment) {
+Awaitable<void> Executions::PumpInput(rpc::Reader<v1::AttachExecutionRequest>& in,
+                                      Attachment& attachment) {
   for (;;) {
     auto request = co_await in.Next();
     if (!request || !*request) co_return;
@@ -179,7 +190,8 @@ Awaitable<void> Executions::PumpInput(rpc::Reader<v1::AttachExecutionRequest>& i
   }
 }
 
-Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor, rpc::Writer<v1::ExecutionStreamEvent>& out) {
+Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor,
+                                               rpc::Writer<v1::ExecutionStreamEvent>& out) {
   const std::vector<std::string> files = {layout_.LiveOutput(cursor.sandbox_id, cursor.id),
                                           layout_.KeptOutput(cursor.id)};
   while (!cursor.ended) {
@@ -194,7 +206,8 @@ Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor, rpc::Writer<v1::E
         cursor.ended = true;
         break;
       }
-      v1::ExecutionStreamEvent message = cursor.Event(store::ExecutionStatus::kRunning, frame.time_us);
+      v1::ExecutionStreamEvent message =
+          cursor.Event(store::ExecutionStatus::kRunning, frame.time_us);
       if (frame.kind == sandbox::FrameKind::kStdout) {
         message.set_stdout(std::move(frame.payload));
       } else {
@@ -207,7 +220,8 @@ Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor, rpc::Writer<v1::E
   co_return Result<void>();
 }
 
-Awaitable<Result<void>> Executions::WriteExit(Cursor& cursor, rpc::Writer<v1::ExecutionStreamEvent>& out) {
+Awaitable<Result<void>> Executions::WriteExit(Cursor& cursor,
+                                              rpc::Writer<v1::ExecutionStreamEvent>& out) {
   auto record = store_.GetExecution(cursor.id);
   if (!record) co_return Err(std::move(record).error());
   if (!store::IsFinal(record->status)) co_return Result<void>();  // not followed

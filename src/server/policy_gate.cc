@@ -10,16 +10,19 @@ namespace cleanroom::server {
 namespace {
 
 constexpr int64_t kMib = 1 << 20;
-// Of one rule and of one policy; what the policy module allows is less or the same, this bounds the work before it.
+// Of one rule and of one policy; what the policy module allows is less or the same, this bounds the
+// work before it.
 constexpr int kMaxRules = 4096;
 
 Result<policy::CompiledPolicy> FromFields(const ::cleanroom::v1::Policy& message) {
   if (message.version() != 0 && message.version() != 1) {
     return Err(ErrorCode::kPolicyInvalid,
-               fmt::format("policy version {} is not known here; this daemon knows version 1", message.version()));
+               fmt::format("policy version {} is not known here; this daemon knows version 1",
+                           message.version()));
   }
   if (message.image_ref().empty()) {
-    return Err(ErrorCode::kPolicyInvalid, "the policy names no image: image_ref must be HOST/REPO@sha256:DIGEST");
+    return Err(ErrorCode::kPolicyInvalid,
+               "the policy names no image: image_ref must be HOST/REPO@sha256:DIGEST");
   }
   if (message.allow_size() > kMaxRules) {
     return Err(ErrorCode::kPolicyInvalid, fmt::format("the policy has {} allow rules, more than {}",
@@ -32,14 +35,16 @@ Result<policy::CompiledPolicy> FromFields(const ::cleanroom::v1::Policy& message
     for (const int32_t port : rule.ports()) allowed.ports.push_back(port);
     rules.push_back(std::move(allowed));
   }
-  CR_TRY_ASSIGN(auto compiled, policy::PolicyFromAllowlist(message.image_ref(), message.image_digest(), rules));
+  CR_TRY_ASSIGN(auto compiled,
+                policy::PolicyFromAllowlist(message.image_ref(), message.image_digest(), rules));
   policy::Policy spec = compiled.spec();
   spec.docker_required = message.services().docker().required();
   if (message.network_default() == "allow") {
     spec.network.default_action = policy::NetworkDefault::kAllow;
   } else if (!message.network_default().empty() && message.network_default() != "deny") {
     return Err(ErrorCode::kPolicyInvalid,
-               fmt::format("network_default must be \"deny\", not \"{}\"", message.network_default().substr(0, 64)));
+               fmt::format("network_default must be \"deny\", not \"{}\"",
+                           message.network_default().substr(0, 64)));
   }
   return policy::CompiledPolicy::Compile(std::move(spec));
 }
@@ -47,21 +52,24 @@ Result<policy::CompiledPolicy> FromFields(const ::cleanroom::v1::Policy& message
 }  // namespace
 
 Result<policy::CompiledPolicy> PolicyFromMessage(const ::cleanroom::v1::Policy& message) {
-  auto compiled = message.canonical_json().empty() ? FromFields(message)
-                                                   : policy::CompiledPolicy::FromCanonicalJson(message.canonical_json());
+  auto compiled = message.canonical_json().empty()
+                      ? FromFields(message)
+                      : policy::CompiledPolicy::FromCanonicalJson(message.canonical_json());
   if (!compiled) {
     if (compiled.error().code() == ErrorCode::kPolicyInvalid) return compiled;
     return Err(ErrorCode::kPolicyInvalid, compiled.error().message());
   }
   if (!message.hash().empty() && message.hash() != compiled->hash()) {
     return Err(ErrorCode::kPolicyInvalid,
-               fmt::format("the policy came with the hash {} but has the hash {}: it was changed after it was compiled",
+               fmt::format("the policy came with the hash {} but has the hash {}: it was changed "
+                           "after it was compiled",
                            message.hash().substr(0, 64), compiled->hash()));
   }
   return compiled;
 }
 
-Result<void> CheckEnforceable(const policy::CompiledPolicy& policy, const std::set<std::string>& capabilities) {
+Result<void> CheckEnforceable(const policy::CompiledPolicy& policy,
+                              const std::set<std::string>& capabilities) {
   const auto mismatches = policy::Unenforceable(policy, capabilities);
   if (mismatches.empty()) return {};
   return Err(policy::ToError(mismatches));

@@ -47,32 +47,39 @@ Error ErrorOf(const std::string& reason) {
 
 SandboxService::SandboxService(Sandboxes& sandboxes, const Settings& settings, WallClock clock,
                                std::set<std::string> capabilities)
-    : sandboxes_(sandboxes), settings_(settings), clock_(std::move(clock)), capabilities_(std::move(capabilities)) {}
+    : sandboxes_(sandboxes),
+      settings_(settings),
+      clock_(std::move(clock)),
+      capabilities_(std::move(capabilities)) {}
 
 void SandboxService::Register(ServiceRegistry& registry) {
   using rpc::CallContext;
   registry.Unary<v1::CreateSandboxRequest, v1::CreateSandboxResponse>(
-      Path("CreateSandbox"),
-      [this](CallContext&, v1::CreateSandboxRequest request) { return Create(std::move(request)); });
+      Path("CreateSandbox"), [this](CallContext&, v1::CreateSandboxRequest request) {
+        return Create(std::move(request));
+      });
   registry.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
-      Path("CreateSandboxStream"),
-      [this](CallContext&, v1::CreateSandboxRequest request, rpc::Writer<v1::CreateSandboxEvent>& out) {
+      Path("CreateSandboxStream"), [this](CallContext&, v1::CreateSandboxRequest request,
+                                          rpc::Writer<v1::CreateSandboxEvent>& out) {
         return CreateStream(std::move(request), out);
       });
   registry.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
-      Path("GetSandbox"), [this](CallContext&, v1::GetSandboxRequest request) { return Get(std::move(request)); });
+      Path("GetSandbox"),
+      [this](CallContext&, v1::GetSandboxRequest request) { return Get(std::move(request)); });
   registry.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
       Path("ListSandboxes"),
       [this](CallContext&, v1::ListSandboxesRequest request) { return List(std::move(request)); });
   registry.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
-      Path("TerminateSandbox"),
-      [this](CallContext&, v1::TerminateSandboxRequest request) { return Terminate(std::move(request)); });
+      Path("TerminateSandbox"), [this](CallContext&, v1::TerminateSandboxRequest request) {
+        return Terminate(std::move(request));
+      });
   registry.Unary<v1::DownloadSandboxFileRequest, v1::DownloadSandboxFileResponse>(
-      Path("DownloadSandboxFile"),
-      [this](CallContext&, v1::DownloadSandboxFileRequest request) { return Download(std::move(request)); });
+      Path("DownloadSandboxFile"), [this](CallContext&, v1::DownloadSandboxFileRequest request) {
+        return Download(std::move(request));
+      });
   registry.ServerStream<v1::StreamSandboxEventsRequest, v1::SandboxEvent>(
-      Path("StreamSandboxEvents"),
-      [this](CallContext&, v1::StreamSandboxEventsRequest request, rpc::Writer<v1::SandboxEvent>& out) {
+      Path("StreamSandboxEvents"), [this](CallContext&, v1::StreamSandboxEventsRequest request,
+                                          rpc::Writer<v1::SandboxEvent>& out) {
         return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
       });
 }
@@ -84,12 +91,14 @@ Result<LaunchPlan> SandboxService::Plan(const v1::CreateSandboxRequest& request)
   record.backend = request.backend().empty() ? settings_.default_backend : request.backend();
   CR_TRY(vmm::CheckBackendName(record.backend));
   if (!request.has_policy()) {
-    return Err(ErrorCode::kPolicyInvalid, "the request carries no policy: a sandbox without one is not made");
+    return Err(ErrorCode::kPolicyInvalid,
+               "the request carries no policy: a sandbox without one is not made");
   }
   CR_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
   CR_TRY(CheckEnforceable(policy, capabilities_));
   const v1::SandboxOptions& options = request.options();
-  const Wishes wishes{.vcpus = options.vcpus(), .memory_mib = options.memory_mib(), .disk_mib = options.disk_mib()};
+  const Wishes wishes{
+      .vcpus = options.vcpus(), .memory_mib = options.memory_mib(), .disk_mib = options.disk_mib()};
   CR_TRY_ASSIGN(const Wishes size, ResolveSize(wishes, FloorsOf(policy), settings_));
   CR_TRY_ASSIGN(plan.boot_limit, ResolveBootLimit(options.launch_seconds(), settings_));
 
@@ -109,7 +118,8 @@ Result<LaunchPlan> SandboxService::Plan(const v1::CreateSandboxRequest& request)
   return plan;
 }
 
-Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Create(v1::CreateSandboxRequest request) {
+Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Create(
+    v1::CreateSandboxRequest request) {
   CR_CO_TRY_ASSIGN(auto plan, Plan(request));
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
   auto created = co_await Await(std::move(sandbox), nullptr);
@@ -126,13 +136,15 @@ Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest re
   *event.mutable_created() = std::move(*created);
   auto written = co_await out.Write(event);
   // Whoever was not told the id cannot use the sandbox.
-  if (!written) sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
+  if (!written)
+    sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
   co_return written;
 }
 
-// Only the newest progress is kept, so a caller that reads slowly misses steps and holds nothing up.
-Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(std::shared_ptr<LiveSandbox> sandbox,
-                                                                   rpc::Writer<v1::CreateSandboxEvent>* out) {
+// Only the newest progress is kept, so a caller that reads slowly misses steps and holds nothing
+// up.
+Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
+    std::shared_ptr<LiveSandbox> sandbox, rpc::Writer<v1::CreateSandboxEvent>* out) {
   ProgressUpdate told;
   while (sandbox->record().status == store::SandboxStatus::kProvisioning ||
          (!sandbox->ready() && !sandbox->ended())) {
@@ -157,7 +169,8 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(std::shared_p
     Error error = ErrorOf(sandbox->record().reason);
     const std::string& tail = sandbox->record().console_tail;
     if (tail.empty()) co_return Err(std::move(error));
-    co_return Err(error.code(), fmt::format("{}\nlast lines of the console:\n{}", error.message(), tail));
+    co_return Err(error.code(),
+                  fmt::format("{}\nlast lines of the console:\n{}", error.message(), tail));
   }
   CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(sandbox->id()));
   v1::CreateSandboxResponse response;
@@ -174,7 +187,8 @@ Awaitable<Result<v1::GetSandboxResponse>> SandboxService::Get(v1::GetSandboxRequ
   co_return response;
 }
 
-Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(v1::ListSandboxesRequest request) {
+Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(
+    v1::ListSandboxesRequest request) {
   using Which = store::RecordStore::Which;
   CR_CO_TRY_ASSIGN(const auto records, sandboxes_.List(request.all() ? Which::kAll : Which::kLive));
   v1::ListSandboxesResponse response;
@@ -182,7 +196,8 @@ Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(v1::ListSandbo
   co_return response;
 }
 
-Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(v1::TerminateSandboxRequest request) {
+Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(
+    v1::TerminateSandboxRequest request) {
   auto record = co_await sandboxes_.Terminate(request.sandbox_id(), "terminated on request");
   if (!record) co_return Err(std::move(record).error());
   v1::TerminateSandboxResponse response;
@@ -192,15 +207,18 @@ Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(v1::Te
   co_return response;
 }
 
-Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(v1::DownloadSandboxFileRequest request) {
+Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(
+    v1::DownloadSandboxFileRequest request) {
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
   const std::string& path = request.path();
-  if (path.empty() || path[0] != '/' || path.size() > kMaxPath || path.find('\0') != std::string::npos) {
+  if (path.empty() || path[0] != '/' || path.size() > kMaxPath ||
+      path.find('\0') != std::string::npos) {
     co_return Err(ErrorCode::kInvalidArgument, "the path of a file in a sandbox must be absolute");
   }
   if (request.max_bytes() < 0 || request.max_bytes() > kMaxDownload) {
-    co_return Err(ErrorCode::kInvalidArgument, fmt::format("max_bytes must be between 0 ({} MiB) and {} MiB",
-                                                           kDefaultDownload >> 20, kMaxDownload >> 20));
+    co_return Err(ErrorCode::kInvalidArgument,
+                  fmt::format("max_bytes must be between 0 ({} MiB) and {} MiB",
+                              kDefaultDownload >> 20, kMaxDownload >> 20));
   }
   const int64_t limit = request.max_bytes() == 0 ? kDefaultDownload : request.max_bytes();
   sandbox->Touch();
@@ -208,7 +226,8 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(v1::
   pb::ReadFileRequest read;
   read.set_path(path);
   read.set_max_bytes(limit);
-  auto chunks = co_await channel->CallServerStream<pb::FileChunk>(warden_api::kReadFile, std::move(read));
+  auto chunks =
+      co_await channel->CallServerStream<pb::FileChunk>(warden_api::kReadFile, std::move(read));
   if (!chunks) co_return Err(std::move(chunks).error());
   v1::DownloadSandboxFileResponse response;
   response.set_sandbox_id(sandbox->id());
@@ -220,7 +239,8 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(v1::
     response.mutable_data()->append((*chunk)->data());
     // What the guest says of sizes is not trusted: what came is counted.
     if (static_cast<int64_t>(response.data().size()) > limit) {
-      co_return Err(ErrorCode::kResourceExhausted, fmt::format("{} has more than {} bytes", path, limit));
+      co_return Err(ErrorCode::kResourceExhausted,
+                    fmt::format("{} has more than {} bytes", path, limit));
     }
   }
   response.set_size_bytes(static_cast<int64_t>(response.data().size()));

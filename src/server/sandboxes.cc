@@ -18,14 +18,16 @@ constexpr std::chrono::seconds kKillWait{10};
 
 }  // namespace
 
-Sandboxes::Sandboxes(asio::any_io_executor executor, SandboxContext context, SandboxObserver& observer)
+Sandboxes::Sandboxes(asio::any_io_executor executor, SandboxContext context,
+                     SandboxObserver& observer)
     : executor_(executor), context_(std::move(context)), observer_(observer), lives_(executor) {}
 
 Result<std::shared_ptr<LiveSandbox>> Sandboxes::Create(LaunchPlan plan) {
   if (shutting_down_) return Err(ErrorCode::kUnavailable, "the daemon is stopping");
   int64_t promised = 0;
   for (const auto& [id, sandbox] : live_) {
-    if (sandbox->record().status == store::SandboxStatus::kProvisioning) promised += sandbox->record().memory_mib;
+    if (sandbox->record().status == store::SandboxStatus::kProvisioning)
+      promised += sandbox->record().memory_mib;
   }
   CR_TRY_ASSIGN(const HostRoom room, context_.resources.Room());
   CR_TRY(Admit(room, plan.record.memory_mib, promised));
@@ -87,13 +89,16 @@ Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(std::string id, std
     while (!live->ended()) {
       co_await live->changed().Wait();
       const bool cancelled = co_await Cancelled();
-      if (cancelled) co_return Err(ErrorCode::kCanceled, "the sandbox is being ended; nobody waits for it any more");
+      if (cancelled)
+        co_return Err(ErrorCode::kCanceled,
+                      "the sandbox is being ended; nobody waits for it any more");
     }
   }
   co_return context_.store.GetSandbox(id);
 }
 
-Awaitable<Result<void>> Sandboxes::StreamEvents(std::string id, bool follow, rpc::Writer<v1::SandboxEvent>& out) {
+Awaitable<Result<void>> Sandboxes::StreamEvents(std::string id, bool follow,
+                                                rpc::Writer<v1::SandboxEvent>& out) {
   CR_CO_TRY(CheckId(id, "sandbox id"));
   CR_CO_TRY(context_.store.GetSandbox(id));
   int64_t last = 0;
@@ -122,21 +127,25 @@ Awaitable<Result<void>> Sandboxes::StreamEvents(std::string id, bool follow, rpc
 void Sandboxes::ReapIdle() {
   for (const auto& [id, sandbox] : live_) {
     if (!sandbox->IdleTooLong()) continue;
-    spdlog::info("idle limit reached sandbox_id={} ttl_minutes={}", id, sandbox->record().ttl_minutes);
+    spdlog::info("idle limit reached sandbox_id={} ttl_minutes={}", id,
+                 sandbox->record().ttl_minutes);
     sandbox->RequestStop(
-        fmt::format("deadline_exceeded: idle for {} minutes (--keep lifts the limit)", sandbox->record().ttl_minutes));
+        fmt::format("deadline_exceeded: idle for {} minutes (--keep lifts the limit)",
+                    sandbox->record().ttl_minutes));
   }
 }
 
 Awaitable<void> Sandboxes::Shutdown() {
   shutting_down_ = true;
-  for (const auto& [id, sandbox] : live_) sandbox->RequestStop("unavailable: the daemon was stopped");
+  for (const auto& [id, sandbox] : live_)
+    sandbox->RequestStop("unavailable: the daemon was stopped");
   co_await lives_.Join();
 }
 
 Awaitable<Result<void>> Sandboxes::Recover() {
   std::map<std::string, FoundWarden> wardens;
-  for (FoundWarden& warden : FindWardens(context_.layout.Sandboxes())) wardens[warden.sandbox_id] = std::move(warden);
+  for (FoundWarden& warden : FindWardens(context_.layout.Sandboxes()))
+    wardens[warden.sandbox_id] = std::move(warden);
   auto records = context_.store.ListSandboxes(store::RecordStore::Which::kLive);
   if (!records) co_return Err(std::move(records).error());
 
@@ -165,13 +174,17 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
     if (!warden) continue;
     warden->Kill();
     const bool gone = co_await warden->WaitEnd(steady_clock::now() + kKillWait);
-    if (!gone) spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", record.id, found.pid);
+    if (!gone)
+      spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", record.id,
+                    found.pid);
   }
   LiveSandbox lost(executor_, context_, observer_, record);
   co_await observer_.OnEnding(lost);
   std::error_code error;
   std::filesystem::remove_all(context_.layout.Sandbox(record.id), error);
-  if (error) spdlog::error("cannot remove a sandbox's folder sandbox_id={} error=\"{}\"", record.id, error.message());
+  if (error)
+    spdlog::error("cannot remove a sandbox's folder sandbox_id={} error=\"{}\"", record.id,
+                  error.message());
 
   record.updated_us = MicrosOf(context_.clock());
   if (record.status == store::SandboxStatus::kStopping) {
@@ -182,9 +195,12 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
                         : "canceled: the daemon ended while the sandbox was being created";
     record.status = store::SandboxStatus::kFailed;
   }
-  spdlog::warn("sandbox settled after a restart sandbox_id={} reason=\"{}\"", record.id, record.reason);
+  spdlog::warn("sandbox settled after a restart sandbox_id={} reason=\"{}\"", record.id,
+               record.reason);
   auto written = context_.store.UpdateSandbox(record, record.reason);
-  if (!written) spdlog::error("cannot persist a state sandbox_id={} error=\"{}\"", record.id, written.error().ToString());
+  if (!written)
+    spdlog::error("cannot persist a state sandbox_id={} error=\"{}\"", record.id,
+                  written.error().ToString());
 }
 
 Awaitable<void> Sandboxes::RemoveStrays() {
@@ -192,15 +208,16 @@ Awaitable<void> Sandboxes::RemoveStrays() {
     if (live_.contains(found.sandbox_id)) continue;
     auto warden = WardenProcess::Adopt(found);
     if (!warden) continue;
-    spdlog::warn("ending a warden without a record sandbox_id={} warden_pid={}", found.sandbox_id, found.pid);
+    spdlog::warn("ending a warden without a record sandbox_id={} warden_pid={}", found.sandbox_id,
+                 found.pid);
     warden->Kill();
     const bool gone = co_await warden->WaitEnd(steady_clock::now() + kKillWait);
     if (!gone) spdlog::error("a killed warden does not end warden_pid={}", found.pid);
   }
   std::error_code error;
   std::vector<std::filesystem::path> strays;
-  for (std::filesystem::directory_iterator it(context_.layout.Sandboxes(), error), end; !error && it != end;
-       it.increment(error)) {
+  for (std::filesystem::directory_iterator it(context_.layout.Sandboxes(), error), end;
+       !error && it != end; it.increment(error)) {
     if (!live_.contains(it->path().filename())) strays.push_back(it->path());
   }
   for (const std::filesystem::path& stray : strays) {

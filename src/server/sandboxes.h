@@ -18,8 +18,9 @@ class Sandboxes {
   // `observer` and what `context` refers to outlive it.
   Sandboxes(asio::any_io_executor executor, SandboxContext context, SandboxObserver& observer);
 
-  // Once, before serving: adopts the sandboxes whose wardens have outlived an earlier control plane, ends what was
-  // half made, marks what is lost, and removes wardens and folders that no record knows.
+  // Once, before serving: adopts the sandboxes whose wardens have outlived an earlier control
+  // plane, ends what was half made, marks what is lost, and removes wardens and folders that no
+  // record knows.
   Awaitable<Result<void>> Recover();
 
   // Checks that the host has room, persists the sandbox as PROVISIONING and begins to make it.
@@ -32,11 +33,12 @@ class Sandboxes {
   Result<store::SandboxRecord> Get(const std::string& id) const;
   Result<std::vector<store::SandboxRecord>> List(store::RecordStore::Which which) const;
 
-  // Ends the sandbox and returns once it has ended; at once when it had. When the task is cancelled the sandbox
-  // still ends.
+  // Ends the sandbox and returns once it has ended; at once when it had. When the task is cancelled
+  // the sandbox still ends.
   Awaitable<Result<store::SandboxRecord>> Terminate(std::string id, std::string reason);
   // Replays the events and, with `follow`, goes on until the sandbox has ended.
-  Awaitable<Result<void>> StreamEvents(std::string id, bool follow, rpc::Writer<v1::SandboxEvent>& out);
+  Awaitable<Result<void>> StreamEvents(std::string id, bool follow,
+                                       rpc::Writer<v1::SandboxEvent>& out);
 
   // Ends those that were idle for longer than their limit.
   void ReapIdle();

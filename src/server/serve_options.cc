@@ -18,7 +18,8 @@ Result<std::filesystem::path> Absolute(const std::string& given, const std::stri
   auto path = std::filesystem::weakly_canonical(given.empty() ? otherwise : given, error);
   if (error) {
     return Err(ErrorCode::kInvalidArgument,
-               fmt::format("cannot use the folder {}: {}", given.empty() ? otherwise : given, error.message()));
+               fmt::format("cannot use the folder {}: {}", given.empty() ? otherwise : given,
+                           error.message()));
   }
   return path;
 }
@@ -30,11 +31,13 @@ Result<std::string> ReadSecret(const config::SecretSource& source) {
   if (!source.env.empty()) {
     const char* value = std::getenv(source.env.c_str());
     if (value != nullptr && *value != '\0') return std::string(value);
-    return Err(ErrorCode::kFailedPrecondition, fmt::format("the environment variable {} is not set", source.env));
+    return Err(ErrorCode::kFailedPrecondition,
+               fmt::format("the environment variable {} is not set", source.env));
   }
   CR_TRY_ASSIGN(std::string text, os::ReadFile(source.file, kMaxSecretBytes));
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
-  if (text.empty()) return Err(ErrorCode::kFailedPrecondition, fmt::format("{} is empty", source.file));
+  if (text.empty())
+    return Err(ErrorCode::kFailedPrecondition, fmt::format("{} is empty", source.file));
   return text;
 }
 
@@ -57,7 +60,8 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   settings.disk_mib = config.qemu.disk_mib;
   settings.launch_seconds = config.qemu.launch_seconds;
 
-  plane.machine.qemu_binary = config.qemu.binary_path.empty() ? "qemu-system-x86_64" : config.qemu.binary_path;
+  plane.machine.qemu_binary =
+      config.qemu.binary_path.empty() ? "qemu-system-x86_64" : config.qemu.binary_path;
   plane.machine.kernel_image = config.qemu.kernel_image;
   plane.machine.accel = config::ToString(config.qemu.accel);
   plane.machine.agent = std::filesystem::path(program_dir) / "cleanroom-guest";
@@ -70,7 +74,8 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   }
 
   std::vector<std::string> listen = flags.listen;
-  if (listen.empty()) listen.push_back("unix://" + (settings.runtime_dir / "cleanroom.sock").string());
+  if (listen.empty())
+    listen.push_back("unix://" + (settings.runtime_dir / "cleanroom.sock").string());
   bool https = false;
   for (const std::string& text : listen) {
     CR_TRY_ASSIGN(auto endpoint, config::Endpoint::Parse(text));
@@ -79,20 +84,24 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   }
   if (https) {
     const std::filesystem::path tls(paths.tls_dir);
-    options.tls.certificate = flags.tls_cert.empty() ? (tls / "server.pem").string() : flags.tls_cert;
+    options.tls.certificate =
+        flags.tls_cert.empty() ? (tls / "server.pem").string() : flags.tls_cert;
     options.tls.key = flags.tls_key.empty() ? (tls / "server.key").string() : flags.tls_key;
   } else if (!flags.tls_cert.empty() || !flags.tls_key.empty()) {
-    return Err(ErrorCode::kInvalidArgument, "--tls-cert and --tls-key are for an https listener: add --listen https://...");
+    return Err(ErrorCode::kInvalidArgument,
+               "--tls-cert and --tls-key are for an https listener: add --listen https://...");
   }
 
   if (config.auth.required) {
     for (const config::Token& token : config.auth.tokens) {
       auto value = ReadSecret(token.source);
-      if (!value) return Err(std::move(value).error().Context(fmt::format("auth token '{}'", token.name)));
+      if (!value)
+        return Err(std::move(value).error().Context(fmt::format("auth token '{}'", token.name)));
       plane.tokens.push_back(std::move(*value));
     }
     if (plane.tokens.empty()) {
-      return Err(ErrorCode::kFailedPrecondition, "auth.required is set and auth.tokens is empty: nobody could call");
+      return Err(ErrorCode::kFailedPrecondition,
+                 "auth.required is set and auth.tokens is empty: nobody could call");
     }
   }
   return options;

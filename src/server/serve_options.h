@@ -1,4 +1,5 @@
-// ServeOptions: from the flags of `cleanroomd serve` and the config file to what the control plane is given.
+// ServeOptions: from the flags of `cleanroomd serve` and the config file to what the control plane
+// is given.
 #pragma once
 
 #include <string>
@@ -35,7 +36,8 @@ struct ServeOptions {
   config::LogFormat log_format = config::LogFormat::kText;
 };
 
-// `program_dir`: where our other programs lie (cleanroom-warden, cleanroom-guest). Reads tokens from where the config says.
+// `program_dir`: where our other programs lie (cleanroom-warden, cleanroom-guest). Reads tokens
+// from where the config says.
 Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Config& config,
                                       const config::Paths& paths, const std::string& program_dir);
 

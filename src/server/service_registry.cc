@@ -23,7 +23,8 @@ Result<void> Authenticator::Check(const rpc::CallContext& call) const {
       right = SameBytes(std::string_view(value).substr(kScheme.size()), token) || right;
     }
     if (right) return {};
-    return Err(ErrorCode::kUnauthenticated, "the token is not one of this daemon's (config auth.tokens)");
+    return Err(ErrorCode::kUnauthenticated,
+               "the token is not one of this daemon's (config auth.tokens)");
   }
   return Err(ErrorCode::kUnauthenticated,
              "this listener wants a token: pass --auth-token or set CLEANROOM_AUTH_TOKEN");

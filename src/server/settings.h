@@ -1,4 +1,5 @@
-// Settings of the control plane, from flags over the config file over defaults; fixed while it runs.
+// Settings of the control plane, from flags over the config file over defaults; fixed while it
+// runs.
 #pragma once
 
 #include <chrono>
@@ -17,9 +18,9 @@ inline int64_t MicrosOf(std::chrono::system_clock::time_point time) {
 }
 
 struct Settings {
-  std::filesystem::path state_dir;     // records, folders of sandboxes, output of executions
-  std::filesystem::path cache_dir;     // images, kernels: may be deleted while no daemon runs
-  std::filesystem::path runtime_dir;   // the default socket
+  std::filesystem::path state_dir;    // records, folders of sandboxes, output of executions
+  std::filesystem::path cache_dir;    // images, kernels: may be deleted while no daemon runs
+  std::filesystem::path runtime_dir;  // the default socket
   std::filesystem::path warden_program;
 
   std::string default_backend = "qemu";

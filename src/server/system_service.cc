@@ -13,7 +13,9 @@ namespace {
 namespace v1 = ::cleanroom::v1;
 using vmm::Check;
 
-std::string Path(std::string_view method) { return std::string("/cleanroom.v1.SystemService/").append(method); }
+std::string Path(std::string_view method) {
+  return std::string("/cleanroom.v1.SystemService/").append(method);
+}
 
 v1::DoctorCheck ToMessage(const Check& check) {
   v1::DoctorCheck message;
@@ -79,23 +81,27 @@ std::vector<Check> SystemService::OwnChecks() const {
   std::vector<Check> checks;
   if (machines_.prepared()) {
     const auto& prepared = *machines_.prepared();
-    checks.push_back({"kernel", Check::Status::kOk, fmt::format("guest kernel {}", prepared.kernel_version), ""});
+    checks.push_back({"kernel", Check::Status::kOk,
+                      fmt::format("guest kernel {}", prepared.kernel_version), ""});
     const bool kvm = prepared.machine.accelerator == "kvm";
-    checks.push_back({"accelerator", kvm ? Check::Status::kOk : Check::Status::kWarn,
-                      fmt::format("{}: {}", prepared.machine.accelerator, prepared.accelerator_reason),
-                      kvm ? "" : "for speed, use a host with hardware virtualisation"});
+    checks.push_back(
+        {"accelerator", kvm ? Check::Status::kOk : Check::Status::kWarn,
+         fmt::format("{}: {}", prepared.machine.accelerator, prepared.accelerator_reason),
+         kvm ? "" : "for speed, use a host with hardware virtualisation"});
   } else {
     checks.push_back({"kernel", Check::Status::kWarn, "the guest kernel is not prepared yet",
                       "the first sandbox prepares it, which may take minutes"});
   }
   auto room = ReadHostRoom(layout_.Sandboxes());
   if (!room) {
-    checks.push_back({"room", Check::Status::kFail, room.error().message(), "check the state folder"});
+    checks.push_back(
+        {"room", Check::Status::kFail, room.error().message(), "check the state folder"});
     return checks;
   }
   const auto admitted = Admit(*room, 0, 0);
   checks.push_back({"room", admitted ? Check::Status::kOk : Check::Status::kFail,
-                    fmt::format("{} MiB of memory and {} MiB of disk are free", room->memory_mib, room->disk_mib),
+                    fmt::format("{} MiB of memory and {} MiB of disk are free", room->memory_mib,
+                                room->disk_mib),
                     admitted ? "" : admitted.error().message()});
   return checks;
 }

@@ -14,8 +14,8 @@
 
 namespace cleanroom::server {
 
-// What the qemu backend and this control plane enforce together: the backend's, and what needs no backend
-// (sizes, idle limits).
+// What the qemu backend and this control plane enforce together: the backend's, and what needs no
+// backend (sizes, idle limits).
 vmm::Capabilities CapabilitiesOf(const MachineConfig& config);
 // Those that are true.
 std::set<std::string> TrueOnes(const vmm::Capabilities& capabilities);
@@ -23,8 +23,12 @@ std::set<std::string> TrueOnes(const vmm::Capabilities& capabilities);
 class SystemService {
  public:
   // All outlives it.
-  SystemService(const MachineSupply& machines, BlockingPool& pool, const Layout& layout, std::string default_backend)
-      : machines_(machines), pool_(pool), layout_(layout), default_backend_(std::move(default_backend)) {}
+  SystemService(const MachineSupply& machines, BlockingPool& pool, const Layout& layout,
+                std::string default_backend)
+      : machines_(machines),
+        pool_(pool),
+        layout_(layout),
+        default_backend_(std::move(default_backend)) {}
   void Register(ServiceRegistry& registry);
 
  private:

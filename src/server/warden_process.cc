@@ -30,13 +30,16 @@ Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor)
 
 }  // namespace
 
-Result<WardenProcess> WardenProcess::Start(const std::string& program, const std::string& sandbox_id,
+Result<WardenProcess> WardenProcess::Start(const std::string& program,
+                                           const std::string& sandbox_id,
                                            const std::string& folder) {
   CR_TRY_ASSIGN(const auto listener, os::ListenUnix(folder + "/warden.sock"));
-  CR_TRY_ASSIGN(const auto log, os::Open(folder + "/warden.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
+  CR_TRY_ASSIGN(const auto log,
+                os::Open(folder + "/warden.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
   os::SpawnOptions options;
   options.env = std::vector<std::string>();
-  options.fds = {{.child = kListenFd, .parent = listener.get()}, {.child = STDERR_FILENO, .parent = log.get()}};
+  options.fds = {{.child = kListenFd, .parent = listener.get()},
+                 {.child = STDERR_FILENO, .parent = log.get()}};
   options.cwd = folder;
   options.new_session = true;
   auto child = os::Process::Spawn({program, "--sandbox-id", sandbox_id, "--dir", folder}, options);
@@ -86,7 +89,8 @@ void WardenProcess::Kill() {
   (void)syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
 }
 
-std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line, std::string_view sandboxes_dir) {
+std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line,
+                                                  std::string_view sandboxes_dir) {
   std::vector<std::string_view> arguments;
   while (!command_line.empty()) {
     const size_t end = command_line.find('\0');
@@ -94,7 +98,8 @@ std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line,
     if (end == std::string_view::npos) break;
     command_line.remove_prefix(end + 1);
   }
-  if (arguments.empty() || std::filesystem::path(arguments[0]).filename() != kProgramName) return std::nullopt;
+  if (arguments.empty() || std::filesystem::path(arguments[0]).filename() != kProgramName)
+    return std::nullopt;
   FoundWarden found{};
   for (size_t i = 1; i + 1 < arguments.size(); ++i) {
     if (arguments[i] == "--sandbox-id") found.sandbox_id = arguments[i + 1];
@@ -109,7 +114,8 @@ std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line,
 std::vector<FoundWarden> FindWardens(const std::string& sandboxes_dir) {
   std::vector<FoundWarden> all;
   std::error_code error;
-  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end; it.increment(error)) {
+  for (std::filesystem::directory_iterator it("/proc", error), end; !error && it != end;
+       it.increment(error)) {
     const std::string name = it->path().filename();
     pid_t pid = 0;
     const auto [rest, status] = std::from_chars(name.data(), name.data() + name.size(), pid);

@@ -24,8 +24,9 @@ struct FoundWarden {
 
 class WardenProcess {
  public:
-  // Makes FOLDER/warden.sock and starts the program with it as descriptor 3, in a session of its own, with an empty
-  // environment and stderr in FOLDER/warden.log. `folder` exists and is absolute.
+  // Makes FOLDER/warden.sock and starts the program with it as descriptor 3, in a session of its
+  // own, with an empty environment and stderr in FOLDER/warden.log. `folder` exists and is
+  // absolute.
   static Result<WardenProcess> Start(const std::string& program, const std::string& sandbox_id,
                                      const std::string& folder);
   // Takes over a process found by FindWardens; not_found when it has ended.
@@ -53,11 +54,14 @@ class WardenProcess {
   std::string end_text_;
 };
 
-// The wardens of sandboxes under `sandboxes_dir`, whoever started them, by their command lines in /proc.
+// The wardens of sandboxes under `sandboxes_dir`, whoever started them, by their command lines in
+// /proc.
 std::vector<FoundWarden> FindWardens(const std::string& sandboxes_dir);
 
-// The --sandbox-id and --dir of a warden's command line (/proc/PID/cmdline: NUL-terminated arguments) when its folder
-// is directly in `sandboxes_dir` and carries the id's name; else nothing.
-std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line, std::string_view sandboxes_dir);
+// The --sandbox-id and --dir of a warden's command line (/proc/PID/cmdline: NUL-terminated
+// arguments) when its folder is directly in `sandboxes_dir` and carries the id's name; else
+// nothing.
+std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line,
+                                                  std::string_view sandboxes_dir);
 
 }  // namespace cleanroom::server

@@ -16,7 +16,8 @@ std::string Line(std::initializer_list<std::string> arguments) {
 TEST(WardenCommandLineTest, FindsOurs) {
   const std::string folder = std::string("/state/sandboxes/") + kId;
   const auto found = ParseWardenCommandLine(
-      Line({"/usr/bin/cleanroom-warden", "--sandbox-id", kId, "--dir", folder}), "/state/sandboxes");
+      Line({"/usr/bin/cleanroom-warden", "--sandbox-id", kId, "--dir", folder}),
+      "/state/sandboxes");
   ASSERT_TRUE(found);
   EXPECT_EQ(found->sandbox_id, kId);
   EXPECT_EQ(found->folder, folder);
@@ -27,14 +28,17 @@ TEST(WardenCommandLineTest, LeavesOthersAlone) {
   const std::string program = "/usr/bin/cleanroom-warden";
   EXPECT_FALSE(ParseWardenCommandLine("", "/state/sandboxes"));
   // Of another daemon.
-  EXPECT_FALSE(ParseWardenCommandLine(Line({program, "--sandbox-id", kId, "--dir", folder}), "/other/sandboxes"));
+  EXPECT_FALSE(ParseWardenCommandLine(Line({program, "--sandbox-id", kId, "--dir", folder}),
+                                      "/other/sandboxes"));
   // Another program that is told the same.
-  EXPECT_FALSE(ParseWardenCommandLine(Line({"/bin/sh", "--sandbox-id", kId, "--dir", folder}), "/state/sandboxes"));
+  EXPECT_FALSE(ParseWardenCommandLine(Line({"/bin/sh", "--sandbox-id", kId, "--dir", folder}),
+                                      "/state/sandboxes"));
   // Names that do not belong together.
-  EXPECT_FALSE(ParseWardenCommandLine(Line({program, "--sandbox-id", kId, "--dir", "/state/sandboxes/x"}),
-                                      "/state/sandboxes"));
-  EXPECT_FALSE(ParseWardenCommandLine(Line({program, "--sandbox-id", "../x", "--dir", "/state/sandboxes/../x"}),
-                                      "/state/sandboxes"));
+  EXPECT_FALSE(ParseWardenCommandLine(
+      Line({program, "--sandbox-id", kId, "--dir", "/state/sandboxes/x"}), "/state/sandboxes"));
+  EXPECT_FALSE(ParseWardenCommandLine(
+      Line({program, "--sandbox-id", "../x", "--dir", "/state/sandboxes/../x"}),
+      "/state/sandboxes"));
   EXPECT_FALSE(ParseWardenCommandLine(Line({program, "--sandbox-id"}), "/state/sandboxes"));
 }
 

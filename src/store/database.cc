@@ -14,10 +14,12 @@ std::unexpected<Error> Failure(sqlite3* database, int status, const std::string&
   switch (status & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return Err(ErrorCode::kDataCorrupt,
-                 fmt::format("the records in {} are damaged ({}): nothing was changed; restore the file from a "
-                             "copy, or move it away to start with empty records",
-                             path, text));
+      return Err(
+          ErrorCode::kDataCorrupt,
+          fmt::format(
+              "the records in {} are damaged ({}): nothing was changed; restore the file from a "
+              "copy, or move it away to start with empty records",
+              path, text));
     case SQLITE_FULL:
       return Err(ErrorCode::kResourceExhausted, fmt::format("{}: {}: {}", path, what, text));
     case SQLITE_CANTOPEN:
@@ -48,7 +50,8 @@ Statement& Statement::Bind(int64_t value) {
 
 Statement& Statement::Bind(std::string_view value) {
   const char* data = value.data() != nullptr ? value.data() : "";
-  const int status = sqlite3_bind_text64(statement_, ++bound_, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+  const int status =
+      sqlite3_bind_text64(statement_, ++bound_, data, value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
   if (bind_status_ == SQLITE_OK) bind_status_ = status;
   return *this;
 }
@@ -78,9 +81,12 @@ std::string Statement::Text(int column) const {
 
 Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
                                                  std::span<const std::string_view> migrations) {
-  // SQLite would make the file with the umask's mode; its -wal and -shm files take the mode of the file.
+  // SQLite would make the file with the umask's mode; its -wal and -shm files take the mode of the
+  // file.
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return ErrErrno(ErrorCode::kPermissionDenied, fmt::format("cannot open the records in {}", path));
+  if (fd < 0)
+    return ErrErrno(ErrorCode::kPermissionDenied,
+                    fmt::format("cannot open the records in {}", path));
   ::close(fd);
 
   sqlite3* handle = nullptr;
@@ -91,8 +97,8 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
   sqlite3_extended_result_codes(handle, 1);
   CR_TRY(database->Execute("PRAGMA busy_timeout=5000; PRAGMA foreign_keys=ON;"));
   CR_TRY(database->Check());
-  // The checkpoint waits for the disk, so a pool does it (RecordStore::Checkpoint); this limit, some 40 MB, only
-  // bounds the log should that fail.
+  // The checkpoint waits for the disk, so a pool does it (RecordStore::Checkpoint); this limit,
+  // some 40 MB, only bounds the log should that fail.
   CR_TRY(database->Execute(
       "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=10000;"));
   CR_TRY(database->Migrate(migrations));
@@ -119,10 +125,10 @@ Result<void> Database::Check() {
   CR_TRY_ASSIGN(auto check, Prepare("PRAGMA quick_check(1)"));
   CR_TRY_ASSIGN(const bool row, check.Step());
   if (row && check.Text(0) == "ok") return {};
-  return Err(ErrorCode::kDataCorrupt,
-             fmt::format("the records in {} are damaged ({}): nothing was changed; restore the file from a copy, or "
-                         "move it away to start with empty records",
-                         path_, row ? check.Text(0) : "no answer"));
+  return Err(ErrorCode::kDataCorrupt, fmt::format("the records in {} are damaged ({}): nothing was "
+                                                  "changed; restore the file from a copy, or "
+                                                  "move it away to start with empty records",
+                                                  path_, row ? check.Text(0) : "no answer"));
 }
 
 Result<void> Database::Migrate(std::span<const std::string_view> migrations) {
@@ -134,7 +140,8 @@ Result<void> Database::Migrate(std::span<const std::string_view> migrations) {
   }
   if (version > static_cast<int64_t>(migrations.size())) {
     return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("the records in {} have schema version {}, made by a newer cleanroom; this one knows up to "
+               fmt::format("the records in {} have schema version {}, made by a newer cleanroom; "
+                           "this one knows up to "
                            "{}: use the newer one, or another state folder",
                            path_, version, migrations.size()));
   }

@@ -1,6 +1,6 @@
-// Database: one SQLite connection. Statement: one prepared query, bound in order. Every failure is a Result:
-// data_corrupt when the file is damaged or no database, resource_exhausted when the disk is full, internal else.
-// One thread at a time.
+// Database: one SQLite connection. Statement: one prepared query, bound in order. Every failure is
+// a Result: data_corrupt when the file is damaged or no database, resource_exhausted when the disk
+// is full, internal else. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -49,8 +49,8 @@ class Statement {
 
 class Database {
  public:
-  // Opens or makes the file (mode 0600) and brings its schema up: migration N takes it from version N to N + 1.
-  // A damaged file is left as it is. failed_precondition when a newer version made it.
+  // Opens or makes the file (mode 0600) and brings its schema up: migration N takes it from version
+  // N to N + 1. A damaged file is left as it is. failed_precondition when a newer version made it.
   static Result<std::unique_ptr<Database>> Open(const std::string& path,
                                                 std::span<const std::string_view> migrations);
   Database(const Database&) = delete;

@@ -12,15 +12,21 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::string_view kSandboxColumns =
-    "id, status, backend, policy_hash, policy_json, image_ref, image_digest, vcpus, memory_mib, disk_mib, "
-    "accelerator, keep, ttl_minutes, reason, console_tail, phases, created_us, updated_us, last_activity_us, "
-    "last_execution_id, coalesce((SELECT max(e.id) FROM executions e WHERE e.sandbox_id = sandboxes.id AND "
+    "id, status, backend, policy_hash, policy_json, image_ref, image_digest, vcpus, memory_mib, "
+    "disk_mib, "
+    "accelerator, keep, ttl_minutes, reason, console_tail, phases, created_us, updated_us, "
+    "last_activity_us, "
+    "last_execution_id, coalesce((SELECT max(e.id) FROM executions e WHERE e.sandbox_id = "
+    "sandboxes.id AND "
     "e.status IN (1, 2)), '')";
 constexpr std::string_view kExecutionColumns =
-    "id, sandbox_id, status, kind, command, tty, exit_code, reason, phases, created_us, started_us, finished_us";
+    "id, sandbox_id, status, kind, command, tty, exit_code, reason, phases, created_us, "
+    "started_us, finished_us";
 
 // Strings that are not UTF-8 keep what can be kept: they are for people.
-std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string PhasesToText(const std::vector<Phase>& phases) {
   Json json = Json::array();
@@ -101,9 +107,14 @@ Result<std::unique_ptr<RecordStore>> RecordStore::Open(const std::string& path) 
 }
 
 Result<void> RecordStore::AddEvent(const SandboxRecord& record, std::string_view message) {
-  CR_TRY_ASSIGN(auto insert, database_->Prepare("INSERT INTO sandbox_events (sandbox_id, status, message, time_us) "
-                                                "VALUES (?, ?, ?, ?)"));
-  insert.Bind(record.id).Bind(static_cast<int64_t>(record.status)).Bind(message).Bind(record.updated_us);
+  CR_TRY_ASSIGN(
+      auto insert,
+      database_->Prepare("INSERT INTO sandbox_events (sandbox_id, status, message, time_us) "
+                         "VALUES (?, ?, ?, ?)"));
+  insert.Bind(record.id)
+      .Bind(static_cast<int64_t>(record.status))
+      .Bind(message)
+      .Bind(record.updated_us);
   CR_TRY(insert.Run());
   return {};
 }
@@ -112,14 +123,28 @@ Result<void> RecordStore::InsertSandbox(const SandboxRecord& record, std::string
   CR_TRY_ASSIGN(auto transaction, Transaction::Begin(*database_));
   CR_TRY_ASSIGN(
       auto insert,
-      database_->Prepare("INSERT INTO sandboxes (id, status, backend, policy_hash, policy_json, image_ref, "
-                         "image_digest, vcpus, memory_mib, disk_mib, accelerator, keep, ttl_minutes, reason, "
-                         "console_tail, phases, created_us, updated_us, last_activity_us) "
-                         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"));
-  insert.Bind(record.id).Bind(static_cast<int64_t>(record.status)).Bind(record.backend).Bind(record.policy_hash);
-  insert.Bind(record.policy_json).Bind(record.image_ref).Bind(record.image_digest).Bind(int64_t{record.vcpus});
-  insert.Bind(record.memory_mib).Bind(record.disk_mib).Bind(record.accelerator).Bind(int64_t{record.keep});
-  insert.Bind(record.ttl_minutes).Bind(record.reason).Bind(record.console_tail).Bind(PhasesToText(record.phases));
+      database_->Prepare(
+          "INSERT INTO sandboxes (id, status, backend, policy_hash, policy_json, image_ref, "
+          "image_digest, vcpus, memory_mib, disk_mib, accelerator, keep, ttl_minutes, reason, "
+          "console_tail, phases, created_us, updated_us, last_activity_us) "
+          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO "
+          "NOTHING"));
+  insert.Bind(record.id)
+      .Bind(static_cast<int64_t>(record.status))
+      .Bind(record.backend)
+      .Bind(record.policy_hash);
+  insert.Bind(record.policy_json)
+      .Bind(record.image_ref)
+      .Bind(record.image_digest)
+      .Bind(int64_t{record.vcpus});
+  insert.Bind(record.memory_mib)
+      .Bind(record.disk_mib)
+      .Bind(record.accelerator)
+      .Bind(int64_t{record.keep});
+  insert.Bind(record.ttl_minutes)
+      .Bind(record.reason)
+      .Bind(record.console_tail)
+      .Bind(PhasesToText(record.phases));
   insert.Bind(record.created_us).Bind(record.updated_us).Bind(record.last_activity_us);
   CR_TRY_ASSIGN(const int64_t inserted, insert.Run());
   if (inserted == 0) {
@@ -133,18 +158,30 @@ Result<void> RecordStore::UpdateSandbox(const SandboxRecord& record, std::string
   CR_TRY_ASSIGN(auto transaction, Transaction::Begin(*database_));
   CR_TRY_ASSIGN(const SandboxRecord before, GetSandbox(record.id));
   if (IsFinal(before.status)) {
-    return Err(ErrorCode::kFailedPrecondition, fmt::format("sandbox {} has ended; its record is final", record.id));
+    return Err(ErrorCode::kFailedPrecondition,
+               fmt::format("sandbox {} has ended; its record is final", record.id));
   }
   {
     CR_TRY_ASSIGN(
         auto update,
-        database_->Prepare("UPDATE sandboxes SET status=?, backend=?, policy_hash=?, policy_json=?, image_ref=?, "
-                           "image_digest=?, vcpus=?, memory_mib=?, disk_mib=?, accelerator=?, keep=?, ttl_minutes=?, "
-                           "reason=?, console_tail=?, phases=?, updated_us=?, last_activity_us=? WHERE id=?"));
+        database_->Prepare(
+            "UPDATE sandboxes SET status=?, backend=?, policy_hash=?, policy_json=?, image_ref=?, "
+            "image_digest=?, vcpus=?, memory_mib=?, disk_mib=?, accelerator=?, keep=?, "
+            "ttl_minutes=?, "
+            "reason=?, console_tail=?, phases=?, updated_us=?, last_activity_us=? WHERE id=?"));
     update.Bind(static_cast<int64_t>(record.status)).Bind(record.backend).Bind(record.policy_hash);
-    update.Bind(record.policy_json).Bind(record.image_ref).Bind(record.image_digest).Bind(int64_t{record.vcpus});
-    update.Bind(record.memory_mib).Bind(record.disk_mib).Bind(record.accelerator).Bind(int64_t{record.keep});
-    update.Bind(record.ttl_minutes).Bind(record.reason).Bind(record.console_tail).Bind(PhasesToText(record.phases));
+    update.Bind(record.policy_json)
+        .Bind(record.image_ref)
+        .Bind(record.image_digest)
+        .Bind(int64_t{record.vcpus});
+    update.Bind(record.memory_mib)
+        .Bind(record.disk_mib)
+        .Bind(record.accelerator)
+        .Bind(int64_t{record.keep});
+    update.Bind(record.ttl_minutes)
+        .Bind(record.reason)
+        .Bind(record.console_tail)
+        .Bind(PhasesToText(record.phases));
     update.Bind(record.updated_us).Bind(record.last_activity_us).Bind(record.id);
     CR_TRY(update.Run());
   }
@@ -153,22 +190,25 @@ Result<void> RecordStore::UpdateSandbox(const SandboxRecord& record, std::string
 }
 
 Result<void> RecordStore::TouchSandbox(std::string_view id, int64_t activity_us) {
-  CR_TRY_ASSIGN(auto update, database_->Prepare("UPDATE sandboxes SET last_activity_us=? WHERE id=? AND status < 4"));
+  CR_TRY_ASSIGN(
+      auto update,
+      database_->Prepare("UPDATE sandboxes SET last_activity_us=? WHERE id=? AND status < 4"));
   CR_TRY(update.Bind(activity_us).Bind(id).Run());
   return {};
 }
 
 Result<SandboxRecord> RecordStore::GetSandbox(std::string_view id) {
-  CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM sandboxes WHERE id=?", kSandboxColumns)));
+  CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM sandboxes WHERE id=?",
+                                                           kSandboxColumns)));
   CR_TRY_ASSIGN(const bool found, query.Bind(id).Step());
   if (!found) return Err(ErrorCode::kNotFound, fmt::format("there is no sandbox {}", id));
   return ReadSandbox(query);
 }
 
 Result<std::vector<SandboxRecord>> RecordStore::ListSandboxes(Which which) {
-  CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM sandboxes {} ORDER BY id DESC",
-                                                           kSandboxColumns,
-                                                           which == Which::kAll ? "" : "WHERE status < 4")));
+  CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format(
+                                "SELECT {} FROM sandboxes {} ORDER BY id DESC", kSandboxColumns,
+                                which == Which::kAll ? "" : "WHERE status < 4")));
   std::vector<SandboxRecord> records;
   for (;;) {
     CR_TRY_ASSIGN(const bool more, query.Step());
@@ -177,11 +217,12 @@ Result<std::vector<SandboxRecord>> RecordStore::ListSandboxes(Which which) {
   }
 }
 
-Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view sandbox_id, int64_t after,
-                                                                int64_t limit) {
-  CR_TRY_ASSIGN(auto query, database_->Prepare("SELECT sequence, sandbox_id, status, message, time_us FROM "
-                                               "sandbox_events WHERE sandbox_id=? AND sequence>? "
-                                               "ORDER BY sequence LIMIT ?"));
+Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view sandbox_id,
+                                                                int64_t after, int64_t limit) {
+  CR_TRY_ASSIGN(auto query,
+                database_->Prepare("SELECT sequence, sandbox_id, status, message, time_us FROM "
+                                   "sandbox_events WHERE sandbox_id=? AND sequence>? "
+                                   "ORDER BY sequence LIMIT ?"));
   query.Bind(sandbox_id).Bind(after).Bind(limit);
   std::vector<SandboxEventRecord> records;
   for (;;) {
@@ -198,46 +239,61 @@ Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view
 Result<void> RecordStore::InsertExecution(const ExecutionRecord& record) {
   CR_TRY_ASSIGN(auto transaction, Transaction::Begin(*database_));
   CR_TRY_ASSIGN(auto insert,
-                database_->Prepare(fmt::format("INSERT INTO executions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-                                               "ON CONFLICT DO NOTHING",
-                                               kExecutionColumns)));
+                database_->Prepare(fmt::format(
+                    "INSERT INTO executions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "ON CONFLICT DO NOTHING",
+                    kExecutionColumns)));
   insert.Bind(record.id).Bind(record.sandbox_id).Bind(static_cast<int64_t>(record.status));
-  insert.Bind(static_cast<int64_t>(record.kind)).Bind(Dump(record.command)).Bind(int64_t{record.tty});
+  insert.Bind(static_cast<int64_t>(record.kind))
+      .Bind(Dump(record.command))
+      .Bind(int64_t{record.tty});
   insert.Bind(int64_t{record.exit_code}).Bind(record.reason).Bind(PhasesToText(record.phases));
   insert.Bind(record.created_us).Bind(record.started_us).Bind(record.finished_us);
   CR_TRY_ASSIGN(const int64_t inserted, insert.Run());
   if (inserted == 0) {
-    return Err(ErrorCode::kAlreadyExists, fmt::format("there is an execution {} already", record.id));
+    return Err(ErrorCode::kAlreadyExists,
+               fmt::format("there is an execution {} already", record.id));
   }
-  CR_TRY_ASSIGN(auto touch, database_->Prepare("UPDATE sandboxes SET last_execution_id=?, "
-                                               "last_activity_us=max(last_activity_us, ?) WHERE id=?"));
+  CR_TRY_ASSIGN(auto touch,
+                database_->Prepare("UPDATE sandboxes SET last_execution_id=?, "
+                                   "last_activity_us=max(last_activity_us, ?) WHERE id=?"));
   CR_TRY(touch.Bind(record.id).Bind(record.created_us).Bind(record.sandbox_id).Run());
   return transaction.Commit();
 }
 
 Result<void> RecordStore::UpdateExecution(const ExecutionRecord& record) {
-  CR_TRY_ASSIGN(auto update,
-                database_->Prepare("UPDATE executions SET status=?, exit_code=?, reason=?, phases=?, started_us=?, "
-                                   "finished_us=? WHERE id=? AND status IN (1, 2)"));
-  update.Bind(static_cast<int64_t>(record.status)).Bind(int64_t{record.exit_code}).Bind(record.reason);
-  update.Bind(PhasesToText(record.phases)).Bind(record.started_us).Bind(record.finished_us).Bind(record.id);
+  CR_TRY_ASSIGN(
+      auto update,
+      database_->Prepare(
+          "UPDATE executions SET status=?, exit_code=?, reason=?, phases=?, started_us=?, "
+          "finished_us=? WHERE id=? AND status IN (1, 2)"));
+  update.Bind(static_cast<int64_t>(record.status))
+      .Bind(int64_t{record.exit_code})
+      .Bind(record.reason);
+  update.Bind(PhasesToText(record.phases))
+      .Bind(record.started_us)
+      .Bind(record.finished_us)
+      .Bind(record.id);
   CR_TRY_ASSIGN(const int64_t changed, update.Run());
   if (changed == 1) return {};
   CR_TRY(GetExecution(record.id));
-  return Err(ErrorCode::kFailedPrecondition, fmt::format("execution {} has ended; its record is final", record.id));
+  return Err(ErrorCode::kFailedPrecondition,
+             fmt::format("execution {} has ended; its record is final", record.id));
 }
 
 Result<ExecutionRecord> RecordStore::GetExecution(std::string_view id) {
-  CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM executions WHERE id=?", kExecutionColumns)));
+  CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM executions WHERE id=?",
+                                                           kExecutionColumns)));
   CR_TRY_ASSIGN(const bool found, query.Bind(id).Step());
   if (!found) return Err(ErrorCode::kNotFound, fmt::format("there is no execution {}", id));
   return ReadExecution(query);
 }
 
-Result<std::vector<ExecutionRecord>> RecordStore::ListExecutions(std::string_view sandbox_id, Which which) {
+Result<std::vector<ExecutionRecord>> RecordStore::ListExecutions(std::string_view sandbox_id,
+                                                                 Which which) {
   CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format(
-                                "SELECT {} FROM executions WHERE {} AND {} ORDER BY id DESC", kExecutionColumns,
-                                sandbox_id.empty() ? "?=''" : "sandbox_id=?",
+                                "SELECT {} FROM executions WHERE {} AND {} ORDER BY id DESC",
+                                kExecutionColumns, sandbox_id.empty() ? "?=''" : "sandbox_id=?",
                                 which == Which::kAll ? "1" : "status IN (1, 2)")));
   query.Bind(sandbox_id);
   std::vector<ExecutionRecord> records;
@@ -248,7 +304,8 @@ Result<std::vector<ExecutionRecord>> RecordStore::ListExecutions(std::string_vie
   }
 }
 
-Result<std::vector<std::string>> RecordStore::Prune(std::string_view select, std::string_view remove, int64_t keep) {
+Result<std::vector<std::string>> RecordStore::Prune(std::string_view select,
+                                                    std::string_view remove, int64_t keep) {
   CR_TRY_ASSIGN(auto transaction, Transaction::Begin(*database_));
   std::vector<std::string> ids;
   {
@@ -269,13 +326,17 @@ Result<std::vector<std::string>> RecordStore::Prune(std::string_view select, std
 }
 
 Result<std::vector<std::string>> RecordStore::PruneSandboxes(int64_t keep) {
-  return Prune("SELECT id FROM sandboxes WHERE status >= 4 ORDER BY updated_us DESC, id DESC LIMIT -1 OFFSET ?",
-               "DELETE FROM sandboxes WHERE id=?", keep);
+  return Prune(
+      "SELECT id FROM sandboxes WHERE status >= 4 ORDER BY updated_us DESC, id DESC LIMIT -1 "
+      "OFFSET ?",
+      "DELETE FROM sandboxes WHERE id=?", keep);
 }
 
 Result<std::vector<std::string>> RecordStore::PruneExecutions(int64_t keep) {
-  return Prune("SELECT id FROM executions WHERE status >= 3 ORDER BY finished_us DESC, id DESC LIMIT -1 OFFSET ?",
-               "DELETE FROM executions WHERE id=?", keep);
+  return Prune(
+      "SELECT id FROM executions WHERE status >= 3 ORDER BY finished_us DESC, id DESC LIMIT -1 "
+      "OFFSET ?",
+      "DELETE FROM executions WHERE id=?", keep);
 }
 
 Result<void> RecordStore::Checkpoint(const std::string& path) {

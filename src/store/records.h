@@ -1,8 +1,9 @@
 // The records of one host: sandboxes, their events, executions.
 //
 // What holds whoever calls: an id exists once; a record in a final state never changes again
-// (failed_precondition); a change of status and its event are written together. Times are microseconds since the
-// Unix epoch. One thread; each call is one transaction, of tens of microseconds (see README.md on durability).
+// (failed_precondition); a change of status and its event are written together. Times are
+// microseconds since the Unix epoch. One thread; each call is one transaction, of tens of
+// microseconds (see README.md on durability).
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,21 @@
 namespace cleanroom::store {
 
 // Values as stored, and as on the wire.
-enum class SandboxStatus { kProvisioning = 1, kReady = 2, kStopping = 3, kStopped = 4, kFailed = 5 };
-enum class ExecutionStatus { kQueued = 1, kRunning = 2, kSucceeded = 3, kFailed = 4, kCanceled = 5, kTimedOut = 6 };
+enum class SandboxStatus {
+  kProvisioning = 1,
+  kReady = 2,
+  kStopping = 3,
+  kStopped = 4,
+  kFailed = 5
+};
+enum class ExecutionStatus {
+  kQueued = 1,
+  kRunning = 2,
+  kSucceeded = 3,
+  kFailed = 4,
+  kCanceled = 5,
+  kTimedOut = 6
+};
 enum class ExecutionKind { kBatch = 1, kInteractive = 2 };
 
 constexpr bool IsFinal(SandboxStatus status) {
@@ -91,8 +105,8 @@ class RecordStore {
 
   // already_exists when the id is taken.
   Result<void> InsertSandbox(const SandboxRecord& record, std::string_view message);
-  // Writes everything but created_us and the execution ids, and an event when the status changes or there is a
-  // message. not_found, or failed_precondition when the stored status is final.
+  // Writes everything but created_us and the execution ids, and an event when the status changes or
+  // there is a message. not_found, or failed_precondition when the stored status is final.
   Result<void> UpdateSandbox(const SandboxRecord& record, std::string_view message = "");
   Result<void> TouchSandbox(std::string_view id, int64_t activity_us);
   // not_found when there is none.
@@ -101,7 +115,8 @@ class RecordStore {
   enum class Which { kLive, kAll };
   Result<std::vector<SandboxRecord>> ListSandboxes(Which which);
   // In order, after the sequence number, at most `limit`.
-  Result<std::vector<SandboxEventRecord>> ListEvents(std::string_view sandbox_id, int64_t after, int64_t limit);
+  Result<std::vector<SandboxEventRecord>> ListEvents(std::string_view sandbox_id, int64_t after,
+                                                     int64_t limit);
 
   // Also makes it the sandbox's last execution.
   Result<void> InsertExecution(const ExecutionRecord& record);
@@ -115,7 +130,8 @@ class RecordStore {
   Result<std::vector<std::string>> PruneSandboxes(int64_t keep);
   Result<std::vector<std::string>> PruneExecutions(int64_t keep);
 
-  // Moves the write-ahead log into the database, waiting for the disk. On its own connection: any thread.
+  // Moves the write-ahead log into the database, waiting for the disk. On its own connection: any
+  // thread.
   static Result<void> Checkpoint(const std::string& path);
 
   const std::string& path() const { return database_->path(); }
@@ -123,7 +139,8 @@ class RecordStore {
  private:
   explicit RecordStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
   Result<void> AddEvent(const SandboxRecord& record, std::string_view message);
-  Result<std::vector<std::string>> Prune(std::string_view select, std::string_view remove, int64_t keep);
+  Result<std::vector<std::string>> Prune(std::string_view select, std::string_view remove,
+                                         int64_t keep);
 
   std::unique_ptr<Database> database_;
 };

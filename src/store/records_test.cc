@@ -183,7 +183,9 @@ TEST_F(RecordStoreTest, PrunesTheOldestThatHaveEnded) {
 }
 
 TEST_F(RecordStoreTest, RefusesADamagedFileAndLeavesIt) {
-  { std::ofstream(path_) << std::string(4096, 'x'); }
+  {
+    std::ofstream(path_) << std::string(4096, 'x');
+  }
   auto store = RecordStore::Open(path_);
   ASSERT_FALSE(store);
   EXPECT_EQ(store.error().code(), ErrorCode::kDataCorrupt);
@@ -194,7 +196,8 @@ TEST_F(RecordStoreTest, RefusesADamagedFileAndLeavesIt) {
 TEST_F(RecordStoreTest, RefusesADamagedPage) {
   {
     auto store = Open();
-    for (int i = 0; i < 200; ++i) ASSERT_TRUE(store->InsertSandbox(Sandbox("s" + std::to_string(i)), "x"));
+    for (int i = 0; i < 200; ++i)
+      ASSERT_TRUE(store->InsertSandbox(Sandbox("s" + std::to_string(i)), "x"));
   }
   ASSERT_TRUE(RecordStore::Checkpoint(path_));
   const auto size = std::filesystem::file_size(path_);
@@ -220,7 +223,7 @@ TEST_F(RecordStoreTest, RefusesANewerSchema) {
 
 TEST_F(RecordStoreTest, IsPrivateToItsOwner) {
   Open();
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
 }

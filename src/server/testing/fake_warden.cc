@@ -1,8 +1,8 @@
 // A warden without a machine: the real link, the real records of output, and faults on demand.
 //
-// Launch, by kernel_path: "fail" answers an error, "hang" never answers, "die" ends the process; else it is ready.
-// Commands, by argv[0]: "say" writes argv[1] and exits 0; "exit" exits with argv[1]; "wait" goes on until a signal;
-// "die" ends the process.
+// Launch, by kernel_path: "fail" answers an error, "hang" never answers, "die" ends the process;
+// else it is ready. Commands, by argv[0]: "say" writes argv[1] and exits 0; "exit" exits with
+// argv[1]; "wait" goes on until a signal; "die" ends the process.
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -33,7 +33,8 @@ struct FakeWarden {
 
   Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
     if (request.kernel_path() == "die") _exit(9);
-    if (request.kernel_path() == "fail") co_return Err(ErrorCode::kRuntimeLaunchFailed, "the fake machine is broken");
+    if (request.kernel_path() == "fail")
+      co_return Err(ErrorCode::kRuntimeLaunchFailed, "the fake machine is broken");
     while (request.kernel_path() == "hang") {
       co_await changed.Wait();
       const bool cancelled = co_await Cancelled();
@@ -60,7 +61,8 @@ struct FakeWarden {
     co_return Result<void>();
   }
   Awaitable<Result<pb::StartExecutionResponse>> Start(pb::StartExecutionRequest request) {
-    CR_CO_TRY_ASSIGN(auto spool, SpoolWriter::Create("executions/" + request.execution_id() + ".log"));
+    CR_CO_TRY_ASSIGN(auto spool,
+                     SpoolWriter::Create("executions/" + request.execution_id() + ".log"));
     const auto& argv = request.start().argv();
     auto [place, fresh] = spools.emplace(request.execution_id(), std::move(spool));
     if (argv[0] == "die") _exit(9);
@@ -68,15 +70,18 @@ struct FakeWarden {
     if (argv[0] == "wait") {
       (void)place->second.Append(FrameKind::kStdout, "waiting");
     } else {
-      End(request.execution_id(), pb::ExecutionEnd::CAUSE_EXITED, argv[0] == "exit" ? std::stoi(argv[1]) : 0, 0);
+      End(request.execution_id(), pb::ExecutionEnd::CAUSE_EXITED,
+          argv[0] == "exit" ? std::stoi(argv[1]) : 0, 0);
     }
     co_return pb::StartExecutionResponse();
   }
-  Awaitable<Result<void>> Attach(rpc::Reader<pb::AttachInput>& in, rpc::Writer<pb::AttachEvent>& out) {
+  Awaitable<Result<void>> Attach(rpc::Reader<pb::AttachInput>& in,
+                                 rpc::Writer<pb::AttachEvent>& out) {
     auto first = co_await in.Next();
     if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "nothing to attach to");
     const int64_t offset = std::max((*first)->offset(), kSpoolStart);
-    CR_CO_TRY_ASSIGN(auto reader, SpoolReader::Open("executions/" + (*first)->execution_id() + ".log", offset));
+    CR_CO_TRY_ASSIGN(auto reader,
+                     SpoolReader::Open("executions/" + (*first)->execution_id() + ".log", offset));
     for (;;) {
       CR_CO_TRY_ASSIGN(const auto frame, reader.Next());
       if (frame) {
@@ -121,7 +126,8 @@ struct FakeWarden {
   std::function<void()> executor_stop;
 };
 
-Awaitable<void> Accept(asio::local::stream_protocol::acceptor& acceptor, const rpc::Server& server, TaskScope& calls) {
+Awaitable<void> Accept(asio::local::stream_protocol::acceptor& acceptor, const rpc::Server& server,
+                       TaskScope& calls) {
   for (;;) {
     auto [error, socket] = co_await acceptor.async_accept(kAwait);
     if (error) co_return;
@@ -141,24 +147,28 @@ int Main() {
   rpc::Router router;
   using rpc::CallContext;
   router.ServerStream<pb::LaunchRequest, pb::LaunchEvent>(
-      Path("Launch"), [&warden](CallContext&, pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
+      Path("Launch"),
+      [&warden](CallContext&, pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
         return warden.Launch(std::move(request), out);
       });
   router.ServerStream<pb::WatchStateRequest, pb::WardenState>(
-      Path("WatchState"), [&warden](CallContext&, pb::WatchStateRequest, rpc::Writer<pb::WardenState>& out) {
+      Path("WatchState"),
+      [&warden](CallContext&, pb::WatchStateRequest, rpc::Writer<pb::WardenState>& out) {
         return warden.Watch(out);
       });
   router.Unary<pb::StartExecutionRequest, pb::StartExecutionResponse>(
-      Path("StartExecution"),
-      [&warden](CallContext&, pb::StartExecutionRequest request) { return warden.Start(std::move(request)); });
+      Path("StartExecution"), [&warden](CallContext&, pb::StartExecutionRequest request) {
+        return warden.Start(std::move(request));
+      });
   router.Bidi<pb::AttachInput, pb::AttachEvent>(
       Path("AttachExecution"),
       [&warden](CallContext&, rpc::Reader<pb::AttachInput>& in, rpc::Writer<pb::AttachEvent>& out) {
         return warden.Attach(in, out);
       });
   router.Unary<pb::SendInputRequest, pb::SendInputResponse>(
-      Path("SendInput"),
-      [&warden](CallContext&, pb::SendInputRequest request) { return warden.Input(std::move(request)); });
+      Path("SendInput"), [&warden](CallContext&, pb::SendInputRequest request) {
+        return warden.Input(std::move(request));
+      });
   router.Unary<pb::StopRequest, pb::StopResponse>(
       Path("Stop"), [&warden](CallContext&, pb::StopRequest) { return warden.Stop(); });
   const rpc::Server server(router, {}, nullptr);
