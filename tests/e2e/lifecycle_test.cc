@@ -46,7 +46,7 @@ class LifecycleTest : public testing::Test {
     for (int i = 0; i < 200; ++i) {
       const std::string status = Inspect(id)["status"];
       if (status == "FAILED" || status == "STOPPED") break;
-      Run({"sleep", "0.05"});
+      test::Run({"sleep", "0.05"});
     }
     return daemon_.Cli({"sandbox", "inspect", id});
   }
@@ -116,7 +116,7 @@ TEST_F(LifecycleTest, KilledWardenTakesItsMachineAlong) {
   ASSERT_EQ(kill(FindProcess("cleanroom-warden", id), SIGKILL), 0);
   WaitEnded(id);
   EXPECT_EQ(Inspect(id)["status"], "FAILED");
-  for (int i = 0; i < 100 && std::filesystem::exists("/proc/" + std::to_string(machine)); ++i) Run({"sleep", "0.05"});
+  for (int i = 0; i < 100 && std::filesystem::exists("/proc/" + std::to_string(machine)); ++i) test::Run({"sleep", "0.05"});
   EXPECT_EQ(FindProcess("qemu-system", id), 0);
 }
 
