@@ -1,13 +1,14 @@
 // Records as messages of the public API.
 #pragma once
 
+#include <google/protobuf/timestamp.pb.h>
+
 #include <string_view>
 
 #include "base/error.h"
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "cleanroom/v1/execution.pb.h"
 #include "cleanroom/v1/sandbox.pb.h"
-#include "google/protobuf/timestamp.pb.h"
 #include "store/records.h"
 
 namespace cleanroom::server {

@@ -270,10 +270,12 @@ Awaitable<Result<Executions::CancelAnswer>> Executions::Cancel(std::string sandb
   pb::ExecInput input;
   input.set_signal(signal == 0 ? SIGTERM : signal);
   auto sent = co_await Send(running, std::move(input));
-  if (store::IsFinal(running->record.status)) {
-    co_return CancelAnswer{.accepted = false, .record = running->record};
-  }
+  const bool ended = store::IsFinal(running->record.status);
+  // It ended by itself before the signal reached it. A signal that did reach it may end it before
+  // we hear so.
+  if (!sent && ended) co_return CancelAnswer{.accepted = false, .record = running->record};
   if (!sent) co_return Err(std::move(sent).error());
+  if (ended) co_return CancelAnswer{.accepted = true, .record = running->record};
   if (signal == 0) tasks_.Spawn(KillAfter(running, settings_.cancel_grace));
   co_return CancelAnswer{.accepted = true, .record = running->record};
 }

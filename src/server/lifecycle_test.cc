@@ -2,6 +2,7 @@
 // whose machine is not (testing/fake_warden.cc).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <boost/asio/io_context.hpp>
 #include <csignal>
@@ -170,6 +171,15 @@ struct Plane {
 
 class LifecycleTest : public testing::Test {
  protected:
+  // A warden appears when its execve is through.
+  void AwaitWarden(const Plane& plane) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (FindWardens(plane.layout.Sandboxes()).empty() &&
+           std::chrono::steady_clock::now() < deadline) {
+      sched_yield();
+    }
+    ASSERT_EQ(FindWardens(plane.layout.Sandboxes()).size(), 1U);
+  }
   void ExpectNothingLeft(const Plane& plane, const std::string& id) {
     EXPECT_FALSE(std::filesystem::exists(plane.layout.Sandbox(id)));
     EXPECT_TRUE(FindWardens(plane.layout.Sandboxes()).empty());
@@ -309,7 +319,7 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
   std::filesystem::create_directories(plane.layout.Sandbox(stray));
   auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray));
   ASSERT_TRUE(orphan);
-  ASSERT_EQ(FindWardens(plane.layout.Sandboxes()).size(), 1U);
+  AwaitWarden(plane);
   plane.Run(plane.DoRecover());
   EXPECT_EQ(plane.store->GetSandbox(lost)->status, SandboxStatus::kFailed);
   EXPECT_THAT(plane.store->GetSandbox(lost)->reason, HasSubstr("lost"));
@@ -328,6 +338,7 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   std::filesystem::create_directories(plane.layout.LiveOutputs(id));
   auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id));
   ASSERT_TRUE(warden);
+  AwaitWarden(plane);
   plane.Run(plane.DoRecover());
   ASSERT_TRUE(plane.sandboxes->FindLive(id));
   std::string ran;
