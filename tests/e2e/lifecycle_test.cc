@@ -23,6 +23,7 @@ class LifecycleTest : public testing::Test {
   std::string Create() {
     const Outcome created = daemon_.Cli({"sandbox", "create", "--image", image_});
     EXPECT_EQ(created.code, 0) << created.err;
+    EXPECT_EQ(created.out.size(), 27U) << created.out;
     return created.out.substr(0, created.out.find('\n'));
   }
   Json Inspect(const std::string& id) {
@@ -37,9 +38,14 @@ class LifecycleTest : public testing::Test {
       if (name.find_first_not_of("0123456789") != std::string::npos) continue;
       std::ifstream file(entry.path() / "cmdline");
       const std::string line((std::istreambuf_iterator<char>(file)), {});
-      if (line.find(program) != std::string::npos && line.find(id) != std::string::npos) return std::stoi(name);
+      if (id.size() == 26 && line.find(program) != std::string::npos && line.find(id) != std::string::npos) return std::stoi(name);
     }
     return 0;
+  }
+  static void KillProcess(const std::string& program, const std::string& id) {
+    const pid_t pid = FindProcess(program, id);
+    ASSERT_GT(pid, 1) << "no " << program << " of " << id;
+    ASSERT_EQ(kill(pid, SIGKILL), 0);
   }
   // Follows the events of a sandbox to its end: returns when it has ended.
   Outcome WaitEnded(const std::string& id) {
@@ -103,7 +109,7 @@ TEST_F(LifecycleTest, GuestPanicEndsTheSandboxWithItsReason) {
 
 TEST_F(LifecycleTest, KilledMachineEndsTheSandboxAndItsWarden) {
   const std::string id = Create();
-  ASSERT_EQ(kill(FindProcess("qemu-system", id), SIGKILL), 0);
+  KillProcess("qemu-system", id);
   WaitEnded(id);
   const Json json = Inspect(id);
   EXPECT_EQ(json["status"], "FAILED");
@@ -113,7 +119,7 @@ TEST_F(LifecycleTest, KilledMachineEndsTheSandboxAndItsWarden) {
 TEST_F(LifecycleTest, KilledWardenTakesItsMachineAlong) {
   const std::string id = Create();
   const pid_t machine = FindProcess("qemu-system", id);
-  ASSERT_EQ(kill(FindProcess("cleanroom-warden", id), SIGKILL), 0);
+  KillProcess("cleanroom-warden", id);
   WaitEnded(id);
   EXPECT_EQ(Inspect(id)["status"], "FAILED");
   for (int i = 0; i < 100 && std::filesystem::exists("/proc/" + std::to_string(machine)); ++i) test::Run({"sleep", "0.05"});
