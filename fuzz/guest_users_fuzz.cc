@@ -1,5 +1,5 @@
-// The image's /etc/passwd and /etc/group: the first line is the user asked for, and a line "%" divides
-// the two files.
+// The image's /etc/passwd and /etc/group: the first line is the user asked for, and a line "%"
+// divides the two files.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// Runs a fuzz target over every file of the folders named on the command line. Fails when there is none: a corpus
-// that went missing must not look like one that passed.
+// Runs a fuzz target over every file of the folders named on the command line. Fails when there is
+// none: a corpus that went missing must not look like one that passed.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -14,7 +14,8 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     for (const auto& entry : std::filesystem::directory_iterator(argv[i])) {
       std::ifstream in(entry.path(), std::ios::binary);
-      const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+      const std::string bytes((std::istreambuf_iterator<char>(in)),
+                              std::istreambuf_iterator<char>());
       LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
       ++files;
     }

@@ -9,10 +9,13 @@ namespace cleanroom {
 Notifier::Notifier(asio::any_io_executor executor) : executor_(std::move(executor)) {}
 
 void Notifier::NotifyAll() {
-  for (asio::steady_timer* waiter : waiters_) waiter->expires_at(asio::steady_timer::time_point::min());
+  for (asio::steady_timer* waiter : waiters_)
+    waiter->expires_at(asio::steady_timer::time_point::min());
 }
 
-Awaitable<void> Notifier::Wait() { co_await WaitUntil(std::chrono::steady_clock::time_point::max()); }
+Awaitable<void> Notifier::Wait() {
+  co_await WaitUntil(std::chrono::steady_clock::time_point::max());
+}
 
 Awaitable<bool> Notifier::WaitUntil(std::chrono::steady_clock::time_point deadline) {
   // Asio aborts what is pending when a task is cancelled, but not what the task begins after that.
@@ -93,15 +96,17 @@ void TaskScope::Spawn(Awaitable<void> task) {
   auto state = state_;
   const auto signal = state->running.emplace(state->running.end());
   asio::co_spawn(executor_, internal::Quiet(std::move(task)),
-                 asio::bind_cancellation_slot(signal->slot(), [state, signal](const std::exception_ptr& failure) {
-                   if (failure) internal::AbortOn(failure);
-                   state->running.erase(signal);
-                   if (state->running.empty()) state->idle.NotifyAll();
-                 }));
+                 asio::bind_cancellation_slot(signal->slot(),
+                                              [state, signal](const std::exception_ptr& failure) {
+                                                if (failure) internal::AbortOn(failure);
+                                                state->running.erase(signal);
+                                                if (state->running.empty()) state->idle.NotifyAll();
+                                              }));
 }
 
 void TaskScope::Cancel() {
-  // A handler that runs inside emit() may end tasks, so walk a list that cannot lose its next element.
+  // A handler that runs inside emit() may end tasks, so walk a list that cannot lose its next
+  // element.
   for (auto it = state_->running.begin(); it != state_->running.end();) {
     auto current = it++;
     current->emit(asio::cancellation_type::terminal);

@@ -1,12 +1,14 @@
-// Coroutines: the one alias, the scope that owns running tasks, waiting, deadlines and blocking work.
+// Coroutines: the one alias, the scope that owns running tasks, waiting, deadlines and blocking
+// work.
 //
 // Rules that GCC 12 and Asio make necessary (proved in async_test.cc under ASan):
 //  - coroutines are named functions or members; a spawned one takes its arguments by value;
-//  - no capturing lambda is a coroutine; one named await per statement, never in a condition or a larger
+//  - no capturing lambda is a coroutine; one named await per statement, never in a condition or a
+//  larger
 //    expression (`if (co_await f())` crashes): `const bool x = co_await f(); if (x) ...`;
 //  - every co_spawn happens inside a TaskScope, which cancels and joins.
-// Errors travel as Result; Asio operations are awaited with kAwait, which yields (error_code, value).
-// Everything here belongs to one io_context run by one thread, unless said otherwise.
+// Errors travel as Result; Asio operations are awaited with kAwait, which yields (error_code,
+// value). Everything here belongs to one io_context run by one thread, unless said otherwise.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -44,8 +46,8 @@ using Awaitable = asio::awaitable<T>;
 // Completion token: `auto [error, n] = co_await socket.async_read_some(buffer, kAwait);`
 inline constexpr auto kAwait = asio::as_tuple(asio::use_awaitable);
 
-// Wakes every coroutine that waits. Level-free: a notification without a waiter is lost, so waiters check
-// their condition in a loop, before and after.
+// Wakes every coroutine that waits. Level-free: a notification without a waiter is lost, so waiters
+// check their condition in a loop, before and after.
 class Notifier {
  public:
   explicit Notifier(asio::any_io_executor executor);
@@ -60,15 +62,16 @@ class Notifier {
   std::list<asio::steady_timer*> waiters_;
 };
 
-// True when the running task was asked to stop (TaskScope::Cancel, or the losing side of a deadline).
+// True when the running task was asked to stop (TaskScope::Cancel, or the losing side of a
+// deadline).
 Awaitable<bool> Cancelled();
 
 // Waits. Returns early, with kCanceled, when the task is cancelled.
 Awaitable<Result<void>> SleepFor(std::chrono::steady_clock::duration duration);
 
-// Owns the tasks spawned into it. Join (after Cancel, if they would not end by themselves) must have
-// returned before the scope is destroyed; destroying it earlier aborts, because the tasks may still use
-// what their owner is about to free.
+// Owns the tasks spawned into it. Join (after Cancel, if they would not end by themselves) must
+// have returned before the scope is destroyed; destroying it earlier aborts, because the tasks may
+// still use what their owner is about to free.
 class TaskScope {
  public:
   explicit TaskScope(asio::any_io_executor executor);
@@ -76,10 +79,11 @@ class TaskScope {
   TaskScope(const TaskScope&) = delete;
   TaskScope& operator=(const TaskScope&) = delete;
 
-  // Starts the task (from the executor, not from within Spawn). An exception that leaves it is a bug and
-  // aborts the process.
+  // Starts the task (from the executor, not from within Spawn). An exception that leaves it is a
+  // bug and aborts the process.
   void Spawn(Awaitable<void> task);
-  // Asks every running task to stop: pending Asio operations end with operation_aborted, now and later.
+  // Asks every running task to stop: pending Asio operations end with operation_aborted, now and
+  // later.
   void Cancel();
   // Waits until no task runs.
   Awaitable<void> Join();
@@ -102,10 +106,11 @@ Awaitable<T> Quiet(Awaitable<T> inner) {
 Awaitable<void> SleepUntil(std::chrono::steady_clock::time_point deadline);
 }  // namespace internal
 
-// Runs `work` but at most until `deadline`; then cancels it and answers kDeadlineExceeded, with `what`
-// saying what was waited for.
+// Runs `work` but at most until `deadline`; then cancels it and answers kDeadlineExceeded, with
+// `what` saying what was waited for.
 template <typename T>
-Awaitable<Result<T>> WithDeadline(Awaitable<Result<T>> work, std::chrono::steady_clock::time_point deadline,
+Awaitable<Result<T>> WithDeadline(Awaitable<Result<T>> work,
+                                  std::chrono::steady_clock::time_point deadline,
                                   std::string what) {
   using boost::asio::experimental::awaitable_operators::operator||;
   auto both = internal::Quiet(std::move(work)) || internal::SleepUntil(deadline);
@@ -116,15 +121,17 @@ Awaitable<Result<T>> WithDeadline(Awaitable<Result<T>> work, std::chrono::steady
   co_return std::get<0>(std::move(first));
 }
 
-// A bounded pool of threads for work that blocks: hashing, unpacking, SQLite, waiting for a process.
+// A bounded pool of threads for work that blocks: hashing, unpacking, SQLite, waiting for a
+// process.
 class BlockingPool {
  public:
   explicit BlockingPool(size_t threads);
   ~BlockingPool();  // waits for running work
 
-  // Runs `work` on a pool thread and resumes the caller on its own executor. The work cannot be cancelled:
-  // the caller waits for it even when its task is. It is moved from, and must be a named variable of the
-  // caller: GCC 12 destroys a temporary with captures twice in a co_await expression.
+  // Runs `work` on a pool thread and resumes the caller on its own executor. The work cannot be
+  // cancelled: the caller waits for it even when its task is. It is moved from, and must be a named
+  // variable of the caller: GCC 12 destroys a temporary with captures twice in a co_await
+  // expression.
   template <typename F, typename T = std::invoke_result_t<F>>
   Awaitable<T> Run(F& work) {
     auto home = co_await asio::this_coro::executor;

@@ -1,5 +1,5 @@
-// The spike that everything asynchronous stands on: coroutine, cancellation, deadline and error patterns,
-// proved on this compiler. scripts/test runs it under ASan too.
+// The spike that everything asynchronous stands on: coroutine, cancellation, deadline and error
+// patterns, proved on this compiler. scripts/test runs it under ASan too.
 #include "base/async.h"
 
 #include <gtest/gtest.h>
@@ -59,12 +59,14 @@ TEST(AsyncTest, DeadlineCancelsTheReadAndLeavesTheSocketUsable) {
   asio::io_context io;
   Socket near(io), far(io);
   asio::local::connect_pair(near, far);
-  const auto late = RunOne(io, WithDeadline(ReadSome(near), steady_clock::now() + milliseconds(5), "a byte"));
+  const auto late =
+      RunOne(io, WithDeadline(ReadSome(near), steady_clock::now() + milliseconds(5), "a byte"));
   ASSERT_FALSE(late.has_value());
   EXPECT_EQ(late.error().code(), ErrorCode::kDeadlineExceeded);
   EXPECT_EQ(late.error().message(), "a byte");
   asio::write(far, asio::buffer("abc", 3));
-  const auto now = RunOne(io, WithDeadline(ReadSome(near), steady_clock::now() + std::chrono::hours(1), "a byte"));
+  const auto now = RunOne(
+      io, WithDeadline(ReadSome(near), steady_clock::now() + std::chrono::hours(1), "a byte"));
   EXPECT_EQ(now.value(), 3U);
 }
 
@@ -168,7 +170,8 @@ TEST(AsyncTest, NotifierWaitUntilTellsTimeout) {
 Awaitable<Result<int>> Compute(BlockingPool& pool) {
   const auto home = std::this_thread::get_id();
   auto work = [home]() -> Result<int> {
-    if (std::this_thread::get_id() == home) return Err(ErrorCode::kInternal, "ran on the loop's thread");
+    if (std::this_thread::get_id() == home)
+      return Err(ErrorCode::kInternal, "ran on the loop's thread");
     return 42;
   };
   const auto value = co_await pool.Run(work);

@@ -59,7 +59,9 @@ Error Error::FromErrno(ErrorCode code, int errno_value, std::string_view what) {
   return error;
 }
 
-std::string Error::ToString() const { return fmt::format("{}: {}", cleanroom::ToString(code_), message_); }
+std::string Error::ToString() const {
+  return fmt::format("{}: {}", cleanroom::ToString(code_), message_);
+}
 
 Error Error::Context(std::string_view frame) && {
   message_ = fmt::format("{}: {}", frame, message_);

@@ -1,8 +1,9 @@
 // Error: what went wrong, under a code that never changes once released.
 //
-// The code is part of the public surface (COMPAT section 4): it appears in RPC error details, on stderr
-// and in records, and clients branch on it. The message is for people: it names the thing, the place and,
-// where there is one, the remedy. Frames of context are added on the way up, outermost first.
+// The code is part of the public surface (COMPAT section 4): it appears in RPC error details, on
+// stderr and in records, and clients branch on it. The message is for people: it names the thing,
+// the place and, where there is one, the remedy. Frames of context are added on the way up,
+// outermost first.
 #pragma once
 
 #include <string>
@@ -27,9 +28,9 @@ enum class ErrorCode {
   kResourceExhausted,
   kPermissionDenied,
   kUnauthenticated,
-  kUpstreamError,     // a registry or other outside server failed or answered nonsense
-  kDataCorrupt,       // bytes do not match their digest or their format
-  kUnavailable,       // the peer is gone or not there yet; trying again may help
+  kUpstreamError,  // a registry or other outside server failed or answered nonsense
+  kDataCorrupt,    // bytes do not match their digest or their format
+  kUnavailable,    // the peer is gone or not there yet; trying again may help
   kDeadlineExceeded,
   kCanceled,
   kUnimplemented,

@@ -28,7 +28,8 @@ std::string NewId(std::chrono::system_clock::time_point now) {
   std::string out(kLength, '0');
   unsigned __int128 value = 0;
   for (const uint8_t byte : bytes) value = (value << 8) | byte;
-  for (size_t i = kLength; i-- > 0; value >>= 5) out[i] = kAlphabet[static_cast<size_t>(value & 31)];
+  for (size_t i = kLength; i-- > 0; value >>= 5)
+    out[i] = kAlphabet[static_cast<size_t>(value & 31)];
   return out;
 }
 
@@ -40,7 +41,8 @@ bool IsId(std::string_view text) {
 Result<void> CheckId(std::string_view text, std::string_view what) {
   if (IsId(text)) return {};
   return Err(ErrorCode::kInvalidArgument,
-             fmt::format("'{}' is not a {}: it must be 26 characters of 0-9 and a-z", text.substr(0, 64), what));
+             fmt::format("'{}' is not a {}: it must be 26 characters of 0-9 and a-z",
+                         text.substr(0, 64), what));
 }
 
 }  // namespace cleanroom

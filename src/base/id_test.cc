@@ -15,8 +15,9 @@ TEST(IdTest, SortsByTimeAndHasTheForm) {
 }
 
 TEST(IdTest, RefusesEverythingElse) {
-  for (const auto* bad : {"", "../../etc/passwd", "01KR7P9KSMFA7RMYYPYQW2W8R0", "01kr7p9ksmfa7rmyypyqw2w8r",
-                          "81kr7p9ksmfa7rmyypyqw2w8r0", "01kr7p9ksmfa7rmyypyqw2w8l0"}) {
+  for (const auto* bad :
+       {"", "../../etc/passwd", "01KR7P9KSMFA7RMYYPYQW2W8R0", "01kr7p9ksmfa7rmyypyqw2w8r",
+        "81kr7p9ksmfa7rmyypyqw2w8r0", "01kr7p9ksmfa7rmyypyqw2w8l0"}) {
     EXPECT_FALSE(IsId(bad)) << bad;
     EXPECT_EQ(CheckId(bad, "sandbox id").error().code(), ErrorCode::kInvalidArgument);
   }

@@ -1,7 +1,7 @@
 // Result<T>: a value or an Error. The way every expected failure is reported (see error.h).
 //
-// The macros are statements, never expressions: GCC 12 miscompiles statement expressions in coroutines.
-// The CO_ forms are for coroutines (they co_return).
+// The macros are statements, never expressions: GCC 12 miscompiles statement expressions in
+// coroutines. The CO_ forms are for coroutines (they co_return).
 #pragma once
 
 #include <expected>
@@ -27,10 +27,10 @@ std::unexpected<Error> ErrErrno(ErrorCode code, std::string_view what);
 #define CR_CONCAT(a, b) CR_CONCAT_INNER(a, b)
 
 // CR_TRY(expr): returns the error of a Result, else goes on.
-#define CR_TRY(expr)                                                          \
-  do {                                                                        \
-    auto cr_result_ = (expr);                                                 \
-    if (!cr_result_) return ::cleanroom::Err(std::move(cr_result_).error());  \
+#define CR_TRY(expr)                                                         \
+  do {                                                                       \
+    auto cr_result_ = (expr);                                                \
+    if (!cr_result_) return ::cleanroom::Err(std::move(cr_result_).error()); \
   } while (0)
 #define CR_CO_TRY(expr)                                                         \
   do {                                                                          \
@@ -38,11 +38,13 @@ std::unexpected<Error> ErrErrno(ErrorCode code, std::string_view what);
     if (!cr_result_) co_return ::cleanroom::Err(std::move(cr_result_).error()); \
   } while (0)
 
-// CR_TRY_ASSIGN(auto x, expr): declares (or assigns) x from the value of a Result, or returns its error.
-#define CR_TRY_ASSIGN(target, expr) CR_TRY_ASSIGN_IMPL(return, target, expr, CR_CONCAT(cr_value_, __LINE__))
+// CR_TRY_ASSIGN(auto x, expr): declares (or assigns) x from the value of a Result, or returns its
+// error.
+#define CR_TRY_ASSIGN(target, expr) \
+  CR_TRY_ASSIGN_IMPL(return, target, expr, CR_CONCAT(cr_value_, __LINE__))
 #define CR_CO_TRY_ASSIGN(target, expr) \
   CR_TRY_ASSIGN_IMPL(co_return, target, expr, CR_CONCAT(cr_value_, __LINE__))
-#define CR_TRY_ASSIGN_IMPL(leave, target, expr, name)          \
-  auto name = (expr);                                          \
-  if (!name) leave ::cleanroom::Err(std::move(name).error());  \
+#define CR_TRY_ASSIGN_IMPL(leave, target, expr, name)         \
+  auto name = (expr);                                         \
+  if (!name) leave ::cleanroom::Err(std::move(name).error()); \
   target = *std::move(name)

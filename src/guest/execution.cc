@@ -1,6 +1,7 @@
 #include "guest/execution.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
@@ -9,7 +10,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "fmt/format.h"
 #include "guest/terminal.h"
 #include "os/file.h"
 

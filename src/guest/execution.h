@@ -7,7 +7,8 @@
 // in the pipes when it exited has been sent. Those processes go on living.
 //
 // Input: stdin is taken from the stream as fast as the command reads it. Resizes and signals in the
-// stream keep their place behind it; Control does not. On a terminal, closing stdin types the end-of-file character.
+// stream keep their place behind it; Control does not. On a terminal, closing stdin types the
+// end-of-file character.
 //
 // When the stream breaks or is cancelled, everything the command started is killed.
 #pragma once

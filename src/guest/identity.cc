@@ -1,6 +1,7 @@
 #include "guest/identity.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/random.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
@@ -11,7 +12,6 @@
 #include <cstring>
 #include <memory>
 
-#include "fmt/format.h"
 #include "os/file.h"
 
 namespace cleanroom::guest {

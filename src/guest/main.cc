@@ -4,6 +4,7 @@
 // the machine lives. Says nothing unless something is wrong; then it says so on the console and
 // ends the machine, so that the host sees its VMM exit.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -16,7 +17,6 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <string>
 
-#include "fmt/format.h"
 #include "guest/devices.h"
 #include "guest/machine.h"
 #include "guest/mounts.h"

@@ -1,13 +1,13 @@
 #include "guest/mounts.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 
-#include "fmt/format.h"
 #include "os/file.h"
 
 namespace cleanroom::guest {

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -16,7 +17,6 @@
 #include <charconv>
 #include <cstring>
 
-#include "fmt/format.h"
 #include "os/file.h"
 #include "os/unique_fd.h"
 

@@ -1,6 +1,7 @@
 #include "guest/root.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -8,7 +9,6 @@
 #include <cerrno>
 #include <cstdio>
 
-#include "fmt/format.h"
 #include "os/file.h"
 
 namespace cleanroom::guest {

@@ -1,5 +1,6 @@
 #include "guest/service.h"
 
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
@@ -9,7 +10,6 @@
 #include <cerrno>
 #include <limits>
 
-#include "fmt/format.h"
 #include "guest/execution.h"
 
 namespace cleanroom::guest {

@@ -1,6 +1,7 @@
 #include "guest/spawn.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -14,7 +15,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "fmt/format.h"
 #include "guest/environment.h"
 
 namespace cleanroom::guest {
@@ -109,8 +109,11 @@ void BecomeUser(Plan* plan, const User& user) {
     Check(plan, Step::kRoot, fchdir(request.root_fd));
     Check(plan, Step::kRoot, chroot("."));
   }
+  // As container runtimes do: an image may start its user in a directory that only root may enter,
+  // and a user may have one that root may not (a network file system).
+  const bool entered = chdir(request.workdir.c_str()) == 0;
   if (request.change_user) BecomeUser(plan, request.user);
-  Check(plan, Step::kWorkdir, chdir(request.workdir.c_str()));
+  if (!entered) Check(plan, Step::kWorkdir, chdir(request.workdir.c_str()));
   umask(022);
   sigset_t none;
   sigemptyset(&none);

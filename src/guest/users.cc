@@ -1,11 +1,11 @@
 #include "guest/users.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <optional>
-
-#include "fmt/format.h"
 
 namespace cleanroom::guest {
 namespace {

@@ -1,6 +1,7 @@
 #include "os/process.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
@@ -15,7 +16,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include <fmt/format.h>
 #include "os/file.h"
 
 namespace cleanroom::os {

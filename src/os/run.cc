@@ -1,5 +1,6 @@
 // Run(): feeds and drains a helper command's pipes until it has ended.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
 
@@ -7,7 +8,6 @@
 #include <array>
 #include <cerrno>
 
-#include <fmt/format.h>
 #include "os/file.h"
 #include "os/process.h"
 

@@ -1,6 +1,7 @@
 #include "os/socket.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -9,7 +10,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include <fmt/format.h>
 #include "os/file.h"
 
 namespace cleanroom::os {

@@ -18,8 +18,8 @@ enum class Protocol { kConnect, kGrpc, kGrpcWeb };
 struct ChannelOptions {
   Protocol protocol = Protocol::kConnect;
   std::string authority = "localhost";
-  Metadata headers;                       // sent with every call, e.g. authorization
-  size_t max_message_bytes = 16U << 20;   // of one response message
+  Metadata headers;                      // sent with every call, e.g. authorization
+  size_t max_message_bytes = 16U << 20;  // of one response message
 };
 
 struct CallOptions {
@@ -35,8 +35,8 @@ class ClientCall : public MessageSource {
   virtual Awaitable<Result<void>> CloseWrite() = 0;
   // Tells the server to stop; Next returns kCanceled.
   virtual void Cancel() = 0;
-  // Next (from MessageSource): false after the last message of a successful call; the server's error,
-  // with its code, after a failed one.
+  // Next (from MessageSource): false after the last message of a successful call; the server's
+  // error, with its code, after a failed one.
 };
 
 template <typename Req, typename Resp>
@@ -63,7 +63,8 @@ class ClientStream {
 class Channel {
  public:
   // Takes the stream; the connection's reader and writer run as tasks of the channel until Close.
-  static std::unique_ptr<Channel> Create(std::unique_ptr<http::ByteStream> stream, ChannelOptions options);
+  static std::unique_ptr<Channel> Create(std::unique_ptr<http::ByteStream> stream,
+                                         ChannelOptions options);
   virtual ~Channel() = default;
 
   template <typename Resp, typename Req>
@@ -75,7 +76,8 @@ class Channel {
   }
   // A stream in either or both directions.
   template <typename Req, typename Resp>
-  Awaitable<Result<ClientStream<Req, Resp>>> Open(std::string path, Shape shape, CallOptions options = {}) {
+  Awaitable<Result<ClientStream<Req, Resp>>> Open(std::string path, Shape shape,
+                                                  CallOptions options = {}) {
     auto call = co_await OpenUntyped(std::move(path), shape, options);
     if (!call) co_return Err(std::move(call).error());
     co_return ClientStream<Req, Resp>(std::move(*call));
@@ -83,7 +85,8 @@ class Channel {
 
   // Opens a server stream and sends its one request.
   template <typename Resp, typename Req>
-  Awaitable<Result<ClientStream<Req, Resp>>> CallServerStream(std::string path, Req request, CallOptions options = {}) {
+  Awaitable<Result<ClientStream<Req, Resp>>> CallServerStream(std::string path, Req request,
+                                                              CallOptions options = {}) {
     auto call = co_await OpenUntyped(std::move(path), Shape::kServerStream, options);
     if (!call) co_return Err(std::move(call).error());
     auto sent = co_await (*call)->Write(request);
@@ -93,14 +96,15 @@ class Channel {
     co_return ClientStream<Req, Resp>(std::move(*call));
   }
 
-  // Ends every call with kUnavailable and waits for the channel's tasks. Must return before destruction.
+  // Ends every call with kUnavailable and waits for the channel's tasks. Must return before
+  // destruction.
   virtual Awaitable<void> Close() = 0;
   // False once the connection is broken or closed: further calls fail with kUnavailable.
   virtual bool alive() const = 0;
 
  protected:
-  virtual Awaitable<Result<void>> CallUnary(std::string path, const Message& request, Message& response,
-                                            CallOptions options) = 0;
+  virtual Awaitable<Result<void>> CallUnary(std::string path, const Message& request,
+                                            Message& response, CallOptions options) = 0;
   virtual Awaitable<Result<std::unique_ptr<ClientCall>>> OpenUntyped(std::string path, Shape shape,
                                                                      CallOptions options) = 0;
 };

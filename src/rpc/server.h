@@ -1,5 +1,5 @@
-// Serves a Router over byte streams: Connect, gRPC and gRPC-Web, over HTTP/2 (prior knowledge) and HTTP/1.1
-// on one port, told apart by the first bytes and the content type.
+// Serves a Router over byte streams: Connect, gRPC and gRPC-Web, over HTTP/2 (prior knowledge) and
+// HTTP/1.1 on one port, told apart by the first bytes and the content type.
 #pragma once
 
 #include <chrono>
@@ -15,12 +15,13 @@
 namespace cleanroom::rpc {
 
 struct ServerOptions {
-  size_t max_message_bytes = 4U << 20;      // one request message, decompressed
-  size_t max_streams = 128;                 // concurrent calls on one connection
+  size_t max_message_bytes = 4U << 20;  // one request message, decompressed
+  size_t max_streams = 128;             // concurrent calls on one connection
   size_t max_header_bytes = 64U << 10;
-  std::chrono::seconds idle_timeout{0};     // no request under way; 0: none
-  std::chrono::seconds head_timeout{10};    // from the first byte of a request's head to its last; 0: none
-  std::chrono::seconds max_deadline{0};     // longest deadline a caller may ask for; 0: any
+  std::chrono::seconds idle_timeout{0};  // no request under way; 0: none
+  std::chrono::seconds head_timeout{
+      10};  // from the first byte of a request's head to its last; 0: none
+  std::chrono::seconds max_deadline{0};  // longest deadline a caller may ask for; 0: any
 };
 
 // Belongs to one thread. The router must outlive it.

@@ -1,15 +1,16 @@
 // How a service is written: handlers, registered by procedure, that know nothing of protocols.
 //
-// A handler is a function that returns a coroutine; a lambda that only forwards to a member coroutine is
-// right, a lambda that is itself a coroutine is not (see base/async.h):
+// A handler is a function that returns a coroutine; a lambda that only forwards to a member
+// coroutine is right, a lambda that is itself a coroutine is not (see base/async.h):
 //
 //   router.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
 //       "/cleanroom.v1.SandboxService/GetSandbox",
-//       [this](CallContext& call, v1::GetSandboxRequest request) { return GetSandbox(call, std::move(request)); });
+//       [this](CallContext& call, v1::GetSandboxRequest request) { return GetSandbox(call,
+//       std::move(request)); });
 //
-// A handler runs as a task that is cancelled when the caller cancels, disconnects, or its deadline passes:
-// pending awaits then return early, and Cancelled() tells. References handed to a handler live until its
-// coroutine has ended.
+// A handler runs as a task that is cancelled when the caller cancels, disconnects, or its deadline
+// passes: pending awaits then return early, and Cancelled() tells. References handed to a handler
+// live until its coroutine has ended.
 #pragma once
 
 #include <chrono>
@@ -48,13 +49,15 @@ class MessageSource {
  public:
   virtual ~MessageSource() = default;
   // Parses the next message into `out`. False: the peer has finished sending.
-  // kInvalidArgument: not a message; kResourceExhausted: larger than the limit; kCanceled: the call is over.
+  // kInvalidArgument: not a message; kResourceExhausted: larger than the limit; kCanceled: the call
+  // is over.
   virtual Awaitable<Result<bool>> Next(Message& out) = 0;
 };
 class MessageSink {
  public:
   virtual ~MessageSink() = default;
-  // Returns when the transport has taken the message: a slow reader holds its own writer back, nobody else.
+  // Returns when the transport has taken the message: a slow reader holds its own writer back,
+  // nobody else.
   virtual Awaitable<Result<void>> Write(const Message& message) = 0;
 };
 
@@ -91,7 +94,8 @@ class Writer {
 // The shape of a procedure, which decides how each protocol frames it.
 enum class Shape { kUnary, kServerStream, kClientStream, kBidi };
 
-using UntypedHandler = std::function<Awaitable<Result<void>>(CallContext&, MessageSource&, MessageSink&)>;
+using UntypedHandler =
+    std::function<Awaitable<Result<void>>(CallContext&, MessageSource&, MessageSink&)>;
 
 struct Procedure {
   Shape shape;
@@ -103,13 +107,15 @@ class Router {
  public:
   template <typename Req, typename Resp>
   void Unary(std::string path, std::function<Awaitable<Result<Resp>>(CallContext&, Req)> handler) {
-    Add(std::move(path), Shape::kUnary, [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
-      return RunUnary<Req, Resp>(handler, call, in, out);
-    });
+    Add(std::move(path), Shape::kUnary,
+        [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
+          return RunUnary<Req, Resp>(handler, call, in, out);
+        });
   }
   template <typename Req, typename Resp>
-  void ServerStream(std::string path,
-                    std::function<Awaitable<Result<void>>(CallContext&, Req, Writer<Resp>&)> handler) {
+  void ServerStream(
+      std::string path,
+      std::function<Awaitable<Result<void>>(CallContext&, Req, Writer<Resp>&)> handler) {
     Add(std::move(path), Shape::kServerStream,
         [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
           return RunServerStream<Req, Resp>(handler, call, in, out);
@@ -117,12 +123,14 @@ class Router {
   }
   // Also for client streams: one response is then written at the end (Shape::kClientStream).
   template <typename Req, typename Resp>
-  void Bidi(std::string path,
-            std::function<Awaitable<Result<void>>(CallContext&, Reader<Req>&, Writer<Resp>&)> handler,
-            Shape shape = Shape::kBidi) {
-    Add(std::move(path), shape, [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
-      return RunBidi<Req, Resp>(handler, call, in, out);
-    });
+  void Bidi(
+      std::string path,
+      std::function<Awaitable<Result<void>>(CallContext&, Reader<Req>&, Writer<Resp>&)> handler,
+      Shape shape = Shape::kBidi) {
+    Add(std::move(path), shape,
+        [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
+          return RunBidi<Req, Resp>(handler, call, in, out);
+        });
   }
 
   const Procedure* Find(std::string_view path) const;
@@ -131,8 +139,8 @@ class Router {
   void Add(std::string path, Shape shape, UntypedHandler handler);
 
   template <typename Req, typename Resp, typename Handler>
-  static Awaitable<Result<void>> RunUnary(const Handler& handler, CallContext& call, MessageSource& in,
-                                          MessageSink& out) {
+  static Awaitable<Result<void>> RunUnary(const Handler& handler, CallContext& call,
+                                          MessageSource& in, MessageSink& out) {
     Req request;
     auto more = co_await in.Next(request);
     if (!more) co_return Err(std::move(more).error());
@@ -143,8 +151,8 @@ class Router {
     co_return written;
   }
   template <typename Req, typename Resp, typename Handler>
-  static Awaitable<Result<void>> RunServerStream(const Handler& handler, CallContext& call, MessageSource& in,
-                                                 MessageSink& out) {
+  static Awaitable<Result<void>> RunServerStream(const Handler& handler, CallContext& call,
+                                                 MessageSource& in, MessageSink& out) {
     Req request;
     auto more = co_await in.Next(request);
     if (!more) co_return Err(std::move(more).error());
@@ -154,8 +162,8 @@ class Router {
     co_return ended;
   }
   template <typename Req, typename Resp, typename Handler>
-  static Awaitable<Result<void>> RunBidi(const Handler& handler, CallContext& call, MessageSource& in,
-                                         MessageSink& out) {
+  static Awaitable<Result<void>> RunBidi(const Handler& handler, CallContext& call,
+                                         MessageSource& in, MessageSink& out) {
     Reader<Req> reader(in);
     Writer<Resp> writer(out);
     auto ended = co_await handler(call, reader, writer);

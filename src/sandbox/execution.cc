@@ -40,16 +40,17 @@ pb::AttachEvent ToEvent(Frame frame) {
 }  // namespace
 
 Result<std::shared_ptr<Execution>> Execution::Create(asio::any_io_executor executor, std::string id,
-                                                     const std::filesystem::path& record, pb::ExecStart start,
+                                                     const std::filesystem::path& record,
+                                                     pb::ExecStart start,
                                                      std::chrono::milliseconds timeout) {
   CR_TRY_ASSIGN(SpoolWriter spool, SpoolWriter::Create(record));
   start.set_execution_id(id);
-  return std::shared_ptr<Execution>(
-      new Execution(std::move(executor), std::move(id), record, std::move(spool), std::move(start), timeout));
+  return std::shared_ptr<Execution>(new Execution(std::move(executor), std::move(id), record,
+                                                  std::move(spool), std::move(start), timeout));
 }
 
-Execution::Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record, SpoolWriter spool,
-                     pb::ExecStart start, std::chrono::milliseconds timeout)
+Execution::Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record,
+                     SpoolWriter spool, pb::ExecStart start, std::chrono::milliseconds timeout)
     : id_(std::move(id)),
       record_(std::move(record)),
       spool_(std::move(spool)),
@@ -64,9 +65,10 @@ Awaitable<void> Execution::Run(rpc::Channel& agent) {
 }
 
 Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
-  auto opened =
-      co_await agent.Open<pb::ExecInput, pb::ExecOutput>("/cleanroom.internal.v1.GuestService/Exec", rpc::Shape::kBidi);
-  if (!opened) co_return Lost(std::move(opened).error().Context("handing the command to the guest"));
+  auto opened = co_await agent.Open<pb::ExecInput, pb::ExecOutput>(
+      "/cleanroom.internal.v1.GuestService/Exec", rpc::Shape::kBidi);
+  if (!opened)
+    co_return Lost(std::move(opened).error().Context("handing the command to the guest"));
   Stream stream = *std::move(opened);
   pb::ExecInput first;
   *first.mutable_start() = start_;
@@ -96,7 +98,9 @@ Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
       co_return end;
     }
     if (!next) co_return Lost(std::move(next).error());
-    if (!*next) co_return Lost(Error(ErrorCode::kUnavailable, "the guest ended the command without an exit code"));
+    if (!*next)
+      co_return Lost(
+          Error(ErrorCode::kUnavailable, "the guest ended the command without an exit code"));
     const pb::ExecOutput& output = **next;
 
     Result<void> recorded;
@@ -167,13 +171,15 @@ Awaitable<Result<void>> Execution::Input(rpc::Channel& agent, pb::ExecInput inpu
     auto done = co_await Control(agent, std::move(input));
     co_return done;
   }
-  if (input.has_start()) co_return Err(ErrorCode::kInvalidArgument, "the command has been started already");
+  if (input.has_start())
+    co_return Err(ErrorCode::kInvalidArgument, "the command has been started already");
   if (stdin_closed_) co_return Err(ErrorCode::kFailedPrecondition, "the command's stdin is closed");
   if (input.close_stdin()) stdin_closed_ = true;
   while (queued_bytes_ > kMaxQueuedInput && !ended_) {
     co_await changed_.Wait();
     const bool cancelled = co_await Cancelled();
-    if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled while the command's input was full");
+    if (cancelled)
+      co_return Err(ErrorCode::kCanceled, "cancelled while the command's input was full");
   }
   if (ended_) co_return Err(ErrorCode::kFailedPrecondition, "the command has ended");
   queued_bytes_ += input.stdin().size();
@@ -182,7 +188,14 @@ Awaitable<Result<void>> Execution::Input(rpc::Channel& agent, pb::ExecInput inpu
   co_return Result<void>();
 }
 
-Awaitable<Result<void>> Execution::Follow(int64_t offset, bool follow, rpc::Writer<pb::AttachEvent>& out) {
+Awaitable<Result<void>> Execution::Follow(int64_t offset, bool follow,
+                                          rpc::Writer<pb::AttachEvent>& out) {
+  while (offset == kOnlyTheEnd && follow && !ended_) {
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "no longer followed");
+  }
+  if (offset == kOnlyTheEnd) offset = ended_ ? end_offset_ : spool_.size();
   auto reader = SpoolReader::Open(record_, offset == 0 ? kSpoolStart : offset);
   if (!reader) co_return Err(std::move(reader).error());
   while (true) {
@@ -204,7 +217,9 @@ Awaitable<Result<void>> Execution::Follow(int64_t offset, bool follow, rpc::Writ
 }
 
 void Execution::RecordEnd(const pb::ExecutionEnd& end) {
-  // Should even this small frame not fit on the disk, followers see a record without an end and `ended_`.
+  // Should even this small frame not fit on the disk, followers see a record without an end and
+  // `ended_`.
+  end_offset_ = spool_.size();
   auto recorded = spool_.Append(FrameKind::kEnd, end.SerializeAsString());
   (void)recorded;
   ended_ = true;

@@ -1,5 +1,5 @@
-// One command in the guest, from the warden's side: hands it over, records all its output (spool.h), carries
-// input, and serves any number of followers from the record.
+// One command in the guest, from the warden's side: hands it over, records all its output
+// (spool.h), carries input, and serves any number of followers from the record.
 //
 // Lives on the warden's one thread. Shared between its running task and the calls that follow it.
 #pragma once
@@ -27,22 +27,27 @@ inline constexpr std::chrono::seconds kTimeoutGrace{2};
 // Input that waits for the guest to read it, in bytes; more makes the sender wait.
 inline constexpr size_t kMaxQueuedInput = 1U << 20;
 
+// An offset for followers that want to know how a command ended, and nothing before.
+inline constexpr int64_t kOnlyTheEnd = -1;
+
 class Execution {
  public:
   // Makes the record. `timeout` zero: no limit.
   static Result<std::shared_ptr<Execution>> Create(asio::any_io_executor executor, std::string id,
-                                                   const std::filesystem::path& record, pb::ExecStart start,
+                                                   const std::filesystem::path& record,
+                                                   pb::ExecStart start,
                                                    std::chrono::milliseconds timeout);
 
-  // Runs the command through the agent to its end; the end is on record when this returns. Cancelling the task
-  // kills the command. Called once.
+  // Runs the command through the agent to its end; the end is on record when this returns.
+  // Cancelling the task kills the command. Called once.
   Awaitable<void> Run(rpc::Channel& agent);
 
-  // Passes one input on. Waits while too much waits already; kFailedPrecondition after the end, or after
-  // close_stdin.
+  // Passes one input on. Waits while too much waits already; kFailedPrecondition after the end, or
+  // after close_stdin.
   Awaitable<Result<void>> Input(rpc::Channel& agent, pb::ExecInput input);
 
-  // Replays from `offset`; with `follow` goes on until the end is on record.
+  // Replays from `offset` (0: from the beginning; kOnlyTheEnd: no output); with `follow` goes on
+  // until the end is on record.
   Awaitable<Result<void>> Follow(int64_t offset, bool follow, rpc::Writer<pb::AttachEvent>& out);
 
   const std::string& id() const { return id_; }
@@ -51,8 +56,8 @@ class Execution {
  private:
   using Stream = rpc::ClientStream<pb::ExecInput, pb::ExecOutput>;
 
-  Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record, SpoolWriter spool,
-            pb::ExecStart start, std::chrono::milliseconds timeout);
+  Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record,
+            SpoolWriter spool, pb::ExecStart start, std::chrono::milliseconds timeout);
   Awaitable<pb::ExecutionEnd> Drive(rpc::Channel& agent);
   Awaitable<pb::ExecutionEnd> Collect(Stream& stream);
   Awaitable<void> PumpInput(Stream& stream);
@@ -73,6 +78,7 @@ class Execution {
   bool signaled_ = false;
   bool timed_out_ = false;
   bool ended_ = false;
+  int64_t end_offset_ = kSpoolStart;  // of the last frame, once ended
 };
 
 }  // namespace cleanroom::sandbox

@@ -1,5 +1,6 @@
-// Executions against an agent that speaks the real protocol over a socket pair and behaves as each case needs: what a
-// well-meaning guest does in a moment that a test cannot choose, and what a hostile one does.
+// Executions against an agent that speaks the real protocol over a socket pair and behaves as each
+// case needs: what a well-meaning guest does in a moment that a test cannot choose, and what a
+// hostile one does.
 #include "sandbox/execution.h"
 
 #include <gtest/gtest.h>
@@ -35,9 +36,10 @@ pb::ExecOutput Stdout(std::string text) {
   return output;
 }
 
-// "cat": echoes stdin, exits 0 at its end. "hang": waits until it is killed. "rude": ends without an exit. "split":
-// says something on both streams and exits 3.
-Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& in, Writer<pb::ExecOutput>& out) {
+// "cat": echoes stdin, exits 0 at its end. "hang": waits until it is killed. "rude": ends without
+// an exit. "split": says something on both streams and exits 3.
+Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& in,
+                             Writer<pb::ExecOutput>& out) {
   auto first = co_await in.Next();
   if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "no start");
   const std::string program = (*first)->start().argv(0);
@@ -74,7 +76,8 @@ Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& i
   }
 }
 
-Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals, pb::ControlRequest request) {
+Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals,
+                                               pb::ControlRequest request) {
   signals->push_back(request.input().signal());
   co_return pb::ControlResponse();
 }
@@ -102,10 +105,14 @@ class ExecutionTest : public testing::Test {
     dir_ = mkdtemp(name.data());
     router_.Bidi<pb::ExecInput, pb::ExecOutput>(
         "/cleanroom.internal.v1.GuestService/Exec",
-        [this](CallContext&, Reader<pb::ExecInput>& in, Writer<pb::ExecOutput>& out) { return Exec(&signals_, in, out); });
+        [this](CallContext&, Reader<pb::ExecInput>& in, Writer<pb::ExecOutput>& out) {
+          return Exec(&signals_, in, out);
+        });
     router_.Unary<pb::ControlRequest, pb::ControlResponse>(
         "/cleanroom.internal.v1.GuestService/Control",
-        [this](CallContext&, pb::ControlRequest request) { return Control(&signals_, std::move(request)); });
+        [this](CallContext&, pb::ControlRequest request) {
+          return Control(&signals_, std::move(request));
+        });
     link_ = std::make_unique<rpc::TestLink>(router_);
   }
   ~ExecutionTest() override {
@@ -113,7 +120,8 @@ class ExecutionTest : public testing::Test {
     std::filesystem::remove_all(dir_);
   }
 
-  std::shared_ptr<Execution> Make(const std::string& program, milliseconds timeout = milliseconds(0)) {
+  std::shared_ptr<Execution> Make(const std::string& program,
+                                  milliseconds timeout = milliseconds(0)) {
     pb::ExecStart start;
     start.add_argv(program);
     start.set_stdin(true);
@@ -146,6 +154,10 @@ TEST_F(ExecutionTest, RecordsBothStreamsAndTheExit) {
   EXPECT_EQ(all.err, "err");
   EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_EXITED);
   EXPECT_EQ(all.end.exit_code(), 3);
+  Collected end;
+  link_->Run(FollowInto(*execution, kOnlyTheEnd, end));
+  EXPECT_EQ(end.out + end.err, "");
+  EXPECT_EQ(end.end.exit_code(), 3);
 }
 
 Awaitable<void> FeedCat(Execution& execution, rpc::Channel& agent) {

@@ -1,9 +1,11 @@
-// cleanroom-warden: one per sandbox. Everything a guest sends is parsed here, in a process without credentials.
+// cleanroom-warden: one per sandbox. Everything a guest sends is parsed here, in a process without
+// credentials.
 //
-//   cleanroom-warden --sandbox-id ID --dir FOLDER      (started by cleanroomd, with a listening socket as fd 3)
+//   cleanroom-warden --sandbox-id ID --dir FOLDER      (started by cleanroomd, with a listening
+//   socket as fd 3)
 //
-// It enters its own user and network namespace before it does anything else, serves WardenService on the socket,
-// and ends with its machine.
+// It enters its own user and network namespace before it does anything else, serves WardenService
+// on the socket, and ends with its machine.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,7 +56,8 @@ Result<Arguments> ParseArguments(int argc, char** argv) {
   return out;
 }
 
-Awaitable<void> Accept(asio::local::stream_protocol::acceptor& acceptor, const rpc::Server& server, TaskScope& connections) {
+Awaitable<void> Accept(asio::local::stream_protocol::acceptor& acceptor, const rpc::Server& server,
+                       TaskScope& connections) {
   while (true) {
     auto [error, socket] = co_await acceptor.async_accept(kAwait);
     if (error) co_return;
@@ -110,7 +113,11 @@ int Main(int argc, char** argv) {
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
   asio::io_context io(1);
-  SupervisorConfig config{.sandbox_id = arguments->sandbox_id, .folder = arguments->folder, .network = network, .tap = {}, .launch_error = {}};
+  SupervisorConfig config{.sandbox_id = arguments->sandbox_id,
+                          .folder = arguments->folder,
+                          .network = network,
+                          .tap = {},
+                          .launch_error = {}};
   if (space) {
     config.tap = space->TakeTap();
   } else {

@@ -14,13 +14,15 @@ std::string Path(std::string_view method) {
   return std::string("/cleanroom.internal.v1.WardenService/").append(method);
 }
 
-Awaitable<Result<pb::StartExecutionResponse>> StartExecution(Supervisor& supervisor, pb::StartExecutionRequest request) {
+Awaitable<Result<pb::StartExecutionResponse>> StartExecution(Supervisor& supervisor,
+                                                             pb::StartExecutionRequest request) {
   auto started = supervisor.StartExecution(std::move(request));
   if (!started) co_return Err(std::move(started).error());
   co_return pb::StartExecutionResponse();
 }
 
-Awaitable<Result<pb::SendInputResponse>> SendInput(Supervisor& supervisor, pb::SendInputRequest request) {
+Awaitable<Result<pb::SendInputResponse>> SendInput(Supervisor& supervisor,
+                                                   pb::SendInputRequest request) {
   const std::string id = request.execution_id();
   auto sent = co_await supervisor.Input(id, std::move(*request.mutable_input()));
   if (!sent) co_return Err(std::move(sent).error());
@@ -45,15 +47,18 @@ Awaitable<void> PumpInputs(Supervisor& supervisor, std::string id, Reader<pb::At
   }
 }
 
-Awaitable<Result<void>> Attach(Supervisor& supervisor, Reader<pb::AttachInput>& in, Writer<pb::AttachEvent>& out) {
+Awaitable<Result<void>> Attach(Supervisor& supervisor, Reader<pb::AttachInput>& in,
+                               Writer<pb::AttachEvent>& out) {
   auto first = co_await in.Next();
   if (!first) co_return Err(std::move(first).error());
-  if (!*first) co_return Err(ErrorCode::kInvalidArgument, "an attachment begins with the execution's id");
+  if (!*first)
+    co_return Err(ErrorCode::kInvalidArgument, "an attachment begins with the execution's id");
   pb::AttachInput opening = **std::move(first);
   auto execution = supervisor.FindExecution(opening.execution_id());
   if (!execution) co_return Err(std::move(execution).error());
   if (opening.input().input_case() != pb::ExecInput::INPUT_NOT_SET) {
-    auto sent = co_await supervisor.Input(opening.execution_id(), std::move(*opening.mutable_input()));
+    auto sent =
+        co_await supervisor.Input(opening.execution_id(), std::move(*opening.mutable_input()));
     if (!sent) co_return Err(std::move(sent).error());
   }
 
@@ -70,11 +75,13 @@ Awaitable<Result<void>> Attach(Supervisor& supervisor, Reader<pb::AttachInput>& 
 
 void RegisterWardenService(Supervisor& supervisor, rpc::Router& router) {
   router.ServerStream<pb::LaunchRequest, pb::LaunchEvent>(
-      Path("Launch"), [&supervisor](CallContext&, pb::LaunchRequest request, Writer<pb::LaunchEvent>& out) {
+      Path("Launch"),
+      [&supervisor](CallContext&, pb::LaunchRequest request, Writer<pb::LaunchEvent>& out) {
         return supervisor.Launch(std::move(request), out);
       });
   router.ServerStream<pb::WatchStateRequest, pb::WardenState>(
-      Path("WatchState"), [&supervisor](CallContext&, pb::WatchStateRequest, Writer<pb::WardenState>& out) {
+      Path("WatchState"),
+      [&supervisor](CallContext&, pb::WatchStateRequest, Writer<pb::WardenState>& out) {
         return supervisor.WatchState(out);
       });
   router.Unary<pb::StartExecutionRequest, pb::StartExecutionResponse>(
@@ -91,13 +98,14 @@ void RegisterWardenService(Supervisor& supervisor, rpc::Router& router) {
         return SendInput(supervisor, std::move(request));
       });
   router.ServerStream<pb::ReadFileRequest, pb::FileChunk>(
-      Path("ReadFile"), [&supervisor](CallContext&, pb::ReadFileRequest request, Writer<pb::FileChunk>& out) {
+      Path("ReadFile"),
+      [&supervisor](CallContext&, pb::ReadFileRequest request, Writer<pb::FileChunk>& out) {
         return supervisor.ReadFile(std::move(request), out);
       });
-  router.Unary<pb::StopRequest, pb::StopResponse>(Path("Stop"),
-                                                  [&supervisor](CallContext&, pb::StopRequest request) {
-                                                    return Stop(supervisor, std::move(request));
-                                                  });
+  router.Unary<pb::StopRequest, pb::StopResponse>(
+      Path("Stop"), [&supervisor](CallContext&, pb::StopRequest request) {
+        return Stop(supervisor, std::move(request));
+      });
 }
 
 }  // namespace cleanroom::sandbox

@@ -27,7 +27,8 @@ Header Encode(FrameKind kind, int64_t time_us, uint32_t length) {
 }
 
 int64_t NowMicros() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -60,13 +61,15 @@ Result<SpoolWriter> SpoolWriter::Create(const std::filesystem::path& file) {
 
 Result<void> SpoolWriter::Append(FrameKind kind, std::string_view payload) {
   const auto total = static_cast<int64_t>(kHeaderBytes + payload.size());
-  if (payload.size() > kMaxFrameBytes) return Err(ErrorCode::kInternal, "a frame of output is too large");
+  if (payload.size() > kMaxFrameBytes)
+    return Err(ErrorCode::kInternal, "a frame of output is too large");
   if (kind != FrameKind::kEnd && size_ + total > kMaxSpoolBytes) {
     return Err(ErrorCode::kResourceExhausted,
                fmt::format("the command wrote more than {} GiB of output", kMaxSpoolBytes >> 30));
   }
   Header header = Encode(kind, NowMicros(), static_cast<uint32_t>(payload.size()));
-  const std::array<iovec, 2> parts = {{{header.data(), header.size()}, {const_cast<char*>(payload.data()), payload.size()}}};
+  const std::array<iovec, 2> parts = {
+      {{header.data(), header.size()}, {const_cast<char*>(payload.data()), payload.size()}}};
   ssize_t n = 0;
   do {
     n = pwritev(fd_.get(), parts.data(), static_cast<int>(parts.size()), size_);
@@ -74,8 +77,10 @@ Result<void> SpoolWriter::Append(FrameKind kind, std::string_view payload) {
   if (n != total) {
     const int reason = n < 0 ? errno : ENOSPC;
     // What was written of the frame must not be taken for one.
-    if (ftruncate(fd_.get(), size_) != 0) return ErrErrno(ErrorCode::kInternal, "cutting a torn frame");
-    return Err(Error::FromErrno(ErrorCode::kResourceExhausted, reason, "recording the command's output"));
+    if (ftruncate(fd_.get(), size_) != 0)
+      return ErrErrno(ErrorCode::kInternal, "cutting a torn frame");
+    return Err(
+        Error::FromErrno(ErrorCode::kResourceExhausted, reason, "recording the command's output"));
   }
   size_ += total;
   return {};
@@ -90,7 +95,8 @@ Result<SpoolReader> SpoolReader::Open(const std::filesystem::path& file, int64_t
   std::array<char, 8> magic{};
   CR_TRY_ASSIGN(const size_t n, ReadAt(fd.get(), magic.data(), magic.size(), 0));
   if (std::string_view(magic.data(), n) != kMagic || offset < kSpoolStart) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("{} is no record of an execution", file.string()));
+    return Err(ErrorCode::kDataCorrupt,
+               fmt::format("{} is no record of an execution", file.string()));
   }
   return SpoolReader(std::move(fd), offset);
 }
@@ -99,15 +105,18 @@ Result<std::optional<Frame>> SpoolReader::Next() {
   Header header{};
   CR_TRY_ASSIGN(const size_t n, ReadAt(fd_.get(), header.data(), header.size(), offset_));
   if (n < header.size()) return std::optional<Frame>();
-  Frame frame{.kind = static_cast<FrameKind>(header[0]), .time_us = 0, .payload = {}, .next_offset = 0};
+  Frame frame{
+      .kind = static_cast<FrameKind>(header[0]), .time_us = 0, .payload = {}, .next_offset = 0};
   uint32_t length = 0;
   std::memcpy(&frame.time_us, &header[1], sizeof frame.time_us);
   std::memcpy(&length, &header[9], sizeof length);
   if (header[0] < 1 || header[0] > 3 || length > kMaxFrameBytes) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("no frame at offset {} of an execution's record", offset_));
+    return Err(ErrorCode::kDataCorrupt,
+               fmt::format("no frame at offset {} of an execution's record", offset_));
   }
   frame.payload.resize(length);
-  CR_TRY_ASSIGN(const size_t got, ReadAt(fd_.get(), frame.payload.data(), length, offset_ + kHeaderBytes));
+  CR_TRY_ASSIGN(const size_t got,
+                ReadAt(fd_.get(), frame.payload.data(), length, offset_ + kHeaderBytes));
   if (got < length) return std::optional<Frame>();
   offset_ += static_cast<int64_t>(kHeaderBytes) + length;
   frame.next_offset = offset_;

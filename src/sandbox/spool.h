@@ -1,10 +1,11 @@
-// The record of one execution's output: an append-only file of frames, written by the warden as the output
-// arrives and read by any number of followers at their own pace, also long after the sandbox is gone. It is
-// what keeps a slow reader from stalling the guest, and what a restart of the control plane resumes from.
+// The record of one execution's output: an append-only file of frames, written by the warden as the
+// output arrives and read by any number of followers at their own pace, also long after the sandbox
+// is gone. It is what keeps a slow reader from stalling the guest, and what a restart of the
+// control plane resumes from.
 //
-// File: 8 bytes magic, then frames: kind (1 byte), time (8 bytes, microseconds since the Unix epoch), length
-// (4 bytes), payload; little-endian. The last frame of an ended execution is kEnd, with a serialized
-// ExecutionEnd. A torn last frame (the writer died) reads as "no more yet".
+// File: 8 bytes magic, then frames: kind (1 byte), time (8 bytes, microseconds since the Unix
+// epoch), length (4 bytes), payload; little-endian. The last frame of an ended execution is kEnd,
+// with a serialized ExecutionEnd. A torn last frame (the writer died) reads as "no more yet".
 #pragma once
 
 #include <cstdint>
@@ -30,8 +31,9 @@ class SpoolWriter {
   // Creates the file (0600); kAlreadyExists when it is there.
   static Result<SpoolWriter> Create(const std::filesystem::path& file);
 
-  // Appends one frame, whole or not at all as far as readers see. kResourceExhausted when the disk is full or the
-  // record would pass `kMaxSpoolBytes`; the frame is then absent and the writer still usable for the kEnd frame.
+  // Appends one frame, whole or not at all as far as readers see. kResourceExhausted when the disk
+  // is full or the record would pass `kMaxSpoolBytes`; the frame is then absent and the writer
+  // still usable for the kEnd frame.
   Result<void> Append(FrameKind kind, std::string_view payload);
 
   int64_t size() const { return size_; }
@@ -56,8 +58,8 @@ class SpoolReader {
  public:
   static Result<SpoolReader> Open(const std::filesystem::path& file, int64_t offset = kSpoolStart);
 
-  // The frame at the offset, then moves on. Nothing when no whole frame is there (yet). kDataCorrupt when
-  // the bytes at the offset are no frame.
+  // The frame at the offset, then moves on. Nothing when no whole frame is there (yet).
+  // kDataCorrupt when the bytes at the offset are no frame.
   Result<std::optional<Frame>> Next();
 
  private:

@@ -55,15 +55,18 @@ Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor)
 }
 
 // Whether the descriptor became readable before the deadline.
-Awaitable<bool> Readable(asio::posix::stream_descriptor& descriptor, steady_clock::time_point deadline) {
+Awaitable<bool> Readable(asio::posix::stream_descriptor& descriptor,
+                         steady_clock::time_point deadline) {
   auto ready = co_await WithDeadline(WaitReadable(descriptor), deadline, "");
   co_return ready.has_value();
 }
 
-Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name, steady_clock::time_point begin) {
+Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name,
+                          steady_clock::time_point begin) {
   pb::LaunchEvent event;
   event.mutable_phase()->set_name(std::move(name));
-  event.mutable_phase()->set_milliseconds(duration<double, std::milli>(steady_clock::now() - begin).count());
+  event.mutable_phase()->set_milliseconds(
+      duration<double, std::milli>(steady_clock::now() - begin).count());
   auto told = co_await out.Write(event);
   (void)told;  // a caller who is gone cancels the launch itself
 }
@@ -77,8 +80,10 @@ Supervisor::Supervisor(asio::any_io_executor executor, SupervisorConfig config)
 
 Supervisor::~Supervisor() = default;
 
-Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
-  if (!idle()) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has been launched already");
+Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
+                                           rpc::Writer<pb::LaunchEvent>& out) {
+  if (!idle())
+    co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has been launched already");
   state_.set_phase(pb::WardenState::PHASE_LAUNCHING);
   changed_.NotifyAll();
 
@@ -104,11 +109,14 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request, rpc::Write
   co_return told;
 }
 
-Awaitable<Result<void>> Supervisor::Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
-                                         steady_clock::time_point deadline, std::string* kernel_release) {
+Awaitable<Result<void>> Supervisor::Boot(const pb::LaunchRequest& request,
+                                         rpc::Writer<pb::LaunchEvent>& out,
+                                         steady_clock::time_point deadline,
+                                         std::string* kernel_release) {
   const auto first_deadline = std::min(deadline, steady_clock::now() + kFirstBootLimit);
   auto booted = co_await BootOnce(request, out, first_deadline, kernel_release);
-  if (booted || booted.error().code() != ErrorCode::kDeadlineExceeded || steady_clock::now() >= deadline) {
+  if (booted || booted.error().code() != ErrorCode::kDeadlineExceeded ||
+      steady_clock::now() >= deadline) {
     co_return booted;
   }
   spdlog::warn("sandbox_id={} boot gave no answer in {} ms, trying once more", config_.sandbox_id,
@@ -118,8 +126,10 @@ Awaitable<Result<void>> Supervisor::Boot(const pb::LaunchRequest& request, rpc::
   co_return booted;
 }
 
-Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
-                                             steady_clock::time_point deadline, std::string* kernel_release) {
+Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request,
+                                             rpc::Writer<pb::LaunchEvent>& out,
+                                             steady_clock::time_point deadline,
+                                             std::string* kernel_release) {
   auto begin = steady_clock::now();
   vmm::MachineSpec spec;
   spec.sandbox_id = config_.sandbox_id;
@@ -131,8 +141,9 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
   spec.disk = request.disk_path();
   spec.tap_fd = config_.tap.get();
   spec.guest_mac = config_.network.guest_mac;
-  spec.accelerator = request.accelerator() == ToString(vmm::Accelerator::kKvm) ? vmm::Accelerator::kKvm
-                                                                              : vmm::Accelerator::kTcg;
+  spec.accelerator = request.accelerator() == ToString(vmm::Accelerator::kKvm)
+                         ? vmm::Accelerator::kKvm
+                         : vmm::Accelerator::kTcg;
   spec.tsc_khz = request.tsc_khz();
   if (spec.tsc_khz == 0) {
     CR_CO_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
@@ -150,7 +161,10 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
   co_await TellPhase(out, "vmm", begin);
 
   begin = steady_clock::now();
-  agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, machine_->TakeAgentStream().release()), {});
+  rpc::ChannelOptions link;
+  link.max_message_bytes = kMaxFrameBytes;
+  agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, machine_->TakeAgentStream().release()),
+                                std::move(link));
   pb::ConfigureRequest configure;
   auto entropy = Entropy();
   if (!entropy) co_return Err(std::move(entropy).error());
@@ -172,8 +186,8 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());
-  auto answer = co_await agent_->Call<pb::ConfigureResponse>(GuestPath("Configure"), std::move(configure),
-                                                             rpc::CallOptions{.deadline = deadline});
+  auto answer = co_await agent_->Call<pb::ConfigureResponse>(
+      GuestPath("Configure"), std::move(configure), rpc::CallOptions{.deadline = deadline});
   if (!answer) {
     Error error = std::move(answer).error();
     // A lost link is told before the machine's end is: wait for what explains it.
@@ -181,7 +195,8 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request, r
     const auto death = co_await DescribeDeath(milliseconds(lost ? 1000 : 0));
     if (death) co_return Err(ErrorCode::kRuntimeLaunchFailed, *death);
     if (error.code() == ErrorCode::kDeadlineExceeded) {
-      co_return Err(ErrorCode::kDeadlineExceeded, "the guest did not answer in time after its start");
+      co_return Err(ErrorCode::kDeadlineExceeded,
+                    "the guest did not answer in time after its start");
     }
     co_return Err(std::move(error).Context("setting the guest up"));
   }
@@ -202,7 +217,8 @@ Awaitable<void> Supervisor::WatchMachine() {
   if (stopping_) co_return;  // Stop settles it
   const auto death = co_await DescribeDeath(milliseconds(0));
   co_await DiscardMachine();
-  Finish(pb::WardenState::PHASE_FAILED, Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
+  Finish(pb::WardenState::PHASE_FAILED,
+         Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
 }
 
 Awaitable<std::optional<std::string>> Supervisor::DescribeDeath(milliseconds limit) {
@@ -218,12 +234,14 @@ Awaitable<std::optional<std::string>> Supervisor::DescribeDeath(milliseconds lim
     if (!in_time) break;
   }
   state_.set_console_tail(console_->LastLines(kConsoleTailLines));
-  if (console_->panic()) co_return fmt::format("the guest's kernel panicked: {}", *console_->panic());
+  if (console_->panic())
+    co_return fmt::format("the guest's kernel panicked: {}", *console_->panic());
   if (!status) co_return std::move(status).error().message();
   co_return fmt::format("the virtual machine {}", status->ToString());
 }
 
-Awaitable<void> Supervisor::ReadConsole(std::shared_ptr<vmm::ConsoleLog> log, os::UniqueFd console) {
+Awaitable<void> Supervisor::ReadConsole(std::shared_ptr<vmm::ConsoleLog> log,
+                                        os::UniqueFd console) {
   console_ended_ = false;
   asio::posix::stream_descriptor stream(executor_, console.release());
   stream.non_blocking(true);
@@ -268,12 +286,14 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
     return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
   }
   if (running_ >= kMaxRunning) {
-    return Err(ErrorCode::kResourceExhausted, fmt::format("{} commands run in this sandbox already", running_));
+    return Err(ErrorCode::kResourceExhausted,
+               fmt::format("{} commands run in this sandbox already", running_));
   }
-  CR_TRY_ASSIGN(auto execution,
-                Execution::Create(executor_, request.execution_id(),
-                                  config_.folder / "executions" / (request.execution_id() + ".log"),
-                                  std::move(*request.mutable_start()), milliseconds(request.timeout_ms())));
+  CR_TRY_ASSIGN(
+      auto execution,
+      Execution::Create(executor_, request.execution_id(),
+                        config_.folder / "executions" / (request.execution_id() + ".log"),
+                        std::move(*request.mutable_start()), milliseconds(request.timeout_ms())));
   executions_[execution->id()] = execution;
   tasks_.Spawn(RunExecution(std::move(execution)));
   return {};
@@ -289,7 +309,8 @@ Awaitable<void> Supervisor::RunExecution(std::shared_ptr<Execution> execution) {
 
 Result<std::shared_ptr<Execution>> Supervisor::FindExecution(const std::string& id) const {
   const auto found = executions_.find(id);
-  if (found == executions_.end()) return Err(ErrorCode::kNotFound, fmt::format("no execution {}", id.substr(0, 64)));
+  if (found == executions_.end())
+    return Err(ErrorCode::kNotFound, fmt::format("no execution {}", id.substr(0, 64)));
   return found->second;
 }
 
@@ -302,20 +323,24 @@ Awaitable<Result<void>> Supervisor::Input(std::string execution_id, pb::ExecInpu
   co_return done;
 }
 
-Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request, rpc::Writer<pb::FileChunk>& out) {
+Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request,
+                                             rpc::Writer<pb::FileChunk>& out) {
   if (state_.phase() != pb::WardenState::PHASE_READY) {
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
   }
   const auto agent = agent_;
   int64_t left = request.max_bytes();
-  auto stream = co_await agent->CallServerStream<pb::FileChunk>(GuestPath("ReadFile"), std::move(request));
+  auto stream =
+      co_await agent->CallServerStream<pb::FileChunk>(GuestPath("ReadFile"), std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   while (true) {
     auto chunk = co_await stream->Next();
     if (!chunk) co_return Err(std::move(chunk).error());
     if (!*chunk) co_return Result<void>();
     left -= static_cast<int64_t>((*chunk)->data().size());
-    if (left < 0) co_return Err(ErrorCode::kResourceExhausted, "the guest sent more of the file than was asked for");
+    if (left < 0)
+      co_return Err(ErrorCode::kResourceExhausted,
+                    "the guest sent more of the file than was asked for");
     auto told = co_await out.Write(**chunk);
     if (!told) co_return told;
   }
@@ -331,8 +356,8 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
   const auto agent = agent_;
   if (state_.phase() == pb::WardenState::PHASE_READY && grace.count() > 0 && agent) {
     const auto deadline = steady_clock::now() + grace;
-    auto asked = co_await agent->Call<pb::ShutdownResponse>(GuestPath("Shutdown"), pb::ShutdownRequest(),
-                                                             rpc::CallOptions{.deadline = deadline});
+    auto asked = co_await agent->Call<pb::ShutdownResponse>(
+        GuestPath("Shutdown"), pb::ShutdownRequest(), rpc::CallOptions{.deadline = deadline});
     while (asked && !machine_ended_) {
       const bool in_time = co_await changed_.WaitUntil(deadline);
       if (!in_time) break;

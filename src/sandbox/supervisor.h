@@ -2,9 +2,9 @@
 //
 //   IDLE -> LAUNCHING -> READY -> STOPPED (asked for) or FAILED (anything else)
 //
-// The machine's end is the sandbox's end, and a final state never changes. It is written to the file `end` in
-// the sandbox's folder (a serialized WardenState) before anybody is told, so that a control plane that was not
-// listening can learn it later. Lives on the warden's one thread.
+// The machine's end is the sandbox's end, and a final state never changes. It is written to the
+// file `end` in the sandbox's folder (a serialized WardenState) before anybody is told, so that a
+// control plane that was not listening can learn it later. Lives on the warden's one thread.
 #pragma once
 
 #include <chrono>
@@ -45,7 +45,8 @@ class Supervisor {
   Supervisor(asio::any_io_executor executor, SupervisorConfig config);
   ~Supervisor();
 
-  // Starts the machine, once, and tells the phases. When it fails, or the call is cancelled, the sandbox is FAILED.
+  // Starts the machine, once, and tells the phases. When it fails, or the call is cancelled, the
+  // sandbox is FAILED.
   Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out);
   // The state, and every change of it, up to a final one.
   Awaitable<Result<void>> WatchState(rpc::Writer<pb::WardenState>& out);
@@ -54,7 +55,8 @@ class Supervisor {
   Result<std::shared_ptr<Execution>> FindExecution(const std::string& id) const;
   Awaitable<Result<void>> Input(std::string execution_id, pb::ExecInput input);
   Awaitable<Result<void>> ReadFile(pb::ReadFileRequest request, rpc::Writer<pb::FileChunk>& out);
-  // Asks the guest to shut down, for at most `grace`, then kills the machine. Returns when it is gone.
+  // Asks the guest to shut down, for at most `grace`, then kills the machine. Returns when it is
+  // gone.
   Awaitable<void> Stop(std::chrono::milliseconds grace);
 
   // Returns once the state is final and the machine is gone.
@@ -67,9 +69,12 @@ class Supervisor {
 
  private:
   Awaitable<Result<void>> Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
-                               std::chrono::steady_clock::time_point deadline, std::string* kernel_release);
-  Awaitable<Result<void>> BootOnce(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
-                                   std::chrono::steady_clock::time_point deadline, std::string* kernel_release);
+                               std::chrono::steady_clock::time_point deadline,
+                               std::string* kernel_release);
+  Awaitable<Result<void>> BootOnce(const pb::LaunchRequest& request,
+                                   rpc::Writer<pb::LaunchEvent>& out,
+                                   std::chrono::steady_clock::time_point deadline,
+                                   std::string* kernel_release);
   Awaitable<void> WatchMachine();
   Awaitable<void> RunExecution(std::shared_ptr<Execution> execution);
   Awaitable<void> DiscardMachine();

@@ -1,13 +1,13 @@
 #include "vmm/accelerator.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
 
-#include "fmt/format.h"
-#include "nlohmann/json.hpp"
 #include "os/file.h"
 #include "vmm/digest.h"
 

@@ -1,15 +1,15 @@
 #include "vmm/backend.h"
 
-#include "fmt/format.h"
+#include <fmt/format.h>
 
 namespace cleanroom::vmm {
 
 Capabilities NoCapabilities() {
   Capabilities all;
   for (const std::string_view name :
-       {capability::kNetworkDenyAll, capability::kNetworkAllowRules,
-        capability::kDangerouslyAllowAll, capability::kDocker, capability::kDependencies,
-        capability::kServices, capability::kRegistries, capability::kSecrets, capability::kExpose,
+       {capability::kNetworkDenyAll, capability::kNetworkAllowRules, capability::kNetworkAllowAll,
+        capability::kDocker, capability::kDependencies, capability::kServices,
+        capability::kRegistries, capability::kSecrets, capability::kExpose,
         capability::kExposeHttps, capability::kRepositoryCheckout, capability::kRunBefore,
         capability::kSnapshots, capability::kTemplates, capability::kWorkspaceCopy}) {
     all.emplace(name, false);

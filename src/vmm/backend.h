@@ -24,7 +24,7 @@ namespace cleanroom::vmm {
 namespace capability {
 inline constexpr std::string_view kNetworkDenyAll = "network_deny_all";
 inline constexpr std::string_view kNetworkAllowRules = "network_allow_rules";
-inline constexpr std::string_view kDangerouslyAllowAll = "dangerously_allow_all";
+inline constexpr std::string_view kNetworkAllowAll = "network_allow_all";
 inline constexpr std::string_view kDocker = "docker";
 inline constexpr std::string_view kDependencies = "dependencies";
 inline constexpr std::string_view kServices = "services";

@@ -1,6 +1,7 @@
 #include "vmm/console_log.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,7 +10,6 @@
 #include <cstdio>
 #include <vector>
 
-#include "fmt/format.h"
 #include "os/file.h"
 
 namespace cleanroom::vmm {

@@ -2,13 +2,12 @@
 
 #include <archive.h>
 #include <archive_entry.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
-
-#include "fmt/format.h"
 
 namespace cleanroom::vmm {
 namespace {

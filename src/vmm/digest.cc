@@ -1,11 +1,10 @@
 #include "vmm/digest.h"
 
+#include <fmt/format.h>
 #include <openssl/evp.h>
 
 #include <array>
 #include <memory>
-
-#include "fmt/format.h"
 
 namespace cleanroom::vmm {
 namespace {

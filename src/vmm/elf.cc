@@ -1,11 +1,10 @@
 #include "vmm/elf.h"
 
 #include <elf.h>
+#include <fmt/format.h>
 
 #include <cstring>
 #include <optional>
-
-#include "fmt/format.h"
 
 namespace cleanroom::vmm {
 namespace {

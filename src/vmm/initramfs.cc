@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -11,7 +12,6 @@
 #include <cerrno>
 #include <memory>
 
-#include "fmt/format.h"
 #include "os/file.h"
 #include "vmm/decompress.h"
 #include "vmm/digest.h"

@@ -1,14 +1,14 @@
 #include "vmm/kernel_store.h"
 
+#include <fmt/format.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
-#include "fmt/format.h"
-#include "nlohmann/json.hpp"
 #include "os/file.h"
 #include "os/process.h"
 #include "vmm/decompress.h"

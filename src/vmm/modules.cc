@@ -1,11 +1,12 @@
 #include "vmm/modules.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
 
-#include "fmt/format.h"
 #include "os/file.h"
 #include "vmm/decompress.h"
 #include "vmm/elf.h"

@@ -1,12 +1,13 @@
-// What a user gets for a mistake: a stable code, a place, a remedy, a non-zero exit; and nothing left behind.
+// What a user gets for a mistake: a stable code, a place, a remedy, a non-zero exit; and nothing
+// left behind.
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
 
-#include "support/program.h"
 #include "support/daemon.h"
+#include "support/program.h"
 
 namespace cleanroom::test {
 namespace {
@@ -26,10 +27,12 @@ class BadInputTest : public testing::Test {
   os::TempDir folder_ = os::TempDir::Create().value();
 };
 
-constexpr char kDigest[] = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+constexpr char kDigest[] =
+    "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 TEST_F(BadInputTest, PolicyErrorsHavePlaces) {
-  const Outcome outcome = ExecWithPolicy("version: 1\nsandbox:\n  image: { ref: debian:12 }\n  netwrok: {}\n");
+  const Outcome outcome =
+      ExecWithPolicy("version: 1\nsandbox:\n  image: { ref: debian:12 }\n  netwrok: {}\n");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.err.find("policy_invalid"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("cleanroom.yaml:3:"), std::string::npos) << outcome.err;
@@ -39,9 +42,10 @@ TEST_F(BadInputTest, PolicyErrorsHavePlaces) {
 }
 
 TEST_F(BadInputTest, WhatCannotBeEnforcedIsRefusedByName) {
-  const Outcome outcome = ExecWithPolicy(std::string("version: 1\nsandbox:\n  image: { ref: \"example.test/x@") + kDigest +
-                                         "\" }\n  docker: { required: true }\n  network:\n    default: deny\n    allow:\n"
-                                         "      - api.github.com:443\n");
+  const Outcome outcome = ExecWithPolicy(
+      std::string("version: 1\nsandbox:\n  image: { ref: \"example.test/x@") + kDigest +
+      "\" }\n  docker: { required: true }\n  network:\n    default: deny\n    allow:\n"
+      "      - api.github.com:443\n");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.err.find("backend_capability_mismatch"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("sandbox.network.allow"), std::string::npos) << outcome.err;
@@ -51,7 +55,8 @@ TEST_F(BadInputTest, WhatCannotBeEnforcedIsRefusedByName) {
 
 TEST_F(BadInputTest, MissingImage) {
   // Nothing listens on port 1 of loopback.
-  const Outcome outcome = daemon_.Cli({"exec", "-n", "--image", std::string("127.0.0.1:1/none@") + kDigest, "--", "true"});
+  const Outcome outcome = daemon_.Cli(
+      {"exec", "-n", "--image", std::string("127.0.0.1:1/none@") + kDigest, "--", "true"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.err.find("127.0.0.1:1"), std::string::npos) << outcome.err;
   ExpectNoSandboxes();
@@ -67,7 +72,8 @@ TEST_F(BadInputTest, NoKernel) {
 }
 
 TEST_F(BadInputTest, ContradictingFlagsAreNamed) {
-  const Outcome outcome = daemon_.Cli({"exec", "--in", "01kr7p9ksmfa7rmyypyqw2w8r0", "--keep", "--", "true"});
+  const Outcome outcome =
+      daemon_.Cli({"exec", "--in", "01kr7p9ksmfa7rmyypyqw2w8r0", "--keep", "--", "true"});
   EXPECT_NE(outcome.code, 0);
   EXPECT_NE(outcome.err.find("--in"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("--keep"), std::string::npos) << outcome.err;
@@ -80,15 +86,16 @@ TEST_F(BadInputTest, UnknownSandbox) {
 }
 
 TEST_F(BadInputTest, NoDaemonSaysHowToStartOne) {
-  const Outcome outcome = daemon_.Cli({"sandbox", "ls", "--host", "unix://" + folder_.path() + "/none.sock"});
+  const Outcome outcome =
+      daemon_.Cli({"sandbox", "ls", "--host", "unix://" + folder_.path() + "/none.sock"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.err.find("cleanroom serve"), std::string::npos) << outcome.err;
 }
 
 TEST_F(BadInputTest, BackendsThatAreNotHere) {
   for (const std::string backend : {"firecracker", "darwin-vz"}) {
-    const Outcome outcome =
-        daemon_.Cli({"exec", "-n", "--backend", backend, "--image", std::string("127.0.0.1:1/none@") + kDigest, "--", "true"});
+    const Outcome outcome = daemon_.Cli({"exec", "-n", "--backend", backend, "--image",
+                                         std::string("127.0.0.1:1/none@") + kDigest, "--", "true"});
     EXPECT_EQ(outcome.code, 1);
     EXPECT_NE(outcome.err.find("backend_unavailable"), std::string::npos) << outcome.err;
   }

@@ -1,4 +1,5 @@
-// A command in a real virtual machine, as a user sees it: output, input, exit codes, users, signals, terminals.
+// A command in a real virtual machine, as a user sees it: output, input, exit codes, users,
+// signals, terminals.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -14,8 +15,8 @@
 #include <thread>
 #include <vector>
 
-#include "support/program.h"
 #include "support/daemon.h"
+#include "support/program.h"
 
 namespace cleanroom::test {
 namespace {
@@ -43,7 +44,8 @@ class ExecTest : public testing::Test {
     args.insert(args.end(), command.begin(), command.end());
     return daemon_->Cli(args, input);
   }
-  static Outcome Shell(const std::string& script, const std::string& input = "", std::vector<std::string> flags = {}) {
+  static Outcome Shell(const std::string& script, const std::string& input = "",
+                       std::vector<std::string> flags = {}) {
     return Exec({"sh", "-c", script}, input, std::move(flags));
   }
 
@@ -78,7 +80,9 @@ TEST_F(ExecTest, KeepsStdoutStderrAndExitCodeApart) {
   EXPECT_EQ(outcome.err, "err\n");
 }
 
-TEST_F(ExecTest, SignalDeathIs128PlusSignal) { EXPECT_EQ(Shell("kill -SEGV $$").code, 128 + SIGSEGV); }
+TEST_F(ExecTest, SignalDeathIs128PlusSignal) {
+  EXPECT_EQ(Shell("kill -SEGV $$").code, 128 + SIGSEGV);
+}
 
 TEST_F(ExecTest, CommandThatDoesNotExistIs127AndCannotRunIs126) {
   const Outcome missing = Exec({"no-such-command"});
@@ -101,7 +105,8 @@ TEST_F(ExecTest, HundredMebibytesBothWaysUnchanged) {
   std::mt19937_64 random(42);
   for (size_t i = 0; i + 8 <= data.size(); i += 8) {
     const uint64_t word = random();
-    std::copy_n(reinterpret_cast<const char*>(&word), 8, data.begin() + static_cast<std::ptrdiff_t>(i));
+    std::copy_n(reinterpret_cast<const char*>(&word), 8,
+                data.begin() + static_cast<std::ptrdiff_t>(i));
   }
   const Outcome outcome = Exec({"cat"}, data);
   EXPECT_EQ(outcome.code, 0) << outcome.err;
@@ -129,8 +134,9 @@ TEST_F(ExecTest, SeveralCommandsAtOnce) {
   for (size_t i = 0; i < outcomes.size(); ++i) {
     threads.emplace_back([i, &outcomes] {
       // Each waits for the next one's mark, so none can end before all have started.
-      outcomes[i] = Shell("touch /tmp/mark" + std::to_string(i) + "; until [ -e /tmp/mark" +
-                          std::to_string((i + 1) % 4) + " ]; do sleep 0.05; done; echo " + std::to_string(i));
+      outcomes[i] =
+          Shell("touch /tmp/mark" + std::to_string(i) + "; until [ -e /tmp/mark" +
+                std::to_string((i + 1) % 4) + " ]; do sleep 0.05; done; echo " + std::to_string(i));
     });
   }
   for (std::thread& thread : threads) thread.join();
@@ -147,7 +153,9 @@ TEST_F(ExecTest, TimeoutIs124) {
 }
 
 TEST_F(ExecTest, TerminalHasASizeAndOneStream) {
-  const Outcome outcome = Exec({"sh", "-c", "test -t 0 && test -t 1 && test -t 2 && stty size && echo tty >&2"}, "", {"--tty"});
+  const Outcome outcome =
+      Exec({"sh", "-c", "test -t 0 && test -t 1 && test -t 2 && stty size && echo tty >&2"}, "",
+           {"--tty"});
   EXPECT_EQ(outcome.code, 0) << outcome.out << outcome.err;
   EXPECT_NE(outcome.out.find("tty\r\n"), std::string::npos) << outcome.out;
   EXPECT_NE(Exec({"test", "-t", "0"}).code, 0);
@@ -157,8 +165,9 @@ TEST_F(ExecTest, InterruptCancelsTheCommandAndIs130) {
   std::array<int, 2> out{};
   ASSERT_EQ(pipe2(out.data(), O_CLOEXEC), 0);
   os::UniqueFd read_end(out[0]), write_end(out[1]);
-  os::Process cli = daemon_->StartCli({"exec", "--in", sandbox_, "--", "sh", "-c", "echo started; exec sleep 601"},
-                                      write_end.get(), write_end.get());
+  os::Process cli = daemon_->StartCli(
+      {"exec", "--in", sandbox_, "--", "sh", "-c", "echo started; exec sleep 601"}, write_end.get(),
+      write_end.get());
   write_end.reset();
   char first = 0;
   ASSERT_EQ(read(read_end.get(), &first, 1), 1);
@@ -166,7 +175,7 @@ TEST_F(ExecTest, InterruptCancelsTheCommandAndIs130) {
   const auto status = cli.WaitFor(std::chrono::seconds(20));
   ASSERT_TRUE(status.has_value() && status->has_value()) << "still running";
   EXPECT_EQ((*status)->ShellCode(), 130);
-  EXPECT_EQ(Shell("ps ax 2>/dev/null | grep -c '[s]leep 601' || cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 60[1]'").out,
+  EXPECT_EQ(Shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep 60[1]' || true").out,
             "0\n");
 }
 
@@ -174,15 +183,18 @@ TEST_F(ExecTest, ClientThatVanishesLeavesTheCommandAndItsOutput) {
   std::array<int, 2> out{};
   ASSERT_EQ(pipe2(out.data(), O_CLOEXEC), 0);
   os::UniqueFd read_end(out[0]), write_end(out[1]);
-  os::Process cli = daemon_->StartCli(
-      {"exec", "--in", sandbox_, "--", "sh", "-c", "echo first; sleep 1; echo second; touch /root/finished"},
-      write_end.get(), write_end.get());
+  os::Process cli = daemon_->StartCli({"exec", "--in", sandbox_, "--", "sh", "-c",
+                                       "echo first; sleep 1; echo second; touch /root/finished"},
+                                      write_end.get(), write_end.get());
   write_end.reset();
   char first = 0;
   ASSERT_EQ(read(read_end.get(), &first, 1), 1);
   ASSERT_TRUE(cli.Kill(SIGKILL).has_value());
   ASSERT_TRUE(cli.Wait().has_value());
-  EXPECT_EQ(Shell("for i in $(seq 200); do [ -e /root/finished ] && exit 0; sleep 0.1; done; exit 1").code, 0);
+  EXPECT_EQ(
+      Shell("for i in $(seq 200); do [ -e /root/finished ] && exit 0; sleep 0.1; done; exit 1")
+          .code,
+      0);
 }
 
 TEST_F(ExecTest, ImageEnvironmentApplies) {

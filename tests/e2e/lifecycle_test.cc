@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "support/program.h"
 #include "support/daemon.h"
+#include "support/program.h"
 
 namespace cleanroom::test {
 namespace {
@@ -38,7 +38,9 @@ class LifecycleTest : public testing::Test {
       if (name.find_first_not_of("0123456789") != std::string::npos) continue;
       std::ifstream file(entry.path() / "cmdline");
       const std::string line((std::istreambuf_iterator<char>(file)), {});
-      if (id.size() == 26 && line.find(program) != std::string::npos && line.find(id) != std::string::npos) return std::stoi(name);
+      if (id.size() == 26 && line.find(program) != std::string::npos &&
+          line.find(id) != std::string::npos)
+        return std::stoi(name);
     }
     return 0;
   }
@@ -86,7 +88,8 @@ TEST_F(LifecycleTest, CreateListInspectRemove) {
 }
 
 TEST_F(LifecycleTest, RmFlagLeavesNothing) {
-  const Outcome outcome = daemon_.Cli({"exec", "--rm", "--print-sandbox-id", "--image", image_, "--", "sh", "-c", "exit 5"});
+  const Outcome outcome = daemon_.Cli(
+      {"exec", "--rm", "--print-sandbox-id", "--image", image_, "--", "sh", "-c", "exit 5"});
   EXPECT_EQ(outcome.code, 5) << outcome.err;
   const size_t at = outcome.err.find("sandbox_id=");
   ASSERT_NE(at, std::string::npos) << outcome.err;
@@ -97,13 +100,15 @@ TEST_F(LifecycleTest, RmFlagLeavesNothing) {
 
 TEST_F(LifecycleTest, GuestPanicEndsTheSandboxWithItsReason) {
   const std::string id = Create();
-  const Outcome crash = daemon_.Cli({"exec", "--in", id, "-n", "--", "sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60"});
+  const Outcome crash = daemon_.Cli(
+      {"exec", "--in", id, "-n", "--", "sh", "-c", "echo c > /proc/sysrq-trigger; sleep 60"});
   EXPECT_EQ(crash.code, 1);
   const Outcome shown = WaitEnded(id);
   const Json json = Inspect(id);
   EXPECT_EQ(json["status"], "FAILED");
   EXPECT_NE(json["reason"].get<std::string>().find("panick"), std::string::npos) << json;
-  EXPECT_NE(json["console_tail"].get<std::string>().find("sysrq"), std::string::npos) << json;
+  EXPECT_NE(json["console_tail"].get<std::string>().find("Kernel panic"), std::string::npos)
+      << json;
   EXPECT_NE(shown.out.find("panick"), std::string::npos) << shown.out;
 }
 
@@ -122,13 +127,15 @@ TEST_F(LifecycleTest, KilledWardenTakesItsMachineAlong) {
   KillProcess("cleanroom-warden", id);
   WaitEnded(id);
   EXPECT_EQ(Inspect(id)["status"], "FAILED");
-  for (int i = 0; i < 100 && std::filesystem::exists("/proc/" + std::to_string(machine)); ++i) test::Run({"sleep", "0.05"});
+  for (int i = 0; i < 100 && std::filesystem::exists("/proc/" + std::to_string(machine)); ++i)
+    test::Run({"sleep", "0.05"});
   EXPECT_EQ(FindProcess("qemu-system", id), 0);
 }
 
 TEST_F(LifecycleTest, SandboxesSurviveACrashOfTheDaemon) {
   const std::string id = Create();
-  EXPECT_EQ(daemon_.Cli({"exec", "--in", id, "-n", "--", "sh", "-c", "echo before > /root/x"}).code, 0);
+  EXPECT_EQ(daemon_.Cli({"exec", "--in", id, "-n", "--", "sh", "-c", "echo before > /root/x"}).code,
+            0);
   daemon_.CrashAndRestart();
   const Outcome outcome = daemon_.Cli({"exec", "--in", id, "-n", "--", "cat", "/root/x"});
   EXPECT_EQ(outcome.out, "before\n") << outcome.err;
@@ -150,7 +157,8 @@ TEST_F(LifecycleTest, BootsWhileBothCoresAreBusy) {
     spinners.push_back(os::Process::Spawn({"/bin/sh", "-c", "while :; do :; done"}, {}).value());
   }
   for (int i = 0; i < 3; ++i) {
-    const Outcome outcome = daemon_.Cli({"exec", "--rm", "-n", "--image", image_, "--", "echo", "up"});
+    const Outcome outcome =
+        daemon_.Cli({"exec", "--rm", "-n", "--image", image_, "--", "echo", "up"});
     EXPECT_EQ(outcome.out, "up\n") << outcome.err;
   }
 }

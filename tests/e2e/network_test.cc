@@ -1,12 +1,12 @@
-// The network floor: a guest has an interface, reaches nothing, and learns so at once. Each probe first proves, against
-// a listener inside the guest, that it can succeed.
+// The network floor: a guest has an interface, reaches nothing, and learns so at once. Each probe
+// first proves, against a listener inside the guest, that it can succeed.
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <string>
 
-#include "support/program.h"
 #include "support/daemon.h"
+#include "support/program.h"
 
 namespace cleanroom::test {
 namespace {

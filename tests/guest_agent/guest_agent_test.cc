@@ -1,5 +1,6 @@
 // The agent as PID 1 under QEMU, on an image of busybox: what only a real machine can show.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -12,7 +13,6 @@
 
 #include "base/async.h"
 #include "cleanroom/internal/v1/guest.pb.h"
-#include "fmt/format.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "os/process.h"

@@ -30,7 +30,8 @@ std::string ReadUntil(int fd, const std::string& text, std::chrono::seconds limi
   std::string out;
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (out.find(text) == std::string::npos) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
     pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
     if (left.count() <= 0 || poll(&wait, 1, static_cast<int>(left.count())) <= 0) break;
     std::array<char, 4096> buffer{};
@@ -57,7 +58,8 @@ Daemon::~Daemon() {
   EXPECT_TRUE(Leftovers().empty()) << Leftovers().front();
   if (testing::Test::HasFailure()) {
     std::ifstream log(folder_.path() + "/daemon.log");
-    std::cerr << "--- daemon.log\n" << std::string(std::istreambuf_iterator<char>(log), {}) << "---\n";
+    std::cerr << "--- daemon.log\n"
+              << std::string(std::istreambuf_iterator<char>(log), {}) << "---\n";
   }
 }
 
@@ -73,13 +75,15 @@ std::vector<std::string> Daemon::Environment() const {
 
 void Daemon::Start() {
   auto [read_end, write_end] = Pipe();
-  const int log = open((folder_.path() + "/daemon.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  const int log = open((folder_.path() + "/daemon.log").c_str(),
+                       O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   os::SpawnOptions options;
   options.env = Environment();
   options.env->push_back("PATH=" + RequiredEnv("PATH"));
   options.fds = {{1, write_end.get()}, {2, log}};
   auto started = os::Process::Spawn(
-      {Program("cleanroom"), "serve", "--listen", "unix://" + socket(), "--log-level", "debug"}, options);
+      {Program("cleanroom"), "serve", "--listen", "unix://" + socket(), "--log-level", "debug"},
+      options);
   close(log);
   ASSERT_TRUE(started.has_value()) << started.error().ToString();
   process_ = std::move(*started);
@@ -131,7 +135,8 @@ std::vector<std::string> Daemon::Leftovers() const {
     std::replace(line.begin(), line.end(), '\0', ' ');
     // Both carry a path in this daemon's own folder.
     if (line.find(folder_.path()) == std::string::npos) continue;
-    if (line.find("cleanroom-warden") != std::string::npos || line.find("qemu-system") != std::string::npos) {
+    if (line.find("cleanroom-warden") != std::string::npos ||
+        line.find("qemu-system") != std::string::npos) {
       out.push_back(line);
     }
   }
@@ -139,8 +144,8 @@ std::vector<std::string> Daemon::Leftovers() const {
 }
 
 std::string BaseImage(const Daemon& daemon) {
-  const Outcome imported =
-      daemon.Cli({"image", "import", "cleanroom.test/debian:base", RequiredEnv("CLEANROOM_TEST_IMAGE")});
+  const Outcome imported = daemon.Cli(
+      {"image", "import", "cleanroom.test/debian:base", RequiredEnv("CLEANROOM_TEST_IMAGE")});
   EXPECT_EQ(imported.code, 0) << imported.err;
   return imported.out.substr(0, imported.out.find('\n'));
 }

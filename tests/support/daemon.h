@@ -15,15 +15,16 @@ namespace cleanroom::test {
 
 class Daemon {
  public:
-  // Starts it and waits until it says that it listens. Images and the kernel come from the build's shared cache, so
-  // that they are made once. `config`: the runtime configuration file, as text.
+  // Starts it and waits until it says that it listens. Images and the kernel come from the build's
+  // shared cache, so that they are made once. `config`: the runtime configuration file, as text.
   explicit Daemon(const std::string& config = "");
   // Stops it and fails the test when anything of it is left running.
   ~Daemon();
 
   // Runs the CLI against it.
   Outcome Cli(std::vector<std::string> args, std::string input = "",
-              std::chrono::seconds timeout = std::chrono::seconds(120), const std::string& cwd = "") const;
+              std::chrono::seconds timeout = std::chrono::seconds(120),
+              const std::string& cwd = "") const;
   // The same, but the command goes on: for tests that signal or watch it. stdin is empty.
   os::Process StartCli(std::vector<std::string> args, int out_fd, int err_fd) const;
 

@@ -20,8 +20,8 @@ std::string RequiredEnv(const char* name) {
 
 std::string Program(const std::string& name) { return RequiredEnv("CLEANROOM_BIN") + "/" + name; }
 
-Outcome Run(const std::vector<std::string>& argv, const std::vector<std::string>& env, std::string input,
-            std::chrono::seconds timeout, const std::string& cwd) {
+Outcome Run(const std::vector<std::string>& argv, const std::vector<std::string>& env,
+            std::string input, std::chrono::seconds timeout, const std::string& cwd) {
   os::RunOptions options;
   std::vector<std::string> all = {std::string("PATH=") + RequiredEnv("PATH"), "LC_ALL=C.UTF-8"};
   all.insert(all.end(), env.begin(), env.end());
@@ -35,7 +35,9 @@ Outcome Run(const std::vector<std::string>& argv, const std::vector<std::string>
     ADD_FAILURE() << argv[0] << ": " << output.error().ToString();
     return {};
   }
-  return {.code = output->status.ShellCode(), .out = std::move(output->out), .err = std::move(output->err)};
+  return {.code = output->status.ShellCode(),
+          .out = std::move(output->out),
+          .err = std::move(output->err)};
 }
 
 }  // namespace cleanroom::test

@@ -1,6 +1,7 @@
 #include "os/netns/netlink.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -12,7 +13,6 @@
 #include <cstring>
 #include <vector>
 
-#include "fmt/format.h"
 #include "os/file.h"
 
 namespace cleanroom::os {

@@ -1,6 +1,7 @@
 #include "os/netns/netns.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <nftables/libnftables.h>
@@ -12,7 +13,6 @@
 #include <cstring>
 #include <memory>
 
-#include "fmt/format.h"
 #include "os/file.h"
 #include "os/netns/netlink.h"
 

@@ -1,6 +1,7 @@
 #include "os/netns/netns.h"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <linux/if_ether.h>
 #include <poll.h>
@@ -16,7 +17,6 @@
 #include <functional>
 #include <vector>
 
-#include "fmt/format.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/socket.h"

@@ -1,7 +1,8 @@
 #include "vmm/qemu/argv.h"
 
-#include "fmt/format.h"
-#include "nlohmann/json.hpp"
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
 
 namespace cleanroom::vmm {
 namespace {

@@ -1,5 +1,6 @@
 #include "vmm/qemu/boot_probe.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -7,7 +8,6 @@
 #include <array>
 #include <cerrno>
 
-#include "fmt/format.h"
 #include "vmm/console_log.h"
 
 namespace cleanroom::vmm {

@@ -1,5 +1,6 @@
 // Real guests under QEMU, with a small program as /init (testing/agent/main.cc).
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +15,6 @@
 #include <iostream>
 #include <thread>
 
-#include "fmt/format.h"
 #include "os/file.h"
 #include "os/netns/netns.h"
 #include "vmm/console_log.h"

@@ -1,5 +1,6 @@
 #include "vmm/qemu/qemu_backend.h"
 
+#include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -7,7 +8,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "fmt/format.h"
 #include "os/file.h"
 #include "os/netns/netns.h"
 #include "os/socket.h"

@@ -1,5 +1,6 @@
 #include "vmm/qemu/qmp.h"
 
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -7,9 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-
-#include "fmt/format.h"
-#include "nlohmann/json.hpp"
+#include <nlohmann/json.hpp>
 
 namespace cleanroom::vmm {
 namespace {
