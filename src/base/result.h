@@ -44,7 +44,9 @@ std::unexpected<Error> ErrErrno(ErrorCode code, std::string_view what);
   CR_TRY_ASSIGN_IMPL(return, target, expr, CR_CONCAT(cr_value_, __LINE__))
 #define CR_CO_TRY_ASSIGN(target, expr) \
   CR_TRY_ASSIGN_IMPL(co_return, target, expr, CR_CONCAT(cr_value_, __LINE__))
+// NOLINTBEGIN(bugprone-macro-parentheses): `target` may be a declaration, `leave` is a keyword.
 #define CR_TRY_ASSIGN_IMPL(leave, target, expr, name)         \
   auto name = (expr);                                         \
   if (!name) leave ::cleanroom::Err(std::move(name).error()); \
   target = *std::move(name)
+// NOLINTEND(bugprone-macro-parentheses)

@@ -75,12 +75,12 @@ sandbox:
   run: { before: docker compose up -d }
 registries:
   npm:
-    allowed_hosts: [registry.npmjs.org]
+    allowed_hosts: [registry.example.org]
     fallback: deny
     lockfile: { mode: warn, files: [package-lock.json] }
   go: { allowed_hosts: ["*.golang.example"] }
 secrets:
-  - { id: npm-token, allowed_hosts: [registry.npmjs.org], header: X-Token, ttl_seconds: 60 }
+  - { id: npm-token, allowed_hosts: [registry.example.org], header: X-Token, ttl_seconds: 60 }
   - { id: plain, allowed_hosts: [a.example.com] }
 expose:
   https:
@@ -108,7 +108,7 @@ metadata: { owner: team, n: 3, nested: { list: [1.5, true, null, "7"] } }
     rules.push_back(text);
   }
   EXPECT_THAT(rules, ElementsAre("api.github.com tcp 443", "plain.example.com tcp 80 443",
-                                 "registry.npmjs.org tcp 443 8080", "*.example.com tcp 443",
+                                 "registry.example.org tcp 443 8080", "*.example.com tcp 443",
                                  "10.1.0.0/16 tcp 5432", "192.0.2.7/32 udp 53",
                                  "2001:db8::1/128 tcp 8443", "2001:db8::2/128 tcp 80 443"));
   EXPECT_EQ(policy->network.allow[3].reason, "some text");

@@ -260,7 +260,12 @@ Awaitable<void> Supervisor::ReadConsole(std::shared_ptr<vmm::ConsoleLog> log,
 }
 
 Awaitable<void> Supervisor::DiscardMachine() {
-  if (machine_) machine_->Kill();
+  if (machine_) {
+    auto killed = machine_->Kill();
+    if (!killed) {
+      spdlog::error("sandbox_id={} {}", config_.sandbox_id, killed.error().ToString());
+    }
+  }
   const auto agent = std::exchange(agent_, nullptr);
   if (agent) co_await agent->Close();
   machine_.reset();
