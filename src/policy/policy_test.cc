@@ -53,7 +53,7 @@ sandbox:
     allow:
       - api.github.com:443
       - plain.example.com
-      - { host: Registry.NPMJS.org., ports: [8080, 443, 443] }
+      - { host: registry.example.org., ports: [8080, 443, 443] }
       - { host: "*.example.com", ports: [443], reason: some text }
       - { cidr: 10.1.0.0/16, ports: [5432], protocol: tcp }
       - { host: 192.0.2.7, ports: [53], protocol: udp }
