@@ -6,6 +6,8 @@
 //  - no capturing lambda is a coroutine; one named await per statement, never in a condition or a
 //  larger
 //    expression (`if (co_await f())` crashes): `const bool x = co_await f(); if (x) ...`;
+//  - no lambda stands in the statement that awaits: name it first, for a temporary with captures is
+//    destroyed twice (scripts/check-coroutines looks for this rule and the one above);
 //  - every co_spawn happens inside a TaskScope, which cancels and joins.
 // Errors travel as Result; Asio operations are awaited with kAwait, which yields (error_code,
 // value). Everything here belongs to one io_context run by one thread, unless said otherwise.

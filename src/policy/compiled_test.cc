@@ -171,9 +171,10 @@ TEST(PolicyFromAllowlist, EqualsTheFileThatSaysTheSame) {
       {"API.github.com", {443}}, {"registry.example.org", {}}, {"10.0.0.1", {5432}}};
   const auto built = PolicyFromAllowlist(kRef, kDigest, rules);
   ASSERT_TRUE(built) << built.error().message();
-  EXPECT_EQ(*built, MustCompile(kMinimal +
-                                "  network: { allow: [ \"api.github.com:443\", registry.example.org, "
-                                "{ cidr: 10.0.0.1/32, ports: [5432] } ] }\n"));
+  EXPECT_EQ(
+      *built,
+      MustCompile(kMinimal + "  network: { allow: [ \"api.github.com:443\", registry.example.org, "
+                             "{ cidr: 10.0.0.1/32, ports: [5432] } ] }\n"));
   EXPECT_TRUE(PolicyFromAllowlist("example.com/base:tag", kDigest, rules));
   EXPECT_TRUE(PolicyFromAllowlist(kRef, "", {}));
 

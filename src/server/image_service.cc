@@ -43,10 +43,11 @@ struct Heard {
 };
 
 Awaitable<void> HearPull(Images& images, std::string ref, std::shared_ptr<Heard> heard) {
-  auto outcome = co_await images.Pull(std::move(ref), [heard](ProgressUpdate update) {
+  ProgressFn progress = [heard](ProgressUpdate update) {
     heard->progress = std::move(update);
     heard->changed.NotifyAll();
-  });
+  };
+  auto outcome = co_await images.Pull(std::move(ref), std::move(progress));
   heard->outcome = std::move(outcome);
   heard->changed.NotifyAll();
 }
