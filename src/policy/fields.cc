@@ -206,7 +206,7 @@ Fields::Fields(const Node& node, std::string path, Report& report)
 }
 
 const Node* Fields::Get(std::string_view key) {
-  known_.push_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
   for (const auto& [name, value] : node_.entries) {
     if (name.text == key) return &value;
   }
