@@ -333,7 +333,7 @@ TEST_F(GuestAgentTest, CancellingReachesWhatLeftTheGroup) {
 
 TEST_F(GuestAgentTest, OrphansAreReaped) {
   EXPECT_EQ(Out("for i in 1 2 3 4 5; do (true & ) ; done; sleep 0.2; "
-                "grep -l '^State:.Z' /proc/[0-9]*/status | wc -l"),
+                "grep -ls '^State:.Z' /proc/[0-9]*/status | wc -l"),
             "0\n");
 }
 
