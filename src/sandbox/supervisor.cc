@@ -26,7 +26,7 @@ using std::chrono::steady_clock;
 // The serials of vmm::MachineSpec's two disks.
 constexpr std::string_view kImageSerial = "cr-image";
 constexpr std::string_view kDiskSerial = "cr-disk";
-constexpr size_t kConsoleTailLines = 40;
+constexpr size_t kConsoleTailLines = 60;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
 constexpr size_t kEntropyBytes = 64;
