@@ -40,7 +40,7 @@ TEST(Parse, ReadsTheWholeGrammar) {
 repository:
   enabled: true
   remote: upstream
-  path: /work//src/
+  path: /srv//src/
   submodules: true
   network: { allow: [ "git.example.com:443" ] }
 sandbox:
@@ -92,7 +92,7 @@ metadata: { owner: team, n: 3, nested: { list: [1.5, true, null, "7"] } }
   ASSERT_TRUE(policy) << Format(policy.error());
   ASSERT_TRUE(policy->repository);
   EXPECT_EQ(policy->repository->remote, "upstream");
-  EXPECT_EQ(policy->repository->path, "/work/src");
+  EXPECT_EQ(policy->repository->path, "/srv/src");
   EXPECT_TRUE(policy->repository->submodules);
   EXPECT_EQ(policy->repository->allow.size(), 1u);
   EXPECT_EQ(policy->resources.vcpus, 4);

@@ -146,7 +146,7 @@ class Guest {
     request.set_disk_device("cr-disk");
     request.mutable_network()->add_nameservers("10.0.2.1");
     request.add_env("PATH=/bin");
-    request.set_workdir("/work/made");
+    request.set_workdir("/srv/made");
     auto response = co_await channel_->Call<ConfigureResponse>(kService + "Configure", request);
     if (!response) {
       failed = response.error().ToString();
@@ -294,7 +294,7 @@ TEST_F(GuestAgentTest, TheRootIsAnOverlayThatNestsNamespaces) {
   // Refused by the kernel to processes in a chroot.
   EXPECT_EQ(Out("unshare -U true && unshare -m true && echo nested"), "nested\n");
   EXPECT_EQ(Out("pwd; stat -c %a /tmp; ls /dev/fd/0; ls -d /dev/shm /dev/pts/ptmx"),
-            "/work/made\n1777\n/dev/fd/0\n/dev/pts/ptmx\n/dev/shm\n");
+            "/srv/made\n1777\n/dev/fd/0\n/dev/pts/ptmx\n/dev/shm\n");
   EXPECT_EQ(Out("cat /proc/self/oom_score_adj; ulimit -n; ulimit -Hn; umask"),
             "0\n1024\n524288\n0022\n");
   EXPECT_EQ(Out("ip addr show lo | grep -c 'inet 127.0.0.1/8'"), "1\n");
