@@ -1,0 +1,100 @@
+// DNS messages (RFC 1035, EDNS RFC 6891, extended errors RFC 8914): what a guest asks, what a
+// resolver answers, and what a guest is told. Messages are parsed and written anew, never passed
+// on: nothing a guest puts beside its one question leaves the sandbox, and nothing a resolver puts
+// beside its answer enters it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "policy/address.h"
+
+namespace cleanroom::doors::wire {
+
+using Bytes = std::span<const uint8_t>;
+
+inline constexpr size_t kMaxDnsMessage = 65'535;
+inline constexpr size_t kMaxDnsRecords = 256;  // of an answer; more is an error
+inline constexpr uint16_t kUdpPayload = 1232;  // what we announce, RFC 9715
+
+namespace dns_type {
+inline constexpr uint16_t kA = 1, kNs = 2, kCname = 5, kSoa = 6, kPtr = 12, kMx = 15, kTxt = 16,
+                          kAaaa = 28, kSrv = 33, kNaptr = 35, kSvcb = 64, kHttps = 65, kCaa = 257,
+                          kAny = 255;
+}
+std::string DnsTypeName(uint16_t type);  // "A", "AAAA", …, "TYPE1234"
+
+enum class Rcode : uint8_t {
+  kNoError = 0,
+  kFormErr = 1,
+  kServFail = 2,
+  kNxDomain = 3,
+  kNotImp = 4,
+  kRefused = 5,
+};
+
+struct DnsQuery {
+  uint16_t id = 0;
+  bool recursion_desired = false;
+  bool edns = false;
+  uint16_t udp_payload = 512;  // what the client can take over UDP, at least 512
+  // The name in text, as sent (case kept), without a trailing dot; "." is the root. Labels hold
+  // only what a host name or a service label may (letters, digits, `-`, `_`); others are an error.
+  std::string name;
+  uint16_t type = 0;
+  // The question section, uncompressed, to be echoed.
+  std::vector<uint8_t> question;
+};
+
+// What is wrong with a query decides how it is answered: kFormErr or kNotImp (an opcode other than
+// QUERY, a class other than IN, more than one question), or not at all when it is no query or has
+// no whole header.
+struct BadQuery {
+  bool answer = false;
+  uint16_t id = 0;
+  Rcode rcode = Rcode::kFormErr;
+  std::string problem;
+};
+std::expected<DnsQuery, BadQuery> ParseQuery(Bytes message);
+
+struct DnsRecord {
+  std::string name;
+  uint16_t type = 0;
+  uint32_t ttl = 0;
+  // Wire form with every name in it written out in full (A, AAAA, CNAME, MX, NS, PTR, SOA, SRV,
+  // TXT, CAA, SVCB, HTTPS, NAPTR); records of other types are left out when parsing.
+  std::vector<uint8_t> data;
+  std::optional<policy::IpAddress> address;  // of A and AAAA
+  std::string target;                        // of CNAME, in text
+};
+
+struct DnsAnswer {
+  Rcode rcode = Rcode::kNoError;
+  bool truncated = false;
+  std::vector<DnsRecord> answers;
+  std::vector<DnsRecord> authority;  // the SOA of a negative answer only
+};
+
+// A query of our own: recursion desired, EDNS with kUdpPayload, no client subnet.
+std::vector<uint8_t> WriteQuery(uint16_t id, std::string_view name, uint16_t type);
+// data_corrupt unless `message` is a response to exactly this question (id, name in the very case
+// sent, type), with pointers that only go backwards and names and counts within limits.
+Result<DnsAnswer> ParseAnswer(Bytes message, uint16_t id, std::string_view name, uint16_t type);
+
+struct ExtendedError {
+  uint16_t code =
+      15;            // Blocked; 16 Censored, 17 Filtered, 18 Prohibited, 22 No Reachable Authority
+  std::string text;  // UTF-8, cut to 200 bytes
+};
+// A response to `query`. At most `limit` bytes: an answer that does not fit is cut with TC set, and
+// has no records then. The extended error is written only when the client speaks EDNS.
+std::vector<uint8_t> WriteResponse(const DnsQuery& query, const DnsAnswer& answer,
+                                   const std::optional<ExtendedError>& error, size_t limit);
+std::vector<uint8_t> WriteBadQueryResponse(const BadQuery& bad);
+
+}  // namespace cleanroom::doors::wire
