@@ -57,6 +57,13 @@ std::string_view ToString(Check::Status status);  // "ok", "warn", "fail"
 enum class Accelerator { kTcg, kKvm };
 std::string_view ToString(Accelerator accelerator);  // "tcg", "kvm"
 
+// How a machine's RAM comes to be.
+enum class MemoryKind {
+  kAnonymous,  // empty: the machine boots
+  kTemplate,   // the file, written through: the machine boots and is to be saved
+  kCopy,       // a private copy, page by page as it is written, of the file of a saved machine
+};
+
 struct MachineSpec {
   std::string sandbox_id;
   std::string kernel;         // uncompressed ELF vmlinux with a PVH entry
@@ -64,9 +71,11 @@ struct MachineSpec {
   std::string extra_cmdline;  // appended to the kernel command line
   int vcpus = 2;
   int memory_mib = 1024;
-  std::string image;  // raw ext4, attached read-only with serial "cr-image"; empty: none
-  std::string disk;   // raw, attached writable with serial "cr-disk"; empty: none
-  int tap_fd = -1;    // a TAP with virtio-net headers (os/netns); -1: no network device
+  MemoryKind memory = MemoryKind::kAnonymous;
+  std::string memory_file;  // of memory_mib exactly, unless kAnonymous
+  std::string image;        // raw ext4, attached read-only with serial "cr-image"; empty: none
+  std::string disk;         // raw, attached writable with serial "cr-disk"; empty: none
+  int tap_fd = -1;          // a TAP with virtio-net headers (os/netns); -1: no network device
   std::string guest_mac = "02:00:00:00:00:02";
   Accelerator accelerator = Accelerator::kTcg;
   uint64_t tsc_khz = 0;  // of the host (tsc.h); 0: the guest measures, which hangs on a busy host
@@ -89,6 +98,11 @@ class Machine {
   // console_log.h).
   virtual os::UniqueFd TakeConsole() = 0;
 
+  // Stops the machine, which was launched with MemoryKind::kTemplate, for good and writes the state
+  // of its devices to the descriptor; its RAM is in the file. Blocks until then, at most until the
+  // deadline. Whoever still serves the agent's stream must not have spoken on it.
+  virtual Result<void> Save(int state_fd, std::chrono::steady_clock::time_point deadline) = 0;
+
   // Kills the VMM.
   virtual Result<void> Kill() = 0;
   // Asks the VMM to flush its disks and end, and waits at most `timeout`; kills it when it does
@@ -109,6 +123,12 @@ class Backend {
   // VMM is missing, runtime_launch_failed when it does not start. A VMM that rejects its arguments
   // ends at once, with its reason on the console.
   virtual Result<std::unique_ptr<Machine>> Launch(const MachineSpec& spec) const = 0;
+  // Starts the VMM as a copy of a saved machine: `spec` is that machine's but for its disk, network
+  // and name, with MemoryKind::kCopy. Returns when the guest runs on, blocking some milliseconds
+  // and at most until the deadline. runtime_launch_failed when the VMM refuses the state.
+  virtual Result<std::unique_ptr<Machine>> Restore(
+      const MachineSpec& spec, int state_fd,
+      std::chrono::steady_clock::time_point deadline) const = 0;
 };
 
 // Success for "qemu"; backend_unavailable for the names this build does not offer ("firecracker",

@@ -84,20 +84,26 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
       fmt::format("{}M", machine.memory_mib),
       "-object",
   };
-  if (spec.memory_file.empty()) {
+  if (machine.memory == MemoryKind::kAnonymous) {
     argv.push_back(fmt::format("memory-backend-ram,id=ram,size={}M", machine.memory_mib));
   } else {
     argv.push_back(fmt::format("memory-backend-file,id=ram,size={}M,mem-path={},share={}",
-                               machine.memory_mib, Escape(spec.memory_file),
-                               spec.memory_shared ? "on" : "off"));
+                               machine.memory_mib, Escape(machine.memory_file),
+                               machine.memory == MemoryKind::kTemplate ? "on" : "off"));
   }
   auto add = [&argv](std::string option, std::string value) {
     argv.push_back(std::move(option));
     argv.push_back(std::move(value));
   };
-  add("-kernel", machine.kernel);
-  add("-initrd", machine.initrd);
-  add("-append", KernelCommandLine(machine));
+  if (machine.memory == MemoryKind::kCopy) {
+    // The kernel is in that memory; given again, QEMU would write it there anew, which costs as
+    // many private pages as it has.
+    add("-incoming", "defer");
+  } else {
+    add("-kernel", machine.kernel);
+    add("-initrd", machine.initrd);
+    add("-append", KernelCommandLine(machine));
+  }
 
   add("-chardev", fmt::format("socket,id=console,fd={}", kQemuConsoleFd));
   add("-serial", "chardev:console");

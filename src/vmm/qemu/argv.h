@@ -13,6 +13,7 @@ inline constexpr int kQemuAgentFd = 3;
 inline constexpr int kQemuMonitorFd = 4;
 inline constexpr int kQemuConsoleFd = 5;
 inline constexpr int kQemuTapFd = 6;
+inline constexpr int kQemuStateFd = 7;  // of a saved machine, when it is restored
 
 // The name of the agent's virtio-serial port in the guest (/sys/class/virtio-ports/*/name); it is
 // port 1 of its bus.
@@ -21,11 +22,6 @@ inline constexpr char kAgentPortName[] = "cleanroom.agent";
 struct QemuSpec {
   std::string binary = "qemu-system-x86_64";
   MachineSpec machine;
-  // The file that is the guest's RAM; empty: anonymous memory.
-  std::string memory_file{};
-  // Whether what the guest writes to its RAM goes to memory_file (making a template) or stays
-  // private.
-  bool memory_shared = false;
 };
 
 std::vector<std::string> BuildArgv(const QemuSpec& spec);

@@ -108,11 +108,18 @@ TEST(ArgvTest, KvmUsesTheHostsProcessorAndNoTcgOptions) {
 }
 
 TEST(ArgvTest, MemoryInAFile) {
-  const auto shared =
-      BuildArgv({.machine = FullSpec(), .memory_file = "/t/m,1", .memory_shared = true});
-  EXPECT_THAT(shared, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,,1,share=on"));
-  const auto copy = BuildArgv({.machine = FullSpec(), .memory_file = "/t/m"});
-  EXPECT_THAT(copy, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,share=off"));
+  MachineSpec spec = FullSpec();
+  spec.memory = MemoryKind::kTemplate;
+  spec.memory_file = "/t/m,1";
+  const auto made = BuildArgv({.machine = spec});
+  EXPECT_THAT(made, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,,1,share=on"));
+  EXPECT_THAT(made, Contains("-kernel"));
+  EXPECT_THAT(made, Not(Contains("-incoming")));
+  spec.memory = MemoryKind::kCopy;
+  const auto copy = BuildArgv({.machine = spec});
+  EXPECT_THAT(copy, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,,1,share=off"));
+  EXPECT_THAT(copy, Not(Contains("-kernel")));
+  EXPECT_THAT(copy, Contains("-incoming"));
 }
 
 }  // namespace

@@ -60,16 +60,43 @@ class MachineTest : public testing::Test {
     const auto begin = steady_clock::now();
     auto machine = QemuBackend().Launch(spec_);
     if (!machine) return machine.error().ToString();
-    machine_ = *std::move(machine);
+    if (std::string failure = Take(*std::move(machine)); !failure.empty()) return failure;
+    const std::string ready = ReadLine();
+    boot_ms_ = std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count();
+    return ready == "READY" ? "" : "not ready: '" + ready + "'\n" + log_->LastLines(20);
+  }
+
+  std::string Take(std::unique_ptr<Machine> machine) {
+    machine_ = std::move(machine);
+    buffer_.clear();
     agent_ = machine_->TakeAgentStream();
     console_ = machine_->TakeConsole();
     fcntl(console_.get(), F_SETFL, O_NONBLOCK);
     auto log = ConsoleLog::Create(dir_->path() + "/console.log", kConsoleBytes);
     if (!log) return log.error().ToString();
     log_.emplace(*std::move(log));
-    const std::string ready = ReadLine();
-    boot_ms_ = std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count();
-    return ready == "READY" ? "" : "not ready: '" + ready + "'\n" + log_->LastLines(20);
+    return "";
+  }
+
+  static steady_clock::time_point Soon() { return steady_clock::now() + milliseconds(20'000); }
+
+  // Boots with its RAM in a file, and saves; the paths are then those of the template.
+  void MakeTemplate() {
+    spec_.memory = MemoryKind::kTemplate;
+    spec_.memory_file = dir_->path() + "/memory";
+    ASSERT_EQ(Boot(), "");
+    ASSERT_EQ(Ask("e warm"), "warm");
+    auto state = os::Open(dir_->path() + "/state", O_RDWR | O_CREAT, 0600);
+    ASSERT_TRUE(state);
+    auto saved = machine_->Save(state->get(), Soon());
+    ASSERT_TRUE(saved) << saved.error().ToString();
+    machine_.reset();
+    spec_.memory = MemoryKind::kCopy;
+  }
+
+  Result<std::unique_ptr<Machine>> Restore() {
+    CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(dir_->path() + "/state", O_RDONLY));
+    return QemuBackend().Restore(spec_, state.get(), Soon());
   }
 
   // The next line from the agent, while the console is drained; "" when the machine ended or hangs.
@@ -149,6 +176,52 @@ TEST_F(MachineTest, AttachesTheImageReadOnlyAndTheDisk) {
   EXPECT_EQ(Ask("b"), "cr-image:ro:sixteen bytes..! cr-disk:rw:dddddddddddddddd");
   EXPECT_EQ(Ask("w"), "done");
   EXPECT_EQ(os::ReadFile(spec_.disk, 2 << 20)->substr(0, 16), "written by guest");
+}
+
+TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
+  spec_.disk = dir_->path() + "/disk";
+  ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
+  MakeTemplate();
+  const auto before = os::ReadFile(spec_.memory_file, 512 << 20);
+  ASSERT_TRUE(before);
+  std::vector<std::string> disks;
+  for (int i = 0; i < 2; ++i) {
+    spec_.disk = dir_->path() + "/disk" + std::to_string(i);
+    disks.push_back(spec_.disk);
+    ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
+    const auto begin = steady_clock::now();
+    auto machine = Restore();
+    ASSERT_TRUE(machine) << machine.error().ToString();
+    ASSERT_EQ(Take(*std::move(machine)), "");
+    EXPECT_EQ(Ask("e ping"), "ping");
+    std::cout << "restored and answered: "
+              << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
+              << " ms\n";
+    if (i == 0) {
+      EXPECT_EQ(Ask("w"), "done");
+    }
+  }
+  EXPECT_EQ(os::ReadFile(disks[0], 2 << 20)->substr(0, 7), "written");
+  EXPECT_EQ(os::ReadFile(disks[1], 2 << 20)->substr(0, 7), "ddddddd");
+  EXPECT_TRUE(*before == *os::ReadFile(spec_.memory_file, 512 << 20)) << "the template changed";
+}
+
+TEST_F(MachineTest, ADamagedTemplateIsRefused) {
+  MakeTemplate();
+  const std::string path = dir_->path() + "/state";
+  const std::string whole = *os::ReadFile(path, 16 << 20);
+  for (const std::string& damaged :
+       {whole.substr(0, whole.size() / 2), std::string("nonsense"), std::string()}) {
+    ASSERT_TRUE(os::WriteFileAtomic(path, damaged));
+    auto machine = Restore();
+    ASSERT_FALSE(machine) << damaged.size();
+    EXPECT_TRUE(machine.error().code() == ErrorCode::kRuntimeLaunchFailed ||
+                machine.error().code() == ErrorCode::kUnavailable)
+        << machine.error().ToString();
+  }
+  spec_.memory_file = "/nonexistent/memory";
+  ASSERT_TRUE(os::WriteFileAtomic(path, whole));
+  EXPECT_FALSE(Restore());
 }
 
 TEST_F(MachineTest, PanicEndsTheMachineAndIsTold) {

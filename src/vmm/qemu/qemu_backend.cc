@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <nlohmann/json.hpp>
+#include <thread>
 #include <utility>
 
 #include "os/file.h"
@@ -21,13 +23,16 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+// Between two looks at something that takes a few milliseconds.
+constexpr std::chrono::microseconds kPollInterval{300};
+
 class QemuMachine : public Machine {
  public:
   QemuMachine(os::Process process, os::UniqueFd agent, os::UniqueFd console, os::UniqueFd monitor)
       : process_(std::move(process)),
         agent_(std::move(agent)),
         console_(std::move(console)),
-        monitor_(std::move(monitor)) {}
+        qmp_(std::move(monitor)) {}
 
   pid_t pid() const override { return process_.pid(); }
   int pidfd() const override { return process_.pidfd(); }
@@ -38,9 +43,8 @@ class QemuMachine : public Machine {
 
   Result<os::ExitStatus> Quit(milliseconds timeout) override {
     const auto deadline = steady_clock::now() + timeout;
-    Qmp qmp(std::move(monitor_));
     // Without an answer it is killed below.
-    if (qmp.Handshake(deadline)) (void)qmp.Call("quit", "{}", deadline);
+    (void)Ask("quit", "{}", deadline);
     const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
     CR_TRY_ASSIGN(const auto ended, process_.WaitFor(std::max(left, milliseconds(0))));
     if (ended) return *ended;
@@ -48,11 +52,64 @@ class QemuMachine : public Machine {
     return Wait();
   }
 
+  Result<void> Save(int state_fd, steady_clock::time_point deadline) override {
+    CR_TRY(Ask("stop", "{}", deadline));
+    CR_TRY(LeaveMemoryInItsFile(deadline));
+    CR_TRY(qmp_.PassFd("state", state_fd, deadline));
+    CR_TRY(Ask("migrate", R"({"uri":"fd:state"})", deadline));
+    return Until("query-migrate", "completed", deadline);
+  }
+
+  // Of one that was started with -incoming defer.
+  Result<void> Resume(steady_clock::time_point deadline) {
+    CR_TRY(LeaveMemoryInItsFile(deadline));
+    CR_TRY(Ask("migrate-incoming", fmt::format(R"({{"uri":"fd:{}"}})", kQemuStateFd), deadline));
+    // The state is there when it is paused, as the saved machine was.
+    CR_TRY(Until("query-status", "paused", deadline));
+    CR_TRY(Ask("cont", "{}", deadline));
+    return {};
+  }
+
  private:
+  Result<std::string> Ask(std::string_view command, std::string_view arguments,
+                          steady_clock::time_point deadline) {
+    if (!greeted_) {
+      CR_TRY(qmp_.Handshake(deadline));
+      greeted_ = true;
+    }
+    return qmp_.Call(command, arguments, deadline);
+  }
+
+  Result<void> LeaveMemoryInItsFile(steady_clock::time_point deadline) {
+    CR_TRY(Ask("migrate-set-capabilities",
+               R"({"capabilities":[{"capability":"x-ignore-shared","state":true}]})", deadline));
+    return {};
+  }
+
+  // Asks until the answer's status is `wanted`.
+  Result<void> Until(std::string_view query, std::string_view wanted,
+                     steady_clock::time_point deadline) {
+    for (;;) {
+      CR_TRY_ASSIGN(const std::string answer, Ask(query, "{}", deadline));
+      const auto status = nlohmann::json::parse(answer, nullptr, false).value("status", "");
+      if (status == wanted) return {};
+      if (status == "failed" || status == "internal-error" || status == "shutdown") {
+        return Err(ErrorCode::kRuntimeLaunchFailed,
+                   fmt::format("QEMU: {} says {} instead of {}", query, status, wanted));
+      }
+      if (steady_clock::now() >= deadline) {
+        return Err(ErrorCode::kDeadlineExceeded,
+                   fmt::format("QEMU: {} still says {} instead of {}", query, status, wanted));
+      }
+      std::this_thread::sleep_for(kPollInterval);
+    }
+  }
+
   os::Process process_;
   os::UniqueFd agent_;
   os::UniqueFd console_;
-  os::UniqueFd monitor_;
+  Qmp qmp_;
+  bool greeted_ = false;
 };
 
 }  // namespace
@@ -121,8 +178,10 @@ std::vector<Check> QemuBackend::Checks() const {
   return checks;
 }
 
-Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
-  CR_TRY_ASSIGN(const std::string binary, FindBinary());
+namespace {
+
+Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const MachineSpec& spec,
+                                           int state_fd) {
   CR_TRY_ASSIGN(auto agent, os::SocketPair());
   CR_TRY_ASSIGN(auto console, os::SocketPair());
   CR_TRY_ASSIGN(auto monitor, os::SocketPair());
@@ -135,6 +194,7 @@ Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) co
                  {kQemuMonitorFd, monitor.second.get()},
                  {kQemuConsoleFd, console.second.get()}};
   if (spec.tap_fd >= 0) options.fds.push_back({kQemuTapFd, spec.tap_fd});
+  if (state_fd >= 0) options.fds.push_back({kQemuStateFd, state_fd});
   options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
   options.new_session = true;
   options.parent_death_signal = SIGKILL;
@@ -145,6 +205,21 @@ Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) co
   }
   return std::make_unique<QemuMachine>(*std::move(process), std::move(agent.first),
                                        std::move(console.first), std::move(monitor.first));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
+  CR_TRY_ASSIGN(const std::string binary, FindBinary());
+  return Start(binary, spec, -1);
+}
+
+Result<std::unique_ptr<Machine>> QemuBackend::Restore(const MachineSpec& spec, int state_fd,
+                                                      steady_clock::time_point deadline) const {
+  CR_TRY_ASSIGN(const std::string binary, FindBinary());
+  CR_TRY_ASSIGN(auto machine, Start(binary, spec, state_fd));
+  CR_TRY(machine->Resume(deadline));
+  return machine;
 }
 
 }  // namespace cleanroom::vmm

@@ -23,6 +23,9 @@ class QemuBackend : public Backend {
   vmm::Capabilities Capabilities() const override;
   std::vector<Check> Checks() const override;
   Result<std::unique_ptr<Machine>> Launch(const MachineSpec& spec) const override;
+  Result<std::unique_ptr<Machine>> Restore(
+      const MachineSpec& spec, int state_fd,
+      std::chrono::steady_clock::time_point deadline) const override;
 
   // Where the binary is; backend_unavailable, with the remedy, when it is missing.
   Result<std::string> FindBinary() const;

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 namespace cleanroom::vmm {
@@ -30,6 +31,33 @@ Result<Json> ParseObject(const std::string& line) {
     return Err(ErrorCode::kDataCorrupt, "QEMU's monitor sent what is not a QMP message");
   }
   return value;
+}
+
+// A line with a descriptor beside it.
+Result<void> SendWithFd(int socket, std::string data, int fd) {
+  iovec piece{data.data(), data.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof fd)> control = {};
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+  if (sent != static_cast<ssize_t>(data.size())) {
+    return ErrErrno(ErrorCode::kUnavailable, "write to QEMU's monitor");
+  }
+  return {};
+}
+
+std::string Line(std::string_view command, std::string_view arguments, uint64_t id) {
+  return fmt::format(R"({{"execute":"{}","arguments":{},"id":{}}})"
+                     "\n",
+                     command, arguments, id);
 }
 
 Result<void> SendAll(int fd, std::string_view data) {
@@ -87,9 +115,20 @@ Result<void> Qmp::Handshake(steady_clock::time_point deadline) {
 Result<std::string> Qmp::Call(std::string_view command, std::string_view arguments,
                               steady_clock::time_point deadline) {
   const uint64_t id = next_id_++;
-  CR_TRY(SendAll(fd_.get(), fmt::format(R"({{"execute":"{}","arguments":{},"id":{}}})"
-                                        "\n",
-                                        command, arguments, id)));
+  CR_TRY(SendAll(fd_.get(), Line(command, arguments, id)));
+  return ReadAnswer(id, command, deadline);
+}
+
+Result<void> Qmp::PassFd(std::string_view name, int fd, steady_clock::time_point deadline) {
+  const uint64_t id = next_id_++;
+  const std::string arguments = Json{{"fdname", name}}.dump();
+  CR_TRY(SendWithFd(fd_.get(), Line("getfd", arguments, id), fd));
+  CR_TRY(ReadAnswer(id, "getfd", deadline));
+  return {};
+}
+
+Result<std::string> Qmp::ReadAnswer(uint64_t id, std::string_view command,
+                                    steady_clock::time_point deadline) {
   for (int i = 0; i < kMaxLines; ++i) {
     CR_TRY_ASSIGN(const std::string line, ReadLine(deadline));
     CR_TRY_ASSIGN(const Json message, ParseObject(line));
