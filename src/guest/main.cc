@@ -20,6 +20,7 @@
 #include "guest/devices.h"
 #include "guest/machine.h"
 #include "guest/mounts.h"
+#include "guest/prime.h"
 #include "guest/reaper.h"
 #include "guest/service.h"
 #include "http/byte_stream.h"
@@ -31,11 +32,17 @@ namespace {
 
 constexpr std::string_view kPortName = "cleanroom.agent";
 constexpr std::chrono::seconds kPortTimeout(30);
+constexpr size_t kMaxCommandLine = 4096;
 // How long the answer to Shutdown has to get out, if the host does not hang up.
 constexpr std::chrono::milliseconds kFarewell(200);
 
 void Complain(std::string_view what) {
   const std::string line = fmt::format("cleanroom-guest: {}\n", what);
+  (void)!write(STDERR_FILENO, line.data(), line.size());
+}
+
+void SayPrimed() {
+  const std::string line = fmt::format("{}\n", kPrimedLine);
   (void)!write(STDERR_FILENO, line.data(), line.size());
 }
 
@@ -132,6 +139,9 @@ Result<void> Run() {
   CR_TRY(LoadModules("/modules.list"));
   CR_TRY_ASSIGN(const std::string port,
                 events.WaitFor([] { return FindSerialPort("/sys", kPortName); }, kPortTimeout));
+  CR_TRY_ASSIGN(const std::string command_line, os::ReadFile("/proc/cmdline", kMaxCommandLine));
+  const auto image_serial = PrimeImageSerial(command_line);
+  if (image_serial) CR_TRY(Prime(events, *image_serial));
 
   asio::io_context context(1);
   GuestMachine machine;
@@ -148,6 +158,10 @@ Result<void> Run() {
   tasks.Spawn(reaper->Run());
   tasks.Spawn(EndAfterShutdown(service));
   tasks.Spawn(ServePort(server, service, port));
+  if (image_serial) {
+    // From within the loop: all of the above has been set up and waits for the host.
+    asio::post(context, [] { SayPrimed(); });
+  }
   context.run();
   return Err(ErrorCode::kInternal, "the agent has nothing left to do");
 }
