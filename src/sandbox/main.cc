@@ -4,8 +4,9 @@
 //   cleanroom-warden --sandbox-id ID --dir FOLDER      (started by cleanroomd, with a listening
 //   socket as fd 3)
 //
-// It enters its own user and network namespace before it does anything else, serves WardenService
-// on the socket, and ends with its machine.
+// Before it does anything else it enters its own user namespace, has the sandbox's network
+// namespace made, and gives up every privilege. Then it serves WardenService on the socket, and
+// ends with its machine.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -116,10 +117,10 @@ int Main(int argc, char** argv) {
   SupervisorConfig config{.sandbox_id = arguments->sandbox_id,
                           .folder = arguments->folder,
                           .network = network,
-                          .tap = {},
+                          .space = {},
                           .launch_error = {}};
   if (space) {
-    config.tap = space->TakeTap();
+    config.space = *std::move(space);
   } else {
     config.launch_error = space.error();
   }

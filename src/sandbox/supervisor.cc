@@ -139,7 +139,7 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request,
   spec.memory_mib = static_cast<int>(request.memory_mib());
   spec.image = request.image_path();
   spec.disk = request.disk_path();
-  spec.tap_fd = config_.tap.get();
+  spec.tap_fd = config_.space.tap.get();
   spec.guest_mac = config_.network.guest_mac;
   spec.accelerator = request.accelerator() == ToString(vmm::Accelerator::kKvm)
                          ? vmm::Accelerator::kKvm

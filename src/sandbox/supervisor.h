@@ -35,7 +35,7 @@ struct SupervisorConfig {
   std::string sandbox_id;
   std::filesystem::path folder;
   os::NetNsConfig network;
-  os::UniqueFd tap;  // the sandbox's only network interface, in the warden's namespace
+  os::NetNs space;  // the sandbox's network: its TAP and the sockets of its doors
   // Set when the namespace could not be made: what Launch answers.
   std::optional<Error> launch_error;
 };

@@ -258,7 +258,8 @@ TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {
       auto net = os::NetNs::Create();
       if (!net) return "skip: " + net.error().ToString();
       if (auto dropped = os::DropPrivileges(); !dropped) return dropped.error().ToString();
-      spec_.tap_fd = net->tap_fd();
+      spec_.tap_fd = net->tap.get();
+      net->doors = {};
       if (std::string failure = Boot(); !failure.empty()) return failure;
       return Ask("n 198.51.100.7") + "\n" + Ask("n 10.0.2.1") + "\n" + Ask("n 169.254.169.254");
     }();
