@@ -24,6 +24,7 @@
 #include "base/id.h"
 #include "http/byte_stream.h"
 #include "os/netns/netns.h"
+#include "os/seccomp/filter.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
 #include "sandbox/service.h"
@@ -107,6 +108,7 @@ int Main(int argc, char** argv) {
   auto space = os::NetNs::Create(network);
   // A warden that cannot have its namespace still serves: Launch then says why.
   Result<void> jailed = os::DropPrivileges();
+  if (jailed) jailed = os::DenyUnneededSyscalls();
   if (!jailed) return Fail(jailed.error());
 
   std::signal(SIGPIPE, SIG_IGN);
