@@ -468,6 +468,17 @@ TEST(NetNsTest, TheNamespaceEndsWithItsDescriptors) {
             "");
 }
 
+TEST(NetNsTest, StartsChildrenInNamespacesOfTheirOwn) {
+  EXPECT_EQ(WithNetwork([](NetNs&) -> std::string {
+              auto output = os::Run(
+                  {"tail", "-n", "+3", "/proc/net/dev"},
+                  {.spawn = {.new_namespaces = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC}});
+              return output ? output->out.substr(0, output->out.find(':')) + output->err
+                            : output.error().ToString();
+            }),
+            "    lo");
+}
+
 TEST(NetNsTest, DropsEveryPrivilege) {
   const std::string status = WithNetwork([](NetNs&) -> std::string {
     auto output = os::Run({"grep", "-E", "^(Cap|NoNewPrivs)", "/proc/self/status"});
