@@ -21,9 +21,6 @@
 namespace cleanroom::os {
 namespace {
 
-// Who a process is in a user namespace of its own.
-constexpr uid_t kNobody = 65534;
-
 // Everything the child needs, made before the fork: between fork and exec it shares the parent's
 // memory (vfork), so it may only make system calls. It reports a failure by writing here.
 struct ChildPlan {
@@ -38,8 +35,6 @@ struct ChildPlan {
   int null_fd;
   const SpawnOptions* options;
   pid_t parent;
-  const char* uid_map;
-  const char* gid_map;
   sigset_t mask;
   const char* volatile failed_step = nullptr;
   volatile int failed_errno = 0;
@@ -79,28 +74,6 @@ void PlaceDescriptors(ChildPlan* plan) {
   }
 }
 
-bool WriteTo(const char* path, const char* text) {
-  const int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return false;
-  const bool written = write(fd, text, strlen(text)) >= 0;
-  const int saved = errno;
-  close(fd);
-  errno = saved;
-  return written;
-}
-
-// A process maps its own ids without privilege, one of each, after giving up setgroups
-// (user_namespaces(7)). It is not user 0 in there, so that execve takes the capabilities which a
-// new user namespace begins with.
-void EnterNamespaces(ChildPlan* plan) {
-  if (unshare(plan->options->new_namespaces) != 0) FailChild(plan, "enter namespaces of its own");
-  if (!WriteTo("/proc/self/setgroups", "deny") || !WriteTo("/proc/self/uid_map", plan->uid_map) ||
-      !WriteTo("/proc/self/gid_map", plan->gid_map)) {
-    FailChild(plan, "set up namespaces of its own");
-  }
-  (void)WriteTo("/proc/sys/user/max_user_namespaces", "0");
-}
-
 [[noreturn]] void RunChild(ChildPlan* plan) {
   for (int signal = 1; signal < NSIG; ++signal) {
     if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33) continue;
@@ -118,7 +91,11 @@ void EnterNamespaces(ChildPlan* plan) {
   if (plan->cwd != nullptr && chdir(plan->cwd) != 0) {
     FailChild(plan, "enter the working directory");
   }
-  if (options.new_namespaces != 0) EnterNamespaces(plan);
+  // Without an id map the child is the overflow user in there, never user 0, so execve takes the
+  // capabilities which a new user namespace begins with (user_namespaces(7)).
+  if (options.new_namespaces != 0 && unshare(options.new_namespaces) != 0) {
+    FailChild(plan, "enter namespaces of its own");
+  }
   if (options.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     FailChild(plan, "give up new privileges");
   }
@@ -231,8 +208,6 @@ Result<Process> Process::Spawn(const std::vector<std::string>& argv, const Spawn
   int highest = 2;
   for (const FdMapping& mapping : options.fds) highest = std::max(highest, mapping.child);
   std::vector<int> scratch(options.fds.size());
-  const std::string uid_map = fmt::format("{} {} 1", kNobody, geteuid());
-  const std::string gid_map = fmt::format("{} {} 1", kNobody, getegid());
 
   ChildPlan plan{.program = program.c_str(),
                  .argv = arguments.data(),
@@ -245,8 +220,6 @@ Result<Process> Process::Spawn(const std::vector<std::string>& argv, const Spawn
                  .null_fd = null_fd.get(),
                  .options = &options,
                  .parent = getpid(),
-                 .uid_map = uid_map.c_str(),
-                 .gid_map = gid_map.c_str(),
                  .mask = {}};
   // A signal handler that ran in the child would run on the parent's memory.
   sigset_t all;

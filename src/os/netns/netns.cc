@@ -24,7 +24,6 @@ namespace cleanroom::os {
 namespace {
 
 constexpr uint32_t kDoorTable = 100;
-constexpr uid_t kNobody = 65534;
 
 Result<void> WriteProc(const std::string& path, std::string_view text) {
   CR_TRY_ASSIGN(const UniqueFd fd, Open(path, O_WRONLY));
@@ -43,12 +42,10 @@ Result<void> EnterUserNamespace() {
                       "kernel.unprivileged_userns_clone (where it exists) must be 1, and a "
                       "container needs a seccomp profile that permits unshare");
   }
-  // An ordinary user may map only itself, and only after giving up setgroups. Nobody is user 0 in
-  // there: what is mapped from user 0 can be mapped into a further user namespace (the VMM's) only
-  // with CAP_SETFCAP, which this process is about to give up (user_namespaces(7)).
+  // An ordinary user may map only itself, and only after giving up setgroups.
   CR_TRY(WriteProc("/proc/self/setgroups", "deny"));
-  CR_TRY(WriteProc("/proc/self/uid_map", fmt::format("{} {} 1", uid != 0 ? uid : kNobody, uid)));
-  CR_TRY(WriteProc("/proc/self/gid_map", fmt::format("{} {} 1", gid != 0 ? gid : kNobody, gid)));
+  CR_TRY(WriteProc("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid)));
+  CR_TRY(WriteProc("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid)));
   return {};
 }
 

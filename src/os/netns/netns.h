@@ -36,7 +36,7 @@ struct NetNs {
   bool has_ipv6 = false;
 
   // Moves this process, which must have one thread, into a user namespace of its own (there is no
-  // way back; to the host it is the same user still, in there it is never user 0), and there makes
+  // way back; the user ids stay what they were), and there makes
   // the network namespace in a child process that ends before this returns: about 5 ms in all.
   // Works as root and as an ordinary user. failed_precondition, with the remedy, when the kernel or
   // the permissions do not allow it; the process is then fit only to report that and exit.
