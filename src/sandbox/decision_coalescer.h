@@ -36,16 +36,17 @@ namespace pb = ::cleanroom::internal::v1;
 inline constexpr std::chrono::seconds kCoalesceInterval{10};
 // Records that an entry writes at once: enough to see that something repeats.
 inline constexpr int kPlainRecords = 3;
-// Entries of each outcome. With about 700 bytes an entry: 1.5 MiB each at most.
-inline constexpr size_t kMaxEntries = 2048;
+// Entries of each outcome; the one not used for longest goes first. At 700 bytes an entry: 0.7 MiB.
+inline constexpr size_t kMaxEntries = 1024;
 // Entries of one group. More distinct hosts of one domain are hardly looked at one by one.
 inline constexpr size_t kMaxGroupEntries = 32;
-// Groups of each outcome that are counted apart; what is new beyond is counted under "*".
-inline constexpr size_t kMaxGroups = 1024;
+// Groups of each outcome that are counted apart; what is new beyond is counted under "*". More than
+// entries, so that only groups whose counts wait for budget can fill them. At 900 bytes: 1.8 MiB.
+inline constexpr size_t kMaxGroups = 2048;
 // Distinct ones that a group's count tells apart: half a KiB for each group.
 inline constexpr size_t kMaxGroupDistinct = 128;
 // Records of each outcome that may come at once: a parallel install touches hundreds of hosts.
-inline constexpr double kBurstRecords = 2048;
+inline constexpr double kBurstRecords = 1024;
 // And for each second after that. With 400 bytes a line of the audit log, a guest that never stops
 // costs 70 MB a day for each outcome.
 inline constexpr double kRecordsPerSecond = 2;
