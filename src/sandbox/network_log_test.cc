@@ -269,6 +269,8 @@ TEST_F(NetworkLogTest, TornAndDamagedFilesEndTheRecordsNotTheReader) {
   ASSERT_FALSE(damaged);
   EXPECT_EQ(damaged.error().code(), ErrorCode::kDataCorrupt);
   EXPECT_FALSE(*reader.Next());
+  ASSERT_TRUE(os::WriteFileAtomic(file, "no spool, but long enough to be one"));
+  EXPECT_TRUE(Spool().empty());
 }
 
 TEST_F(NetworkLogTest, AWatcherThatWasOvertakenIsToldWhatItMissed) {

@@ -42,7 +42,7 @@ struct Piece {
   uint64_t first = 0;
 };
 
-// Nothing when there is no such file, or not yet a header in it.
+// Nothing when there is no such file, or no header of ours in it (yet).
 Result<std::optional<Piece>> OpenPiece(const std::filesystem::path& file) {
   Piece piece;
   piece.fd = os::UniqueFd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
@@ -53,12 +53,9 @@ Result<std::optional<Piece>> OpenPiece(const std::filesystem::path& file) {
   std::array<char, kHeaderBytes> header{};
   CR_TRY_ASSIGN(const size_t n, ReadAt(piece.fd.get(), header.data(), header.size(), 0));
   if (n < header.size()) return std::optional<Piece>();
-  if (std::string_view(header.data(), kMagic.size()) != kMagic) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("{} holds no network records", file.string()));
-  }
   std::memcpy(&piece.first, &header[kMagic.size()], sizeof piece.first);
-  if (piece.first == 0)
-    return Err(ErrorCode::kDataCorrupt, fmt::format("{} begins at no record", file.string()));
+  if (std::string_view(header.data(), kMagic.size()) != kMagic || piece.first == 0)
+    return std::optional<Piece>();
   return std::optional<Piece>(std::move(piece));
 }
 

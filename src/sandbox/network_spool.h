@@ -55,7 +55,7 @@ class NetworkSpoolWriter {
 
 class NetworkSpoolReader {
  public:
-  // From the oldest record that is kept. A folder without a spool reads as empty.
+  // From the oldest record that is kept. What is no spool reads as empty.
   explicit NetworkSpoolReader(std::filesystem::path folder) : folder_(std::move(folder)) {}
 
   // The next record; nothing when there is none (yet). kDataCorrupt when the bytes are no record:

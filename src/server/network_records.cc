@@ -320,6 +320,7 @@ Awaitable<void> NetworkRecords::ReadSpool(std::shared_ptr<Live> live) {
         if (!record) {
           spdlog::warn("network records are damaged sandbox_id={} error=\"{}\"", id,
                        record.error().ToString());
+          if (record.error().code() != ErrorCode::kDataCorrupt) break;
           continue;  // with the next piece
         }
         if (!*record) break;
