@@ -65,6 +65,13 @@ std::string SuggestAddress(const IpAddress& address, uint16_t port, Protocol pro
                      protocol == Protocol::kUdp ? ", protocol: udp" : "");
 }
 
+bool Rules::denies_names() const {
+  const auto& deny = policy_.spec().network.deny;
+  return std::any_of(deny.begin(), deny.end(), [](const policy::DenyRule& rule) {
+    return std::holds_alternative<policy::HostPattern>(rule.target);
+  });
+}
+
 Verdict Rules::CheckName(std::string_view name, std::optional<uint16_t> port,
                          std::optional<Protocol> protocol) const {
   const auto normal = policy::NormalizeWireHost(name);

@@ -35,6 +35,10 @@ class Rules {
     return policy_.spec().network.default_action == policy::NetworkDefault::kAllow;
   }
 
+  // Whether some rule denies a name: then an address that is allowed by itself does not allow every
+  // name it may serve.
+  bool denies_names() const;
+
   // A name, as it came off the wire. No port: whether it may be resolved at all, for any port and
   // protocol (a DNS query does not tell).
   Verdict CheckName(std::string_view name, std::optional<uint16_t> port,
