@@ -90,8 +90,8 @@ std::optional<wire::DnsAnswer> AnswerCache::Get(std::string_view name, uint16_t 
     Erase(found);
     return std::nullopt;
   }
-  const auto age = static_cast<uint32_t>(
-      std::chrono::duration_cast<seconds>(now - entry.since).count());
+  const auto age =
+      static_cast<uint32_t>(std::chrono::duration_cast<seconds>(now - entry.since).count());
   wire::DnsAnswer answer = entry.answer;
   for (auto* section : {&answer.answers, &answer.authority}) {
     for (wire::DnsRecord& record : *section) record.ttl -= std::min(record.ttl, age);

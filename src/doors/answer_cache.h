@@ -18,8 +18,8 @@ class AnswerCache {
   using Clock = std::chrono::steady_clock;
   struct Limits {
     size_t max_answers = 4096;
-    size_t max_bytes = 2U << 20U;         // counted as the answers lie in memory
-    std::chrono::seconds max_ttl{3600};   // records that live longer are told to live this long
+    size_t max_bytes = 2U << 20U;           // counted as the answers lie in memory
+    std::chrono::seconds max_ttl{3600};     // records that live longer are told to live this long
     std::chrono::seconds negative_ttl{30};  // of NXDOMAIN and empty answers, at most
   };
   // Even an answer with a time to live of 0 serves this long, so that a guest cannot make every

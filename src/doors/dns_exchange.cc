@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 
-#include <algorithm>
 #include <array>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -117,14 +116,6 @@ Awaitable<Result<DnsAnswer>> AskTcp(ResolverConfig::Server server, std::string n
   co_return wire::ParseAnswer(message, id, name, type);
 }
 
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-std::string Lower(std::string text) {
-  for (char& c : text) c = Lower(c);
-  if (text.ends_with('.')) text.pop_back();
-  return text;
-}
-
 }  // namespace
 
 Awaitable<Result<DnsAnswer>> AskServer(ResolverConfig::Server server, std::string name,
@@ -132,42 +123,13 @@ Awaitable<Result<DnsAnswer>> AskServer(ResolverConfig::Server server, std::strin
   const auto udp_deadline = steady_clock::now() + limit;
   auto by_udp = AskUdp(server, name, type);
   auto answer = co_await WithDeadline(std::move(by_udp), udp_deadline, "it did not answer");
-  const bool again =
-      answer ? answer->truncated : answer.error().code() == ErrorCode::kDataCorrupt;
+  const bool again = answer ? answer->truncated : answer.error().code() == ErrorCode::kDataCorrupt;
   if (again) {
     const auto tcp_deadline = steady_clock::now() + limit;
     auto by_tcp = AskTcp(server, name, type);
-    answer =
-        co_await WithDeadline(std::move(by_tcp), tcp_deadline, "it did not answer over TCP");
+    answer = co_await WithDeadline(std::move(by_tcp), tcp_deadline, "it did not answer over TCP");
   }
-  if (!answer) co_return answer;
-  co_return KeepChain(*std::move(answer), name, type);
-}
-
-Result<DnsAnswer> KeepChain(DnsAnswer answer, std::string_view name, uint16_t type) {
-  std::vector<wire::DnsRecord> chain;
-  for (wire::DnsRecord& record : answer.answers) record.name = Lower(std::move(record.name));
-  std::string at(name);
-  // Every step takes a CNAME out of the list, so a circle ends where it began: at nothing.
-  for (size_t steps = 0;; ++steps) {
-    const auto alias = std::find_if(answer.answers.begin(), answer.answers.end(), [&](auto& r) {
-      return r.type == wire::dns_type::kCname && r.name == at;
-    });
-    if (type == wire::dns_type::kCname || alias == answer.answers.end()) break;
-    if (steps == kMaxChain) return Err(ErrorCode::kDataCorrupt, "it answered too many CNAMEs");
-    at = Lower(alias->target);
-    chain.push_back(std::move(*alias));
-    answer.answers.erase(alias);
-    const bool circle =
-        std::any_of(chain.begin(), chain.end(), [&](auto& r) { return r.name == at; });
-    if (circle) return Err(ErrorCode::kDataCorrupt, "it answered CNAMEs that go in a circle");
-  }
-  for (wire::DnsRecord& record : answer.answers) {
-    if (record.type == type && record.name == at) chain.push_back(std::move(record));
-  }
-  answer.answers = std::move(chain);
-  answer.truncated = false;
-  return answer;
+  co_return answer;
 }
 
 std::string ToString(const ResolverConfig::Server& server) {

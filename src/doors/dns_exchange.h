@@ -1,19 +1,15 @@
-// One question to one DNS server, and the part of its answer that answers it.
+// One question to one DNS server.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <string>
-#include <string_view>
 
 #include "base/async.h"
 #include "doors/resolver.h"
 #include "doors/wire/dns_message.h"
 
 namespace cleanroom::doors {
-
-// CNAMEs followed in one answer.
-inline constexpr size_t kMaxChain = 16;
 
 // Asks over UDP from a fresh socket, connected, so that nothing but the server's address and port
 // is heard; what does not carry the question's id is passed over. Asks over TCP, again for at most
@@ -22,10 +18,6 @@ inline constexpr size_t kMaxChain = 16;
 // data_corrupt when it answered nonsense.
 Awaitable<Result<wire::DnsAnswer>> AskServer(ResolverConfig::Server server, std::string name,
                                              uint16_t type, std::chrono::milliseconds limit);
-
-// Leaves the chain from `name` (in normal form) to records of `type`, owners in lower case.
-// data_corrupt when it goes in a circle or has more than kMaxChain CNAMEs.
-Result<wire::DnsAnswer> KeepChain(wire::DnsAnswer answer, std::string_view name, uint16_t type);
 
 // "192.0.2.1", with the port when it is not 53.
 std::string ToString(const ResolverConfig::Server& server);

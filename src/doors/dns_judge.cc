@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "doors/reverse_name.h"
-#include "doors/service_binding.h"
+#include "doors/wire/dns_name.h"
 #include "policy/host.h"
 
 namespace cleanroom::doors {
@@ -61,18 +61,19 @@ DnsRecord PointerRecord(const std::string& owner, std::string_view name) {
                    .data = {},
                    .address = std::nullopt,
                    .target = {}};
-  for (size_t start = 0; start <= name.size();) {
-    const size_t end = std::min(name.find('.', start), name.size());
-    record.data.push_back(static_cast<uint8_t>(end - start));
-    record.data.insert(record.data.end(), name.begin() + static_cast<std::ptrdiff_t>(start),
-                       name.begin() + static_cast<std::ptrdiff_t>(end));
-    start = end + 1;
-  }
-  record.data.push_back(0);
+  if (auto data = wire::NameFromText(name)) record.data = *std::move(data);
   return record;
 }
 
 bool IsAddressType(uint16_t of) { return of == type::kA || of == type::kAaaa; }
+
+// The name that the data of an HTTPS or SVCB record leads to (RFC 9460, 2.2); "." is its owner.
+std::string BindingTarget(std::span<const uint8_t> data) {
+  wire::DnsCursor cursor(data);
+  std::vector<uint8_t> target;
+  const bool whole = cursor.Skip(2) && cursor.Name(wire::DnsCursor::Pointers::kForbidden, target);
+  return whole ? wire::NameToText(target) : "";
+}
 
 uint16_t EdeOf(Code code) {
   switch (code) {
@@ -91,8 +92,7 @@ uint16_t EdeOf(Code code) {
 
 }  // namespace
 
-DnsJudge::DnsJudge(DnsDoorConfig config, const Rules& rules, NameMemory& memory,
-                   DecisionSink& sink)
+DnsJudge::DnsJudge(DnsDoorConfig config, const Rules& rules, NameMemory& memory, DecisionSink& sink)
     : config_(std::move(config)), rules_(rules), memory_(memory), sink_(sink) {}
 
 DnsJudge::Step DnsJudge::Begin(wire::Bytes message, Protocol transport, Clock::time_point now) {
@@ -178,7 +178,6 @@ DnsJudge::Message DnsJudge::Finish(const Question& question, const Result<DnsAns
   uint32_t ttl = UINT32_MAX;
   for (const DnsRecord& record : answer->answers) {
     ttl = std::min(ttl, record.ttl);
-    DnsRecord kept = record;
     if (IsAddressType(record.type)) {
       if (!record.address) continue;
       if (!rules_.MayAnswer(*record.address)) {
@@ -187,17 +186,12 @@ DnsJudge::Message DnsJudge::Finish(const Question& question, const Result<DnsAns
       }
       addresses.push_back(*record.address);
     } else if (record.type == type::kHttps || record.type == type::kSvcb) {
-      auto binding = CutServiceBinding(record.data);
-      if (!binding) continue;
+      const std::string target = BindingTarget(record.data);
       const bool may_follow =
-          binding->target == "." ||
-          rules_.CheckName(binding->target, std::nullopt, std::nullopt).allowed();
+          target == "." || rules_.CheckName(target, std::nullopt, std::nullopt).allowed();
       if (!may_follow) continue;
-      kept.data = std::move(binding->data);
     }
-    // The owner as the guest spelled it: it may look whether its spelling comes back.
-    if (kept.name == question.name) kept.name = question.query.name;
-    told.answers.push_back(std::move(kept));
+    told.answers.push_back(record);
   }
   if (withheld && addresses.empty()) {
     return Refuse(question, WhyWithheld(question, *withheld), Rcode::kRefused);
@@ -291,8 +285,7 @@ DnsJudge::Message DnsJudge::AnswerReverse(const Question& question, Clock::time_
 Verdict DnsJudge::WhyWithheld(const Question& question, const IpAddress& address) const {
   // No port is known; the one most asked for makes the suggestion.
   const Verdict by_address = rules_.CheckAddress(address, 443, Protocol::kTcp);
-  const std::string leads =
-      fmt::format("{} leads to {}, which", question.name, address.ToString());
+  const std::string leads = fmt::format("{} leads to {}, which", question.name, address.ToString());
   if (by_address.code == Code::kDeniedByRule) {
     return {Code::kDeniedByRule, by_address.line, leads + " a rule of the policy denies", ""};
   }

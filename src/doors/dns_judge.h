@@ -2,16 +2,18 @@
 // which are refused, which may be asked of the host's resolvers, and what of their answers a guest
 // is told.
 //
-//  - A name that no rule allows is REFUSED at once, with an extended error (RFC 8914) that says why.
+//  - A name that no rule allows is REFUSED at once, with an extended error (RFC 8914) that says
+//  why.
 //  - The gateway's name, localhost (RFC 6761) and the names of addresses that were answered before
 //    are answered here, which is no decision to record: nothing was refused or let out. Names under
 //    .onion (RFC 7686) and .invalid (RFC 6761) never leave; single labels, .local and .test are
 //    names like any other, and need a rule.
 //  - Addresses that Rules::MayAnswer refuses are left out; when that leaves none, the query is
 //    REFUSED. Those told are remembered under the name that was asked.
-//  - HTTPS and SVCB records lose what would get a client past the doors (service_binding.h), and
-//    those that point at a name which is not allowed are left out, so that a client goes on with
-//    the addresses of the name it has.
+//  - HTTPS and SVCB records come without what would get a client past the doors
+//    (wire/dns_rdata.h): `ech` hides the server name that the TCP door has to read, and the address
+//    hints were not checked. Those that lead to a name which is not allowed are left out, so that a
+//    client goes on with the addresses of the name it has.
 //  - Times to live pass as they are; that a short one does not cut off who connects late is
 //    NameMemory's floor.
 #pragma once

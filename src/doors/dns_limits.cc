@@ -63,8 +63,7 @@ std::optional<std::string> TunnelGuard::CheckQuery(std::string_view name, uint16
   return std::nullopt;
 }
 
-std::optional<std::string> TunnelGuard::CheckSending(std::string_view name,
-                                                     Clock::time_point now) {
+std::optional<std::string> TunnelGuard::CheckSending(std::string_view name, Clock::time_point now) {
   if (ParentOf(name).bytes.Take(now, static_cast<double>(name.size()))) return std::nullopt;
   return fmt::format("too many names beside {} were asked; {} bytes of them pass a minute", name,
                      dns_limit::kNameBytesPerMinute);

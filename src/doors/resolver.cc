@@ -109,8 +109,7 @@ Awaitable<Result<DnsAnswer>> Resolver::State::AskServers(std::string name, uint1
   std::vector<bool> broken(config.servers.size());
   for (int round = 0; round < kRounds; ++round) {
     for (const size_t index : order) {
-      const auto left =
-          std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
+      const auto left = std::chrono::duration_cast<milliseconds>(deadline - steady_clock::now());
       if (broken[index] || left <= milliseconds(0)) continue;
       const milliseconds limit = std::min(left, config.attempt_limit);
       auto answer = co_await AskServer(config.servers[index], name, type, limit);

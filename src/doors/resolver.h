@@ -47,9 +47,6 @@ class Resolver {
   // `name` is in normal form. Equal questions at the same time share one. NXDOMAIN and empty
   // answers are answers. unavailable or deadline_exceeded, naming the servers, when none gave one;
   // canceled when the task was.
-  //
-  // Of what the servers say only the chain that begins at `name` is left, in its order: CNAMEs,
-  // then records of `type` at its end, with owners in lower case; and the SOA of a negative answer.
   Awaitable<Result<wire::DnsAnswer>> Resolve(std::string name, uint16_t type);
 
   // What Resolve would answer at once, from memory, with what is left of its time to live.

@@ -11,7 +11,8 @@ namespace {
 constexpr std::string_view kV4 = ".in-addr.arpa";
 constexpr std::string_view kV6 = ".ip6.arpa";
 
-// `count` labels, each a number of at most `digits` digits in `base`, written without leading zeros.
+// `count` labels, each a number of at most `digits` digits in `base`, written without leading
+// zeros.
 std::optional<std::vector<uint8_t>> Numbers(std::string_view text, size_t count, size_t digits,
                                             int base) {
   std::vector<uint8_t> numbers;
