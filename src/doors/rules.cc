@@ -26,7 +26,8 @@ Verdict Judge(const policy::Decision& decision, const std::string& subject,
   switch (decision.reason) {
     case Reason::kAllowExact:
     case Reason::kAllowWildcard:
-      return {Code::kAllowed, decision.line, fmt::format("{} is allowed{}", subject, place), ""};
+      return {Code::kAllowed, decision.line, fmt::format("{} is allowed{}", subject, place), "",
+              decision.reason == Reason::kAllowExact};
     case Reason::kDefaultAllow:
       return {Code::kAllowedAll, 0,
               fmt::format("{} is let through{}: this sandbox allows everything", subject, place),

@@ -22,6 +22,7 @@ struct Verdict {
   int line = 0;            // of the rule that decided; 0 when none did or its line is unknown
   std::string message;     // see Decision::message
   std::string suggestion;  // see Decision::suggestion
+  bool exact = false;      // the rule that decided names this one host or address, no wildcard
   bool allowed() const { return IsAllowed(code); }
 };
 
