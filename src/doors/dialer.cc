@@ -87,7 +87,8 @@ class Race {
     const std::string others =
         targets.size() > 1 ? fmt::format(" and {} more", targets.size() - 1) : "";
     const bool late = failed_ < targets.size() && Clock::now() >= deadline;
-    const std::string why = late || first_error_ == 0 ? "no answer in time" : strerror(first_error_);
+    const std::string why =
+        late || first_error_ == 0 ? "no answer in time" : strerror(first_error_);
     return {Code::kUpstreamFailed, 0,
             fmt::format("cannot connect to {}{}: {}", targets.front().ToString(), others, why), ""};
   }
@@ -124,9 +125,9 @@ Dialer::Dialer(asio::any_io_executor executor, DialerConfig config, const Rules&
 Awaitable<Dialer::Outcome<std::vector<Endpoint>>> Dialer::Targets(std::string name, uint16_t port) {
   const auto addresses = co_await resolver_.ResolveAddresses(name);
   if (!addresses) {
-    co_return std::unexpected(Verdict{
-        Code::kResolverFailed, 0,
-        fmt::format("{} was not resolved: {}", name, addresses.error().message()), ""});
+    co_return std::unexpected(
+        Verdict{Code::kResolverFailed, 0,
+                fmt::format("{} was not resolved: {}", name, addresses.error().message()), ""});
   }
   std::vector<Endpoint> allowed;
   std::optional<Verdict> refusal;
@@ -140,11 +141,12 @@ Awaitable<Dialer::Outcome<std::vector<Endpoint>>> Dialer::Targets(std::string na
   }
   if (allowed.empty()) {
     if (refusal) co_return std::unexpected(*std::move(refusal));
-    co_return std::unexpected(Verdict{
-        Code::kResolverFailed, 0, fmt::format("{} has no address", name), ""});
+    co_return std::unexpected(
+        Verdict{Code::kResolverFailed, 0, fmt::format("{} has no address", name), ""});
   }
   auto ordered = Interleave(allowed);
-  if (ordered.size() > config_.max_attempts) ordered.erase(ordered.begin() + static_cast<ptrdiff_t>(config_.max_attempts), ordered.end());
+  if (ordered.size() > config_.max_attempts)
+    ordered.erase(ordered.begin() + static_cast<ptrdiff_t>(config_.max_attempts), ordered.end());
   co_return ordered;
 }
 

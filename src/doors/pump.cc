@@ -53,8 +53,8 @@ Stream::Moved Fill(Stream& from, const Pipe& pipe) {
 
 Stream::Moved Empty(const Pipe& pipe, Stream& to, size_t held) {
   if (!to.open()) return {};
-  return FromResult(splice(pipe.read.get(), nullptr, to.fd(), nullptr, held,
-                           SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
+  return FromResult(
+      splice(pipe.read.get(), nullptr, to.fd(), nullptr, held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK));
 }
 
 struct Copied {

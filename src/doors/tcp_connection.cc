@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "doors/inspected_relay.h"
+#include "doors/why_refused.h"
 #include "policy/host.h"
 
 namespace cleanroom::doors {
@@ -50,10 +51,7 @@ Awaitable<void> TcpConnection::Decide() {
     co_await PassByAddress();
     co_return;
   }
-  const bool final = by_address_.code == Code::kDeniedByRule ||
-                     by_address_.code == Code::kPrivateAddress ||
-                     by_address_.code == Code::kUnsupported;
-  if (final || AllowedNames().empty()) {
+  if (NoNameHelps(by_address_.code) || AllowedNames().empty()) {
     co_await Explain();
     co_return;
   }
@@ -71,11 +69,12 @@ Awaitable<void> TcpConnection::PassByAddress() {
     const GatedRelay::Admit admit = [this](const wire::Sniffed& sniffed) {
       return AdmitAfterServer(sniffed);
     };
-    co_await Carry(std::make_unique<GatedRelay>(guest_, *upstream_, parts_.pipes, admit));
+    auto relay = std::make_unique<GatedRelay>(guest_, *upstream_, parts_.pipes, admit);
+    co_await Carry(std::move(relay));
     co_return;
   }
-  const auto limit = strict ? std::chrono::milliseconds(Opening::kTimeLimit)
-                            : parts_.config.address_hello;
+  const auto limit =
+      strict ? std::chrono::milliseconds(Opening::kTimeLimit) : parts_.config.address_hello;
   const auto heard = co_await opening_.Listen(guest_, Clock::time_point::max(), limit);
   if (heard == Opening::Heard::kBroken) co_return;
   if (strict) {
@@ -83,12 +82,13 @@ Awaitable<void> TcpConnection::PassByAddress() {
     co_return;
   }
   NoteShownName();
-  co_await Carry(std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take()));
+  auto relay = std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take());
+  co_await Carry(std::move(relay));
 }
 
 Awaitable<void> TcpConnection::PassByName() {
-  auto heard = co_await opening_.Listen(guest_, accepted_at_ + parts_.config.quiet,
-                                        Opening::kTimeLimit);
+  auto heard =
+      co_await opening_.Listen(guest_, accepted_at_ + parts_.config.quiet, Opening::kTimeLimit);
   const auto fresh = FreshName();
   if (heard == Opening::Heard::kSilent && !fresh) {
     heard = co_await opening_.Listen(guest_, accepted_at_ + kSilence, Opening::kTimeLimit);
@@ -102,7 +102,8 @@ Awaitable<void> TcpConnection::PassByName() {
       const GatedRelay::Admit admit = [this](const wire::Sniffed& sniffed) {
         return AdmitAfterServer(sniffed);
       };
-      co_await Carry(std::make_unique<GatedRelay>(guest_, *upstream_, parts_.pipes, admit));
+      auto relay = std::make_unique<GatedRelay>(guest_, *upstream_, parts_.pipes, admit);
+      co_await Carry(std::move(relay));
       co_return;
     }
     heard = co_await opening_.Listen(guest_, Clock::time_point::max(), Opening::kTimeLimit);
@@ -140,10 +141,9 @@ Awaitable<void> TcpConnection::PassOpening() {
     co_await PassOpaque();
     co_return;
   }
-  Verdict verdict{Code::kLimitExceeded, 0,
-                  fmt::format("the first message to {} was not complete in time",
-                              wanted_.ToString()),
-                  ""};
+  Verdict verdict{
+      Code::kLimitExceeded, 0,
+      fmt::format("the first message to {} was not complete in time", wanted_.ToString()), ""};
   co_await Refuse(std::move(verdict), "");
 }
 
@@ -169,8 +169,8 @@ Awaitable<void> TcpConnection::PassTls() {
     const bool dialled = co_await DialName(shown_);
     if (!dialled) co_return;
   }
-  co_await Carry(
-      std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take()));
+  auto relay = std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take());
+  co_await Carry(std::move(relay));
 }
 
 template <typename Inspector>
@@ -219,7 +219,8 @@ Awaitable<void> TcpConnection::Explain() {
     shown_ = request_.host;
   }
   std::string host;
-  Verdict verdict = Explanation(shown_, host);
+  Verdict verdict =
+      WhyRefused(parts_.rules, parts_.memory, by_address_, wanted_, Protocol::kTcp, shown_, host);
   co_await Refuse(std::move(verdict), std::move(host));
 }
 
@@ -249,8 +250,9 @@ Awaitable<void> TcpConnection::PassHttp1() {
   const bool dialled = co_await DialPinned();
   if (!dialled) co_return;
   const Http1Relay::Refuse refuse = [this](Http1::Outcome outcome) { return RefuseHttp1(outcome); };
-  co_await Carry(std::make_unique<Http1Relay>(guest_, *upstream_, parts_.pipes, *http1_,
-                                              *std::move(step), refuse));
+  auto relay = std::make_unique<Http1Relay>(guest_, *upstream_, parts_.pipes, *http1_,
+                                            *std::move(step), refuse);
+  co_await Carry(std::move(relay));
 }
 
 Awaitable<void> TcpConnection::PassHttp2() {
@@ -274,8 +276,9 @@ Awaitable<void> TcpConnection::PassHttp2() {
   const bool dialled = co_await DialPinned();
   if (!dialled) co_return;
   const Http2Relay::Refuse refuse = [this](Http2::Outcome outcome) { return RefuseHttp2(outcome); };
-  co_await Carry(std::make_unique<Http2Relay>(guest_, *upstream_, parts_.pipes, *http2_,
-                                              std::move(step->forward), refuse));
+  auto relay = std::make_unique<Http2Relay>(guest_, *upstream_, parts_.pipes, *http2_,
+                                            std::move(step->forward), refuse);
+  co_await Carry(std::move(relay));
 }
 
 Awaitable<void> TcpConnection::PassOpaque() {
@@ -288,14 +291,15 @@ Awaitable<void> TcpConnection::PassOpaque() {
                                   wanted_.address.ToString()),
                       SuggestAddress(wanted_.address, wanted_.port, Protocol::kTcp)};
       const auto names = AllowedNames();
-      co_await Refuse(std::move(verdict), names.empty() ? "" : names.front().name);
+      const std::string host = names.empty() ? "" : names.front().name;
+      co_await Refuse(std::move(verdict), host);
       co_return;
     }
     const bool dialled = co_await DialWanted(*fresh);
     if (!dialled) co_return;
   }
-  co_await Carry(
-      std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take()));
+  auto relay = std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take());
+  co_await Carry(std::move(relay));
 }
 
 Awaitable<bool> TcpConnection::DialWanted(std::string name) {
@@ -332,9 +336,9 @@ Awaitable<bool> TcpConnection::Connect(std::vector<Endpoint> targets, std::strin
   }
   // The stage may have changed meanwhile.
   const Endpoint& to = connection->endpoint;
-  Verdict verdict =
-      name.empty() ? parts_.rules.CheckAddress(to.address, to.port, Protocol::kTcp)
-                   : parts_.rules.CheckTarget(name, to.address, to.port, Protocol::kTcp);
+  Verdict verdict = name.empty()
+                        ? parts_.rules.CheckAddress(to.address, to.port, Protocol::kTcp)
+                        : parts_.rules.CheckTarget(name, to.address, to.port, Protocol::kTcp);
   if (!verdict.allowed()) {
     co_await Refuse(std::move(verdict), name);
     co_return false;

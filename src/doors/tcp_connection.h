@@ -132,7 +132,6 @@ class TcpConnection {
   std::vector<NameMemory::Name> AllowedNames();
   std::optional<std::string> FreshName();
   bool Remembered(const std::string& name);
-  Verdict Explanation(const std::string& shown, std::string& host);
 
   void LeaveUndecided();
   void Record(const Verdict& verdict, const std::string& host);

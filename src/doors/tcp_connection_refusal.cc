@@ -117,10 +117,10 @@ Verdict TcpConnection::RequestVerdict(std::string_view host, uint16_t port) {
             ""};
   }
   if (admitted_ && request_.host != pinned_) {
-    return {Code::kNameMismatch, 0,
-            fmt::format("a request for {} on a connection that leads to {}", request_.host,
-                        pinned_),
-            ""};
+    return {
+        Code::kNameMismatch, 0,
+        fmt::format("a request for {} on a connection that leads to {}", request_.host, pinned_),
+        ""};
   }
   return by_name;
 }
@@ -151,10 +151,10 @@ bool TcpConnection::AdmitAfterServer(const wire::Sniffed& sniffed) {
                  fmt::format("HTTP to {} after its server had spoken first", wanted_.ToString()),
                  ""};
     } else if (sniffed.kind == Kind::kMalformed) {
-      verdict = {Code::kMalformed, 0,
-                 fmt::format("what was sent to {} is malformed: {}", wanted_.ToString(),
-                             sniffed.problem),
-                 ""};
+      verdict = {
+          Code::kMalformed, 0,
+          fmt::format("what was sent to {} is malformed: {}", wanted_.ToString(), sniffed.problem),
+          ""};
     }
   }
   if (verdict.allowed()) {
@@ -201,33 +201,6 @@ std::string TcpConnection::RefuseHttp2(Http2::Outcome outcome) {
   const Verdict verdict = OutcomeVerdict(outcome, http2_->problem());
   Record(verdict, request_.host);
   return http2_->Refusal(ToString(verdict.code), verdict.message);
-}
-
-Verdict TcpConnection::Explanation(const std::string& shown, std::string& host) {
-  if (by_address_.code == Code::kDeniedByRule || by_address_.code == Code::kPrivateAddress ||
-      by_address_.code == Code::kUnsupported) {
-    return by_address_;
-  }
-  std::string reason = fmt::format("{} was not the answer to an allowed name in this sandbox",
-                                   wanted_.address.ToString());
-  if (!shown.empty()) {
-    host = shown;
-    Verdict verdict = parts_.rules.CheckName(shown, wanted_.port, Protocol::kTcp);
-    if (!verdict.allowed()) return verdict;
-    reason = fmt::format("{} is allowed, but {} was not an answer to it in this sandbox", shown,
-                         wanted_.address.ToString());
-  } else {
-    const auto names = parts_.memory.Lookup(wanted_.address, Clock::now());
-    if (!names.empty()) {
-      Verdict verdict =
-          parts_.rules.CheckName(names.front().name, wanted_.port, Protocol::kTcp);
-      host = names.front().name;
-      if (!verdict.allowed()) return verdict;
-    }
-    if (by_address_.code == Code::kPortNotAllowed) return by_address_;
-  }
-  return {Code::kAddressNotResolved, 0, std::move(reason),
-          SuggestAddress(wanted_.address, wanted_.port, Protocol::kTcp)};
 }
 
 void TcpConnection::Record(const Verdict& verdict, const std::string& host) {
