@@ -91,11 +91,16 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
     Finish(pb::WardenState::PHASE_FAILED, config_.launch_error->ToString());
     co_return Err(*config_.launch_error);
   }
+  auto opened = OpenDoors(request);
+  if (!opened) {
+    Finish(pb::WardenState::PHASE_FAILED, opened.error().ToString());
+    co_return opened;
+  }
   std::string kernel_release;
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
   auto booted = co_await Boot(request, out, deadline, &kernel_release);
   if (!booted) {
-    co_await DiscardMachine();
+    co_await EndMachine();
     Finish(pb::WardenState::PHASE_FAILED, booted.error().ToString());
     co_return booted;
   }
@@ -107,6 +112,22 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
   ready.mutable_ready()->set_kernel_release(kernel_release);
   auto told = co_await out.Write(ready);
   co_return told;
+}
+
+Result<void> Supervisor::OpenDoors(const pb::LaunchRequest& request) {
+  DoorsConfig config{.policy_json = request.policy_json(),
+                     .resolvers = {request.resolvers().begin(), request.resolvers().end()},
+                     .gateway = {config_.network.gateway_ipv4, config_.network.gateway_ipv6},
+                     .sockets = std::move(config_.space.doors)};
+  CR_TRY_ASSIGN(doors_, Doors::Open(executor_, std::move(config), *config_.network_log));
+  return {};
+}
+
+Result<void> Supervisor::SetStage(const pb::SetStageRequest& request) {
+  CR_TRY_ASSIGN(const policy::Stage stage, ParseStage(request.stage()));
+  if (!doors_) return Err(ErrorCode::kFailedPrecondition, "the sandbox does not run");
+  doors_->SetStage(stage);
+  return {};
 }
 
 Awaitable<Result<void>> Supervisor::Boot(const pb::LaunchRequest& request,
@@ -216,7 +237,7 @@ Awaitable<void> Supervisor::WatchMachine() {
   changed_.NotifyAll();
   if (stopping_) co_return;  // Stop settles it
   const auto death = co_await DescribeDeath(milliseconds(0));
-  co_await DiscardMachine();
+  co_await EndMachine();
   Finish(pb::WardenState::PHASE_FAILED,
          Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
 }
@@ -271,6 +292,12 @@ Awaitable<void> Supervisor::DiscardMachine() {
   machine_.reset();
 }
 
+Awaitable<void> Supervisor::EndMachine() {
+  co_await DiscardMachine();
+  const std::unique_ptr<Doors> doors = std::exchange(doors_, nullptr);
+  if (doors) co_await doors->Close();
+}
+
 Awaitable<Result<void>> Supervisor::WatchState(rpc::Writer<pb::WardenState>& out) {
   while (true) {
     const pb::WardenState now = state_;
@@ -301,10 +328,8 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
       Execution::Create(executor_, request.execution_id(),
                         config_.folder / "executions" / (request.execution_id() + ".log"),
                         std::move(*request.mutable_start()), milliseconds(request.timeout_ms()),
-                        [log, id](pb::ExecutionEnd& end) {
-                          if (log != nullptr) log->ExecutionEnded(id, end);
-                        }));
-  if (log != nullptr) log->ExecutionStarted(id);
+                        [log, id](pb::ExecutionEnd& end) { log->ExecutionEnded(id, end); }));
+  log->ExecutionStarted(id);
   executions_[execution->id()] = execution;
   tasks_.Spawn(RunExecution(std::move(execution)));
   return {};
@@ -374,7 +399,7 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
       if (!in_time) break;
     }
   }
-  co_await DiscardMachine();
+  co_await EndMachine();
   Finish(pb::WardenState::PHASE_STOPPED, "");
 }
 
@@ -400,7 +425,7 @@ Awaitable<void> Supervisor::WaitEnded() {
 
 Awaitable<void> Supervisor::Close() {
   tasks_.Cancel();
-  co_await DiscardMachine();
+  co_await EndMachine();
   co_await tasks_.Join();
 }
 

@@ -58,6 +58,7 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   settings.vcpus = config.qemu.vcpus;
   settings.memory_mib = config.qemu.memory_mib;
   settings.disk_mib = config.qemu.disk_mib;
+  settings.resolvers = config.network.resolvers;
   settings.audit_days = config.audit_days;
   if (!config.observability.metrics_listen.empty()) {
     auto endpoint = config::Endpoint::Parse("http://" + config.observability.metrics_listen);
