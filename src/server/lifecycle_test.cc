@@ -170,8 +170,8 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
   record.status = SandboxStatus::kReady;
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.Sandbox(lost));
-  std::filesystem::create_directories(plane.layout.Sandbox(stray));
-  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray));
+  std::filesystem::create_directories(plane.layout.Sandbox(stray), {});
+  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray), {});
   ASSERT_TRUE(orphan);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
@@ -190,7 +190,7 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   record.status = SandboxStatus::kReady;
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.LiveOutputs(id));
-  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id));
+  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id), {});
   ASSERT_TRUE(warden);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
