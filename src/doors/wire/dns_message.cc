@@ -1,12 +1,13 @@
 #include "doors/wire/dns_message.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
 
 #include "doors/wire/dns_name.h"
 #include "doors/wire/dns_rdata.h"
-#include "fmt/format.h"
 
 namespace cleanroom::doors::wire {
 namespace {

@@ -88,7 +88,7 @@ std::expected<std::optional<Authority>, Http1Fault> ParseTarget(const Target& ta
     return Malformed("an HTTP target that is neither a path nor an http URL");
   }
   const std::string_view rest = target.text.substr(scheme_end + 3);
-  const auto authority = ParseAuthority(rest.substr(0, rest.find_first_of("/?")));
+  auto authority = ParseAuthority(rest.substr(0, rest.find_first_of("/?")));
   if (!authority) return Malformed("an HTTP target whose host is not host[:port]");
   return authority;
 }

@@ -1,8 +1,8 @@
 #include "doors/wire/refusal.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
-#include "fmt/format.h"
+#include <algorithm>
 
 namespace cleanroom::doors::wire {
 
