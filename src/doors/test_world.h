@@ -88,6 +88,8 @@ inline os::UniqueFd ListenAt(const Endpoint& endpoint) {
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (address.family() == AF_INET6) setsockopt(fd.get(), SOL_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  setsockopt(fd.get(), SOL_IP, IP_FREEBIND, &on, sizeof on);
+  if (address.family() == AF_INET6) setsockopt(fd.get(), SOL_IPV6, IPV6_FREEBIND, &on, sizeof on);
   if (bind(fd.get(), address.get(), address.size) != 0 || listen(fd.get(), 2048) != 0) {
     std::perror("listen");
     std::abort();
@@ -152,10 +154,15 @@ class TestServer {
     tasks_.Spawn(Accept());
   }
   ~TestServer() {
-    listener_.close();
-    for (auto& client : clients_) client->stream().Close();
-    tasks_.Cancel();
-    while (tasks_.size() > 0) {
+    // From within the loop: there, a cancellation reaches a task before the task can end.
+    bool stopped = false;
+    asio::post(io_, [&] {
+      listener_.close();
+      tasks_.Cancel();
+      for (auto& client : clients_) client->stream().Close();
+      stopped = true;
+    });
+    while (!stopped || tasks_.size() > 0) {
       if (io_.stopped()) io_.restart();
       io_.run_one();
     }
