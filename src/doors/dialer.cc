@@ -86,9 +86,8 @@ class Race {
   Verdict Failure(const std::vector<Endpoint>& targets) const {
     const std::string others =
         targets.size() > 1 ? fmt::format(" and {} more", targets.size() - 1) : "";
-    const bool late = failed_ < targets.size() && Clock::now() >= deadline;
-    const std::string why =
-        late || first_error_ == 0 ? "no answer in time" : strerror(first_error_);
+    const bool late = failed_ < targets.size() || first_error_ == 0;
+    const std::string why = late ? "no answer in time" : strerror(first_error_);
     return {Code::kUpstreamFailed, 0,
             fmt::format("cannot connect to {}{}: {}", targets.front().ToString(), others, why), ""};
   }
