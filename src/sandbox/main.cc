@@ -75,15 +75,18 @@ Awaitable<void> CancelAfter(seconds limit, TaskScope& scope) {
   if (slept) scope.Cancel();
 }
 
-Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, const rpc::Server& server) {
+Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, NetworkLog& network_log,
+                    const rpc::Server& server) {
   asio::local::stream_protocol::acceptor acceptor(io, asio::local::stream_protocol(), kListenFd);
   TaskScope connections(io.get_executor());
   TaskScope life(io.get_executor());
   life.Spawn(Accept(acceptor, server, connections));
   life.Spawn(AbandonWhenIdle(supervisor));
+  life.Spawn(network_log.Run());
   co_await supervisor.WaitEnded();
   life.Cancel();
   co_await life.Join();
+  network_log.Close();
 
   // Watchers read the final state and hang up.
   life.Spawn(CancelAfter(kFarewell, connections));
@@ -123,13 +126,16 @@ int Main(int argc, char** argv) {
   } else {
     config.launch_error = space.error();
   }
+  NetworkLog network_log(io.get_executor(), config.folder);
+  config.network_log = &network_log;
   Supervisor supervisor(io.get_executor(), std::move(config));
   rpc::Router router;
-  RegisterWardenService(supervisor, router);
+  RegisterWardenService(supervisor, network_log, router);
   const rpc::Server server(router, {}, nullptr);
-  asio::co_spawn(io, Run(io, supervisor, server), [](const std::exception_ptr& failure) {
-    if (failure) std::rethrow_exception(failure);
-  });
+  asio::co_spawn(io, Run(io, supervisor, network_log, server),
+                 [](const std::exception_ptr& failure) {
+                   if (failure) std::rethrow_exception(failure);
+                 });
   io.run();
   return 0;
 }

@@ -73,7 +73,7 @@ Awaitable<Result<void>> Attach(Supervisor& supervisor, Reader<pb::AttachInput>& 
 
 }  // namespace
 
-void RegisterWardenService(Supervisor& supervisor, rpc::Router& router) {
+void RegisterWardenService(Supervisor& supervisor, NetworkLog& network_log, rpc::Router& router) {
   router.ServerStream<pb::LaunchRequest, pb::LaunchEvent>(
       Path("Launch"),
       [&supervisor](CallContext&, pb::LaunchRequest request, Writer<pb::LaunchEvent>& out) {
@@ -101,6 +101,11 @@ void RegisterWardenService(Supervisor& supervisor, rpc::Router& router) {
       Path("ReadFile"),
       [&supervisor](CallContext&, pb::ReadFileRequest request, Writer<pb::FileChunk>& out) {
         return supervisor.ReadFile(std::move(request), out);
+      });
+  router.ServerStream<pb::WatchNetworkRequest, pb::NetworkEvent>(
+      Path("WatchNetwork"),
+      [&network_log](CallContext&, pb::WatchNetworkRequest request, Writer<pb::NetworkEvent>& out) {
+        return network_log.Watch(std::move(request), out);
       });
   router.Unary<pb::StopRequest, pb::StopResponse>(
       Path("Stop"), [&supervisor](CallContext&, pb::StopRequest request) {

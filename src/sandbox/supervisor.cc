@@ -294,11 +294,17 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
     return Err(ErrorCode::kResourceExhausted,
                fmt::format("{} commands run in this sandbox already", running_));
   }
+  NetworkLog* const log = config_.network_log;
+  const std::string id = request.execution_id();
   CR_TRY_ASSIGN(
       auto execution,
       Execution::Create(executor_, request.execution_id(),
                         config_.folder / "executions" / (request.execution_id() + ".log"),
-                        std::move(*request.mutable_start()), milliseconds(request.timeout_ms())));
+                        std::move(*request.mutable_start()), milliseconds(request.timeout_ms()),
+                        [log, id](pb::ExecutionEnd& end) {
+                          if (log != nullptr) log->ExecutionEnded(id, end);
+                        }));
+  if (log != nullptr) log->ExecutionStarted(id);
   executions_[execution->id()] = execution;
   tasks_.Spawn(RunExecution(std::move(execution)));
   return {};

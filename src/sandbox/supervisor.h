@@ -23,6 +23,7 @@
 #include "rpc/client.h"
 #include "rpc/service.h"
 #include "sandbox/execution.h"
+#include "sandbox/network_log.h"
 #include "vmm/backend.h"
 #include "vmm/console_log.h"
 
@@ -38,6 +39,8 @@ struct SupervisorConfig {
   os::UniqueFd tap;  // the sandbox's only network interface, in the warden's namespace
   // Set when the namespace could not be made: what Launch answers.
   std::optional<Error> launch_error;
+  // Told which commands run; may be null. Outlives the supervisor.
+  NetworkLog* network_log = nullptr;
 };
 
 class Supervisor {
