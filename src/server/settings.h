@@ -36,6 +36,7 @@ struct Settings {
   // Retention, by count.
   int64_t keep_sandboxes = 256;
   int64_t keep_executions = 2048;
+  int audit_days = 90;  // of the audit log, before today
 };
 
 }  // namespace cleanroom::server
