@@ -57,9 +57,14 @@ class JailTest : public testing::Test {
 TEST_F(JailTest, NeitherHasPrivilegesOrSecrets) {
   for (const auto& [what, proc] : processes_) {
     const std::string status = Read(proc + "/status");
-    for (const char* line : {"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
-                             "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
-                             "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"}) {
+    // The bounding set of the VMM's own user namespace is full, and of no use: it starts nothing,
+    // and no_new_privs keeps execve from giving anything.
+    if (what == "warden") {
+      EXPECT_NE(status.find("CapBnd:\t0000000000000000"), std::string::npos) << status;
+    }
+    for (const char* line :
+         {"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000",
+          "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"}) {
       EXPECT_NE(status.find(line), std::string::npos) << what << ": " << line << "\n" << status;
     }
     EXPECT_NE(fs::read_symlink(proc + "/ns/user"), fs::read_symlink("/proc/self/ns/user")) << what;
