@@ -331,7 +331,6 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
 
 TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   const std::string id = NewId();
-  const std::string execution = NewId();
   Plane plane(folder_.path());
   store::SandboxRecord record;
   record.id = id;
@@ -355,7 +354,8 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
 class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
  public:
   LeavingCaller(Plane& plane, const std::string& method)
-      : plane_(plane), service_(*plane.sandboxes, plane.settings, [&] { return plane.now; }, {}) {
+      : plane_(plane),
+        service_(*plane.sandboxes, plane.settings, [&] { return plane.now; }, Capabilities()) {
     ServiceRegistry registry(router_, nullptr);
     service_.Register(registry);
     procedure_ = router_.Find("/cleanroom.v1.SandboxService/" + method);
@@ -375,10 +375,11 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
     co_return Result<void>();
   }
   std::shared_ptr<LiveSandbox> RunUntilMade() {
-    while (plane_.store->ListSandboxes(store::RecordStore::Which::kLive)->empty()) {
+    while (waiting() && plane_.store->ListSandboxes(store::RecordStore::Which::kLive)->empty()) {
       plane_.io.run_one();
     }
     const auto records = plane_.store->ListSandboxes(store::RecordStore::Which::kLive);
+    if (records->empty()) return nullptr;
     return plane_.sandboxes->FindLive(records->front().id);
   }
   void RunUntilOver() {
@@ -391,6 +392,10 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
   bool answered = false;
 
  private:
+  static std::set<std::string> Capabilities() {
+    using namespace policy::capability;
+    return {std::string(kNetworkDenyAll), std::string(kResources), std::string(kTtl)};
+  }
   static bool IsAnswer(const rpc::Message& message) {
     if (message.GetTypeName() == "cleanroom.v1.CreateSandboxResponse") return true;
     v1::CreateSandboxEvent event;
@@ -415,6 +420,7 @@ TEST_F(LifecycleTest, CallerWhoStaysIsToldOfTheSandbox) {
     Plane plane(folder_.path());
     LeavingCaller caller(plane, method);
     const auto sandbox = caller.RunUntilMade();
+    ASSERT_TRUE(sandbox) << method;
     caller.RunUntilOver();
     EXPECT_TRUE(caller.answered) << method;
     EXPECT_TRUE(sandbox->ready()) << method;
@@ -427,6 +433,7 @@ TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
     Plane plane(folder_.path());
     LeavingCaller caller(plane, method);
     const auto sandbox = caller.RunUntilMade();
+    ASSERT_TRUE(sandbox) << method;
     while (!sandbox->ready() && !sandbox->ended()) plane.io.run_one();
     ASSERT_TRUE(sandbox->ready()) << sandbox->record().reason;
     ASSERT_TRUE(caller.waiting()) << method;
@@ -444,6 +451,7 @@ TEST_F(LifecycleTest, SandboxWhoseCallerCannotBeToldIsStopped) {
   LeavingCaller caller(plane, "CreateSandboxStream");
   caller.gone_before_answer = true;
   const auto sandbox = caller.RunUntilMade();
+  ASSERT_TRUE(sandbox);
   caller.RunUntilOver();
   while (!sandbox->ended()) plane.io.run_one();
   EXPECT_THAT(plane.store->GetSandbox(sandbox->id())->reason, HasSubstr("went away"));

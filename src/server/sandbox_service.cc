@@ -159,7 +159,12 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
       gone = co_await Cancelled();
     }
   }
-  // Also in the very moment that it became ready: there is nobody to tell the id.
+  // A caller who leaves in the very moment that it became ready is to be noticed, too: there is
+  // nobody to tell the id. A cancellation takes a turn of the loop to arrive.
+  if (!gone) {
+    co_await asio::post(asio::use_awaitable);
+    gone = co_await Cancelled();
+  }
   if (gone) {
     sandbox->RequestStop(kCallerGone);
     co_return Err(ErrorCode::kCanceled, "cancelled while the sandbox was being created");
