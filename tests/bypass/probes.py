@@ -127,7 +127,7 @@ def dns_read(message):
         elif index < answers and kind in (1, 28):
             found.append(socket.inet_ntop(socket.AF_INET if kind == 1 else socket.AF_INET6, data))
         elif index < answers:
-            found.append(f"{kind}:{data[:16].hex()}")
+            found.append(f"TYPE{kind}:{data[:16].hex()}")
     code = flags & 15
     return RCODES[code] if code < len(RCODES) else str(code), found, text
 
@@ -164,12 +164,13 @@ def dns(server, name="", kind="A", tcp=False, raw=None, port=53, wants=None, edn
 
 
 @probe
-def resolve_then(name, then, server="9.9.9.9", kind="A", again=0):
+def resolve_then(name, server, then, kind="A", again=0):
     """Resolves the name, `again` more times at will, then runs the probe {"probe", "args"} with its first address as host."""
     found = dns(server, name, kind)
     for _ in range(again):
         found = dns(server, name, kind)
-    return PROBES[then["probe"]](**{**then["args"], "host": found.split(",")[0]})
+    address = next(answer for answer in found.split(",") if not answer.startswith("TYPE"))
+    return PROBES[then["probe"]](**{**then["args"], "host": address})
 
 
 @probe

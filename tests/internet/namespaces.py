@@ -12,6 +12,7 @@ import places
 from servers import PYTHON, Servers
 
 SELF = str(pathlib.Path(__file__).resolve().parent / "internet")
+TESTS = pathlib.Path(SELF).parent.parent
 TUN = "/dev/net/tun"
 ORDINARY_USER = 61234  # owns nothing on any system
 PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, PR_SET_PDEATHSIG = 47, 4, 1
@@ -65,23 +66,37 @@ def unshare(user):
     return [*become, *words, "--user", "--map-current-user", "--keep-caps"]
 
 
-def run(user, command, shared):
-    """Runs `command` on the host; its exit code. Folders of `shared` stay reachable for the ordinary user."""
+def run(user, command, shared=()):
+    """Runs `command` on the host; its exit code.
+
+    The tests and the folders of `shared` stay reachable for root's ordinary user, although the checkout may lie where that
+    user may not look: they are shown elsewhere, and so called in the command and in the environment's CLEANROOM_*.
+    """
     folder = tempfile.mkdtemp(prefix="cleanroom-internet.")
     try:
-        argv = [*unshare(user), PYTHON, SELF, "--stage=host", folder, "--", *command]
+        words = [str(word) for word in (PYTHON, SELF, "--stage=host", folder, "--", *command)]
         environment = dict(os.environ, INTERNET_DIR=folder, TMPDIR=f"{folder}/tmp", INTERNET_USER=user)
         os.mkdir(f"{folder}/tmp")
         os.chmod(folder, 0o755)
         os.chmod(f"{folder}/tmp", 0o1777)
+        before = unshare(user)
         if user == "user" and os.geteuid() == 0:
             shutil.chown(folder, ORDINARY_USER, ORDINARY_USER)
-            shutil.chown(f"{folder}/tmp", ORDINARY_USER, ORDINARY_USER)
-            mounts = [f"{path}={target}" for path, target in shared.items()]
-            argv = ["unshare", "--mount", PYTHON, SELF, "--stage=tun", folder, *mounts, "--", *argv]
-        return subprocess.call(argv, env=environment)
+            mounts = []
+            for number, path in enumerate([TESTS, *shared]):
+                target = f"{folder}/shared/{number}"
+                mounts.append(f"{path}={target}")
+                words = [moved(word, path, target) for word in words]
+                ours = {key: moved(value, path, target) for key, value in environment.items() if key.startswith("CLEANROOM_")}
+                environment |= ours
+            before = ["unshare", "--mount", PYTHON, SELF, "--stage=tun", folder, *mounts, "--", *before]
+        return subprocess.call([*before, *words], env=environment)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def moved(word, path, target):
+    return target + word[len(str(path)) :] if word == str(path) or word.startswith(f"{path}/") else word
 
 
 def stage_tun(folder, mounts, command):

@@ -9,6 +9,8 @@ ODD_DNS = ("11.22.33.54", "2a0b:c1ea::54")
 OTHER_DNS = ("11.22.34.53", "2a0b:c1ea:1::53")  # some public resolver: UDP, TCP, DoT, DoH
 WEB = ("11.22.33.80", "2a0b:c1ea::80")  # many virtual hosts on one address
 WEB2 = ("11.22.33.81", "2a0b:c1ea::81")  # some of the same, elsewhere
+WEB3 = ("11.22.33.82", "2a0b:c1ea::82")  # the same; no name leads here
+DENIED = ("11.22.33.99", "2a0b:c1ea::99")  # the same, for a policy to deny by address
 SSH = ("11.22.33.22", "2a0b:c1ea::22")
 REDIS = ("11.22.33.63", "2a0b:c1ea::63")
 ECHO = ("11.22.33.7", "2a0b:c1ea::7")
@@ -19,12 +21,13 @@ METADATA = ("169.254.169.254", "fd00:ec2::254")
 LAN = ("192.168.77.10", "fd77::10")
 LAN10 = ("10.77.0.10", "fd77::11")
 
-ALL = [DNS, ODD_DNS, OTHER_DNS, WEB, WEB2, SSH, REDIS, ECHO, SINK, ODD, HOLE, METADATA, LAN, LAN10]
+ALL = [DNS, ODD_DNS, OTHER_DNS, WEB, WEB2, WEB3, DENIED, SSH, REDIS, ECHO, SINK, ODD, HOLE, METADATA, LAN, LAN10]
 
 # Virtual hosts, each of which answers with its own name.
 CDN = ["a.cdn.test", "b.cdn.test", "c.cdn.test", "cdn.test", "evil.cdn.test", "xn--bcher-kva.test"]
 WILD = ["one.wild.test", "two.wild.test", "evil.wild.test", "deep.er.wild.test", "wild.test"]
 MORE = ["v4.test", "v6.test", "short.test", "www.chain.test", "mixed.test", "moved.test", "rebind.test", "flip.test"]
+MORE += ["denied-address.test", "odd.test"]
 VHOSTS = CDN + WILD + MORE
 
 # name -> addresses, as dnsmasq's host-record has them; an optional third field is the time to live.
@@ -47,6 +50,8 @@ RECORDS = {
     "loop.test": ("127.0.0.1", "::1"),
     "gateway-lookalike.test": (HOST_GATEWAY_V4,),
     "host.test": (HOST_V4, HOST_V6),
+    "sandbox.test": ("10.0.2.2", "fd00:c1ea:0:2::2"),
+    "denied-address.test": DENIED,
 }
 # Names with several answers or answers that host-record does not take.
 ADDRESSES = {
@@ -57,7 +62,7 @@ ADDRESSES = {
     "wild.test": list(WEB),  # and every name below it
 }
 CNAMES = [("www.chain.test", "mid.chain.test"), ("mid.chain.test", "edge.chain.test")]
-CNAMES += [("inside.chain.test", "private.test"), ("outside.chain.test", "sink.test")]
+CNAMES += [("inside.chain.test", "private.test"), ("outside.chain.test", "denied-address.test")]
 
 # Asked of odd_dns.py through the resolver.
 ODD_ZONES = ["rebind.test", "flip.test", "moved.test", "tunnel.test", "oddname.test"]
@@ -67,7 +72,7 @@ TLS_PORTS = [443, 8443]
 H2C_PORT = 8082
 SINK_TCP_PORTS = [22, 25, 80, 443, 853, 4444, 8443]
 SINK_UDP_PORTS = [53, 123, 443, 4444, 51820]
-ECHO_UDP_PORTS = [7, 5000]
+ECHO_UDP_PORTS = [7, 443, 5000]
 REDIS_PORT = 6379
 DISCARD_PORT = 9  # at ECHO: reads and forgets
 

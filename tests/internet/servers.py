@@ -156,13 +156,16 @@ remote-control:
                 ]
             )
 
+        def everywhere(default):
+            return " ".join(web(pair, default) for pair in (places.WEB, places.WEB2, places.WEB3, places.DENIED))
+
         blocks = [
-            f"server {{ {web(places.WEB, True)} {web(places.WEB2, True)} server_name default.test; "
+            f"server {{ {everywhere(True)} server_name default.test; "
             'location / { return 200 "default\\n"; } }'
         ]
         for name in places.VHOSTS:
             blocks.append(
-                f"server {{ {web(places.WEB, False)} {web(places.WEB2, False)} server_name {name}; "
+                f"server {{ {everywhere(False)} server_name {name}; "
                 f'location / {{ return 200 "{name}\\n"; }} location = /big {{ root {self.folder}/www; }} }}'
             )
         for name, pair in (("metadata", places.METADATA), ("lan", places.LAN), ("lan10", places.LAN10)):
