@@ -227,6 +227,10 @@ class Sandbox:
         nat = 'chain post { type nat hook postrouting priority srcnat; oifname "up0" masquerade; };'
         subprocess.run(["nft", f"table inet bare {{ {nat} }}"], check=True)
 
+    def disconnect(self):
+        """After tear_off_doors: nothing that is still under way arrives any more."""
+        namespaces.ip("link del bare0", "route add blackhole 10.0.2.0/24", "route add blackhole fd00:c1ea:0:2::/64")
+
     def listen_beside_guest(self):
         """A server in the guest's network namespace, which a guest without a floor would reach at its gateway's address."""
         words = ["nsenter", f"--net={self.network_namespace()}", "--"]

@@ -1,6 +1,6 @@
 """Probes that send packets of their own making. Part of the text that a guest runs, after probes.py.
 
-Each packet carries a mark by which it is found again where it arrives. Reached: a reply to it came back to the guest.
+Each packet carries a mark by which it is found again where it arrives.
 """
 ETH_IPV4, ETH_IPV6, ETH_ARP = b"\x08\x00", b"\x86\xdd", b"\x08\x06"
 GUEST4, GATEWAY4 = "10.0.2.2", "10.0.2.1"
@@ -189,24 +189,36 @@ def interface():
     return next(name for _, name in socket.if_nameindex() if name != "lo")
 
 
+LISTENER = []  # one socket that hears all answers
+
+
 @probe
-def raw(kind, to, to6, mark, wait=0.15):
-    """Sends one packet past the guest's own kernel. Reached: an answer came that is not an ICMP error and not a reset."""
+def raw(kind, to, to6, mark):
+    """Sends one packet past the guest's own kernel."""
     made = packet(kind, to, to6, mark)
     frame = made if isinstance(made, bytes) else GATEWAY_MAC + GUEST_MAC + made[0] + made[1]
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) as sock:
+    if not LISTENER:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         sock.bind((interface(), 0))
-        sock.send(frame.ljust(60, b"\0"))
-        deadline = time.monotonic() + wait
-        while (left := deadline - time.monotonic()) > 0:
-            sock.settimeout(left)
-            try:
-                reply, address = sock.recvfrom(65536)
-            except OSError:
-                break
-            if address[2] != 4 and mark.encode() in reply and not is_error(reply):
-                return f"answered with {reply[12:60].hex()}"
+        LISTENER.append(sock)
+    LISTENER[0].send(frame.ljust(60, b"\0"))
     raise Came("sent")
+
+
+@probe
+def raw_answers(wait=0.5):
+    """The marks in what came back since the first packet, ICMP errors and resets aside."""
+    marks, deadline = set(), time.monotonic() + wait
+    while LISTENER and (left := deadline - time.monotonic()) > 0:
+        LISTENER[0].settimeout(left)
+        try:
+            reply, address = LISTENER[0].recvfrom(65536)
+        except OSError:
+            break
+        if address[2] != 4 and not is_error(reply):
+            marks |= set(re.findall(rb"MARK[0-9a-f]{8}", reply))
+    return ",".join(sorted(mark.decode() for mark in marks))
 
 
 def is_error(frame):

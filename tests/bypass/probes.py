@@ -9,6 +9,7 @@ what happened instead:
   alert-N     a TLS alert; 403 and other statuses: an HTTP response, whose code is the detail
   REFUSED     and other response codes of DNS, whose extended error is the detail
   timeout     nothing came: a black hole, which no refusal may be
+  sent        a packet of our own left; whether an answer came is for raw_answers to say
 
 Standard library only: this text is what a guest runs.
 """
@@ -274,7 +275,7 @@ def hello(host, port, name=None, split=0, pause=0, ech=False, pad=0, record_size
         body = b"\0" + struct.pack("!HHB", 1, 1, 7) + struct.pack("!H", 32) + b"e" * 32 + struct.pack("!H", 144) + b"p" * 144
         data = add_extension(data, 0xFE0D, body)
     if pad:
-        data = add_extension(data, 21, b"\0" * pad)
+        data = add_extension(data, 0xFAFA, b"\0" * pad)  # GREASE (RFC 8701)
     if record_size:
         data = records(data[5:], record_size)
     if edit == "two-names":  # a list of two server names, the allowed one first (RFC 6066 forbids it)

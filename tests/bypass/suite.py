@@ -1,11 +1,10 @@
 """On the host of the test internet: makes the sandboxes, runs the table, judges. Started by `run`."""
 import argparse
 import collections
-
+import concurrent.futures
 import os
 import socket
 import statistics
-
 import sys
 import threading
 import time
@@ -14,8 +13,6 @@ import traceback
 from harness import FOLDER, LOGS, Daemon, Failed, Log, Sandbox
 import attempts as table
 import places
-
-REACHED = "reached"
 
 
 class Report:
@@ -77,10 +74,12 @@ class Suite:
         try:
             image = self.daemon.import_image(os.environ["CLEANROOM_TEST_IMAGE"])
             backend = self.options.backend
-            self.bare = Sandbox(self.daemon, image, "bare", table.POLICIES["closed"], backend)
+            policies = {"bare": table.POLICIES["closed"], "rules": table.POLICIES[self.options.policy]}
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                made = {n: pool.submit(Sandbox, self.daemon, image, n, p, backend) for n, p in policies.items()}
+            self.bare, self.rules = made["bare"].result(), made["rules"].result()
             self.bare.tear_off_doors()
             self.bare.listen_beside_guest()
-            self.rules = Sandbox(self.daemon, image, "rules", table.POLICIES[self.options.policy], backend)
             self.rules.listen_beside_guest()
             self.phase("sandboxes", begin)
             controls = self.controls()
@@ -103,26 +102,38 @@ class Suite:
         """Runs each attempt's probe where it must reach: name -> what was wrong with that, or None."""
         self.tap = self.bare.watch_tap()
         self.wire.mark()
-        bare = [a for a in self.attempts if a.control in ("bare", "mark", "nic")]
-        answers = self.bare.probe([(a.probe, self.arguments(a, "c")) for a in bare])
+        bare = [a for a in self.attempts if a.control != "none"]
+        answers, replies = self.probe_all(self.bare, bare, "c")
         wrong = {}
         for attempt, answer in zip(bare, answers):
-            if attempt.control == "bare":
-                good, why = answer["reached"], f"{answer['outcome']} {answer['detail'][:200]}"
-            elif attempt.control == "mark":
-                good, why = self.wire.wait_for(self.mark(attempt, "c")), "its packet did not arrive at the internet"
+            mark = self.mark(attempt, "c")
+            if attempt.control == "mark":
+                good, why = self.wire.wait_for(mark), "its packet did not arrive at the internet"
+            elif attempt.control == "nic":
+                good, why = self.tap.wait_for(mark), "its packet did not leave the guest"
             else:
-                good, why = self.tap.wait_for(self.mark(attempt, "c")), "its packet did not leave the guest"
+                good, why = answer["reached"] or mark in replies, f"{answer['outcome']} {answer['detail'][:200]}"
             if answer["outcome"] == "broken":
                 good, why = False, answer["detail"]
             wrong[attempt.name] = None if good else why
+        self.bare.disconnect()
+        slowest = sorted(zip(answers, bare), key=lambda pair: -pair[0]["ms"])[: self.options.slowest]
+        for answer, attempt in slowest:
+            print(f"     -- control of {attempt.name}: {answer['ms']} ms")
         return wrong
+
+    def probe_all(self, sandbox, listed, run):
+        """The answers to the attempts' probes, and the marks of their packets that came back."""
+        requests = [(a.probe, self.arguments(a, run)) for a in listed] + [("raw_answers", {})]
+        *answers, replies = sandbox.probe(requests)
+        return answers, replies["detail"]
 
     def mark(self, attempt, run):
         return f"MARK{run}{self.attempts.index(attempt):07x}"
 
     def arguments(self, attempt, run):
-        args = substitute(attempt.args, self.certificate)
+        plain = run == "c" and isinstance(attempt.control, table.Plain)
+        args = substitute(attempt.control.args if plain else attempt.args, self.certificate)
         return {**args, "mark": self.mark(attempt, run)} if attempt.probe == "raw" else args
 
     # --- under the policy ----------------------------------------------------------------------------------------
@@ -131,7 +142,7 @@ class Suite:
         tap = self.rules.watch_tap()
         for log in (self.wire, self.web, self.sink, self.dns):
             log.mark()
-        answers = self.rules.probe([(a.probe, self.arguments(a, "d")) for a in self.attempts])
+        answers, replies = self.probe_all(self.rules, self.attempts, "d")
         try:
             decisions = self.rules.decisions()
         except Failed as error:
@@ -139,7 +150,7 @@ class Suite:
             self.report.line(False, "the record of decisions", str(error)[:200])
         for attempt, answer in zip(self.attempts, answers):
             problems = [f"its control did not reach: {controls[attempt.name]}"] if controls.get(attempt.name) else []
-            problems += self.judge(attempt, answer, tap, decisions)
+            problems += self.judge(attempt, answer, replies, tap, decisions)
             self.report.line(not problems, attempt.name, "; ".join(problems) or f"{answer['outcome']} {answer['ms']} ms")
             if not problems and attempt.probe != "raw":
                 self.report.times[attempt.name.split(":")[0]].append(answer["ms"])
@@ -147,8 +158,8 @@ class Suite:
         for family, times in self.report.times.items():
             print(f"     -- refused in {statistics.median(times):.1f} ms (median), {max(times):.1f} ms at most: {family}")
 
-    def judge(self, attempt, answer, tap, decisions):
-        if answer["reached"]:
+    def judge(self, attempt, answer, replies, tap, decisions):
+        if answer["reached"] or self.mark(attempt, "d") in replies:
             return [f"REACHED: {answer['detail'][:200]}"]
         problems = []
         if answer["outcome"] not in attempt.ends:
@@ -210,6 +221,7 @@ def main():
     parser.add_argument("--backend", default="qemu")
     parser.add_argument("--only", default="", help="attempts whose name has this in it")
     parser.add_argument("--policy", default="rules", choices=table.POLICIES, help="what the attempts run under")
+    parser.add_argument("--slowest", type=int, default=0, help="print so many of the controls' times")
     suite = Suite(parser.parse_args())
     try:
         suite.run()

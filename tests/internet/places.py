@@ -72,7 +72,7 @@ TLS_PORTS = [443, 8443]
 H2C_PORT = 8082
 SINK_TCP_PORTS = [22, 25, 80, 443, 853, 4444, 8443]
 SINK_UDP_PORTS = [53, 123, 443, 4444, 51820]
-ECHO_UDP_PORTS = [7, 443, 5000]
+UDP_ECHOES = [(address, port) for address in ECHO for port in (7, 443, 5000)] + [(address, 5000) for address in LAN]
 REDIS_PORT = 6379
 DISCARD_PORT = 9  # at ECHO: reads and forgets
 

@@ -40,9 +40,8 @@ class Servers:
         )
         self.run("sshd", "/usr/sbin/sshd", "-D", "-e", "-f", self.write("sshd.conf", self.sshd()))
         self.run("redis", "redis-server", self.write("redis.conf", self.redis()))
-        for port in places.ECHO_UDP_PORTS:
-            for address in places.ECHO:
-                self.run(f"echo{port}", "socat", "-T2", f"UDP-LISTEN:{port},fork,reuseaddr,{bind(address)}", "PIPE")
+        for address, port in places.UDP_ECHOES:
+            self.run(f"echo{port}", "socat", "-T2", f"UDP-LISTEN:{port},fork,reuseaddr,{bind(address)}", "PIPE")
         for address in places.ECHO:
             discard = f"TCP-LISTEN:{places.DISCARD_PORT},fork,reuseaddr,backlog=512,{bind(address)}"
             self.run("discard", "socat", "-u", discard, "OPEN:/dev/null")
@@ -72,9 +71,8 @@ class Servers:
         for pair, port in tcp:
             for address in pair:
                 self.wait_for(f"{address} port {port}", deadline, lambda a=address, p=port: connects(a, p))
-        for port in places.ECHO_UDP_PORTS:
-            for address in places.ECHO:
-                self.wait_for(f"{address} UDP port {port}", deadline, lambda a=address, p=port: echoes(a, p))
+        for address, port in places.UDP_ECHOES:
+            self.wait_for(f"{address} UDP port {port}", deadline, lambda a=address, p=port: echoes(a, p))
 
     def wait_for(self, what, deadline, ready):
         while not ready():

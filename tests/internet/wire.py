@@ -16,25 +16,27 @@ SO_ATTACH_FILTER = 26
 PACKET_OUTGOING = 4
 MARK = re.compile(rb"MARK[0-9a-f]{8}")
 
-# Classic BPF (linux/filter.h): code, jump if true, jump if false, operand. Accepts all but TCP segments without SYN,
-# and of those the ones that are later fragments.
+# Classic BPF (linux/filter.h): code, jump if true, jump if false, operand. Accepts all but TCP segments without SYN, and of
+# those the ones that are later fragments or whose data begins with a mark.
 FILTER = [
     (0x28, 0, 0, 12),  # 0: ethertype
-    (0x15, 0, 7, 0x0800),  # 1: not IPv4: 9
+    (0x15, 0, 9, 0x0800),  # 1: not IPv4: 11
     (0x30, 0, 0, 23),  # 2: protocol
-    (0x15, 0, 10, 6),  # 3: not TCP: accept (14)
+    (0x15, 0, 12, 6),  # 3: not TCP: accept (16)
     (0x28, 0, 0, 20),  # 4: fragment offset
-    (0x45, 8, 0, 0x1FFF),  # 5: a later fragment: accept
+    (0x45, 10, 0, 0x1FFF),  # 5: a later fragment: accept
     (0xB1, 0, 0, 14),  # 6: header length
     (0x50, 0, 0, 27),  # 7: TCP flags
-    (0x45, 5, 6, 0x02),  # 8: SYN: accept, else drop
-    (0x15, 0, 4, 0x86DD),  # 9: not IPv6: accept
-    (0x30, 0, 0, 20),  # 10: next header
-    (0x15, 0, 2, 6),  # 11: not TCP: accept
-    (0x30, 0, 0, 67),  # 12: TCP flags
-    (0x45, 0, 1, 0x02),  # 13: no SYN: drop
-    (0x06, 0, 0, 0xFFFF),  # 14
-    (0x06, 0, 0, 0),  # 15
+    (0x45, 7, 0, 0x02),  # 8: SYN: accept
+    (0x40, 0, 0, 34),  # 9: the first data after a TCP header without options
+    (0x15, 5, 6, 0x4D41524B),  # 10: "MARK": accept, else drop
+    (0x15, 0, 4, 0x86DD),  # 11: not IPv6: accept
+    (0x30, 0, 0, 20),  # 12: next header
+    (0x15, 0, 2, 6),  # 13: not TCP: accept
+    (0x30, 0, 0, 67),  # 14: TCP flags
+    (0x45, 0, 1, 0x02),  # 15: no SYN: drop
+    (0x06, 0, 0, 0xFFFF),  # 16
+    (0x06, 0, 0, 0),  # 17
 ]
 
 
@@ -74,7 +76,10 @@ def main():
     with open(path, "a", buffering=1) as out:
         print("ready", flush=True)
         while True:
-            frame, address = sock.recvfrom(65536)
+            try:
+                frame, address = sock.recvfrom(65536)
+            except OSError:  # the interface is gone
+                return
             if address[2] != PACKET_OUTGOING:
                 out.write(json.dumps(describe(frame)) + "\n")
 
