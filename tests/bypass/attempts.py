@@ -108,6 +108,8 @@ NOT_PASSED = ("malformed", "unsupported")
 DNS_NO = ("REFUSED",)
 HTTP_NO = ("403", "400", "reset", "closed")
 TLS_NO = ("alert-49", "alert-112", "alert-50", "alert-40", "alert-80")
+# Whatever a connection to an address may show, its refusal is in that protocol.
+CONNECTION_NO = ("refused", "reset", "closed", "403") + TLS_NO
 
 
 def dns_attempts():
@@ -127,16 +129,19 @@ def dns_attempts():
     yield one("other resolver over TCP", name="c.cdn.test", server=OTHER_DNS[0], tcp=True)
     yield one("other resolver, IPv6", name="c.cdn.test", server=OTHER_DNS[1])
     yield one("other resolver, IPv6, TCP", name="c.cdn.test", server=OTHER_DNS[1], tcp=True)
-    yield one("odd resolver", name="secret.tunnel.test", kind="TXT", server=places.ODD_DNS[0], code=("unsupported", "tunnel_suspected"), ends=("REFUSED", "NODATA", "NOTIMP"))
+    yield one("resolver of the attacker", name="good.oddname.test", server=places.ODD_DNS[0], destination=("good.oddname.test",))
     yield one("deny rule inside a wildcard", name="evil.wild.test", code=("denied_by_rule",), destination=("evil.wild.test",))
     yield one("two labels under a wildcard", name="deep.er.wild.test", destination=("deep.er.wild.test",))
     yield one("apex of a wildcard", name="wild.test", destination=("wild.test",))
-    yield one("reverse name", name="80.33.22.11.in-addr.arpa", kind="PTR")
+    # Answered without asking anybody, so it is no decision.
+    yield one("reverse name", name="66.33.22.11.in-addr.arpa", kind="PTR", ends=("NXDOMAIN",), code=())
     label = "4d41524b" + "5a" * 27
     yield one("tunnel under a denied name", name=f"{label}.{label}.{label}.wild.test")
-    yield one("tunnel by TXT under a wildcard", name="query.tunnel.test", kind="TXT", ends=("REFUSED", "NODATA", "NOTIMP"), code=("unsupported", "tunnel_suspected"))
+    for what, pattern, count, kind in (("TXT", "t.tunnel.test", 40, "TXT"), ("many names", "n{:04x}.tunnel.test", 150, "A")):
+        many = dict(server=DNS[0], pattern=pattern, count=count, kind=kind)
+        yield Attempt(f"dns: tunnel by {what} under a wildcard", "dns_many", many, "bare", DNS_NO, ("tunnel_suspected",), seconds=5.0)
     yield one("tunnel by NULL under a wildcard", name="query.tunnel.test", kind="NULL", ends=("REFUSED", "NODATA", "NOTIMP"), code=("unsupported", "tunnel_suspected"))
-    yield one("tunnel by long labels under a wildcard", name=f"{label}.tunnel.test", code=("tunnel_suspected",))
+    yield one("tunnel by long labels under a wildcard", name=f"{'5a' * 30}.tunnel.test", code=("tunnel_suspected",))
     for name, server, wants, kind in (
         ("private.test", DNS[0], LAN[0], "A"),
         ("private.test", DNS[0], LAN[1], "AAAA"),
@@ -157,19 +162,19 @@ def dns_attempts():
     yield one("allowed name that leads to a denied address", name="denied-address.test", wants=DENIED[0], ends=("REFUSED", "NODATA", "NXDOMAIN"), code=("denied_by_rule", "private_address"))
     yield one("allowed name whose CNAME leads to a denied address", name="outside.chain.test", wants=DENIED[0], ends=("REFUSED", "NODATA", "NXDOMAIN"), code=("denied_by_rule", "private_address"))
     for name, host, sni in (("DoT", OTHER_DNS[0], "dns.other.test"), ("DoT, IPv6", OTHER_DNS[1], "dns.other.test")):
-        yield Attempt(f"dns: {name}", "dot", dict(host=host, name="evil.cdn.test", sni=sni, ca=CA), "bare", ("refused",), UNSEEN, (host,))
+        yield Attempt(f"dns: {name}", "dot", dict(host=host, name="evil.cdn.test", sni=sni, ca=CA), "bare", CONNECTION_NO, UNSEEN, (host, sni))
     for name, host, sni in (
         ("DoH by address", OTHER_DNS[0], None),
         ("DoH by name", OTHER_DNS[0], "dns.other.test"),
         ("DoH in the name of an allowed host", OTHER_DNS[0], "a.cdn.test"),
         ("DoH, IPv6", OTHER_DNS[1], "dns.other.test"),
     ):
-        yield Attempt(f"dns: {name}", "doh", dict(host=host, name="evil.cdn.test", sni=sni), "bare", ("refused",), UNSEEN, (host, "dns.other.test"))
+        yield Attempt(f"dns: {name}", "doh", dict(host=host, name="evil.cdn.test", sni=sni), "bare", CONNECTION_NO, UNSEEN, (host, sni))
 
 
 def address_attempts():
     def one(name, host, port, code=UNSEEN, control="bare", **more):
-        return Attempt("address: " + name, "tcp", dict(host=host, port=port, **more), control, ("refused", "reset"), code, (host.replace("::ffff:", ""),))
+        return Attempt("address: " + name, "tcp", dict(host=host, port=port, **more), control, CONNECTION_NO, code, (host.replace("::ffff:", ""),))
 
     web = dict(send="GET / HTTP/1.0\r\n\r\n", expect="HTTP/1.1 200")
     yield one("TCP to an address no one resolved", SINK[0], 4444)
@@ -190,11 +195,11 @@ def address_attempts():
         beside = dict(expect="beside")
         yield one(f"a server beside the guest at {gateway}", gateway, 9999, code=PRIVATE + NAME + ("no_such_route", "unsupported"), **beside)
     ssh = dict(host=SSH[0], port=22, expect="SSH-2.0")
-    yield Attempt("address: of an allowed name that was never asked for", "tcp", ssh, "bare", ("refused", "reset"), ("address_not_resolved", "host_not_allowed"), (SSH[0],))
+    yield Attempt("address: of an allowed name that was never asked for", "tcp", ssh, "bare", CONNECTION_NO, ("address_not_resolved", "host_not_allowed"), (SSH[0],))
     https = dict(host=WEB3[0], port=443, name="a.cdn.test", ca=CA)
-    yield Attempt("address: allowed name shown at a foreign address", "https", https, "bare", ("refused", "reset") + TLS_NO, UNSEEN, (WEB3[0],))
+    yield Attempt("address: allowed name shown at a foreign address", "https", https, "bare", CONNECTION_NO, UNSEEN, (WEB3[0],))
     http = dict(host=WEB3[1], port=80, send=get("a.cdn.test"), expect="\na.cdn.test\n")
-    yield Attempt("address: allowed Host at a foreign address, IPv6", "tcp", http, "bare", ("refused", "reset", "403"), UNSEEN, (WEB3[1],))
+    yield Attempt("address: allowed Host at a foreign address, IPv6", "tcp", http, "bare", CONNECTION_NO, UNSEEN, (WEB3[1],))
 
 
 def resolved(asked, probe, /, server=DNS[0], kind="A", again=0, **args):
@@ -202,15 +207,15 @@ def resolved(asked, probe, /, server=DNS[0], kind="A", again=0, **args):
 
 
 def port_attempts():
-    def one(name, args, code=PORT, ends=("refused", "reset"), control="bare"):
-        return Attempt("port: " + name, "resolve_then", args, control, ends, code)
+    def one(name, args):
+        return Attempt("port: " + name, "resolve_then", args, "bare", CONNECTION_NO, PORT)
 
-    yield one("TLS port out of the rule", resolved("b.cdn.test", "https", port=8443, vhost="b.cdn.test"), ends=("refused", "reset") + TLS_NO)
-    yield one("HTTP port out of the rule", resolved("b.cdn.test", "tcp", port=8080, send=get("b.cdn.test"), expect="b.cdn.test"), ends=("refused", "reset", "403"))
+    yield one("TLS port out of the rule", resolved("b.cdn.test", "https", port=8443, vhost="b.cdn.test"))
+    yield one("HTTP port out of the rule", resolved("b.cdn.test", "tcp", port=8080, send=get("b.cdn.test"), expect="b.cdn.test"))
     yield one("SSH on another port of an allowed host", resolved("ssh.test", "tcp", port=2222, expect="SSH-2.0"))
-    yield one("UDP to a TCP rule", resolved("echo.test", "udp", port=5000), ends=("refused",))
-    yield one("UDP to a TCP rule, IPv6", resolved("echo.test", "udp", kind="AAAA", port=5000), ends=("refused",))
-    yield one("QUIC's port", resolved("echo.test", "udp", port=443), ends=("refused",))
+    yield one("UDP to a TCP rule", resolved("echo.test", "udp", port=5000))
+    yield one("UDP to a TCP rule, IPv6", resolved("echo.test", "udp", kind="AAAA", port=5000))
+    yield one("QUIC's port", resolved("echo.test", "udp", port=443))
     yield one("TCP to a UDP rule", resolved("echo.test", "tcp", port=9))
     for v in (0, 1):
         what = dict(host=ECHO[v], port=5000, send="exfil")

@@ -20,7 +20,7 @@ LOGS = FOLDER / "log"
 API_PORT = 7777
 TUNGETDEVNETNS = 0x54E3  # linux/if_tun.h
 SYS_PIDFD_OPEN, SYS_PIDFD_GETFD = 434, 438
-PROGRAM = "".join((HERE / name).read_text() for name in ("probes.py", "packets.py"))
+PROGRAM = "".join((HERE / name).read_text() for name in ("probes.py", "floods.py", "packets.py"))
 
 
 class Failed(Exception):

@@ -2,6 +2,7 @@
 import argparse
 import collections
 import concurrent.futures
+import contextlib
 import os
 import socket
 import statistics
@@ -12,6 +13,7 @@ import traceback
 
 from harness import FOLDER, LOGS, Daemon, Failed, Log, Sandbox
 import attempts as table
+import hostile
 import places
 
 
@@ -59,6 +61,18 @@ def echo(datagrams):
         datagrams.sendto(data, address)
 
 
+@contextlib.contextmanager
+def odd_resolver():
+    """The host's resolver is the odd server meanwhile."""
+    path = FOLDER / "resolv.conf"
+    before = path.read_text()
+    path.write_text(f"nameserver {places.ODD_DNS[0]}\n")
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
 class Suite:
     def __init__(self, options):
         self.options, self.report = options, Report()
@@ -88,6 +102,18 @@ class Suite:
             self.phase("attempts", begin)
             self.allowed()
             self.phase("allowed", begin)
+            self.hostile(self.rules, [*hostile.malformed_dns(), *hostile.malformed_streams(), *hostile.upstreams()])
+            self.hostile(self.rules, [*hostile.burdens()])
+            self.phase("bad input", begin)
+            with odd_resolver():
+                odd = Sandbox(self.daemon, image, "odd", table.POLICIES["odd"], backend)
+            self.hostile(odd, [*hostile.resolvers()])
+            for sandbox in (self.rules, odd):
+                used = sandbox.warden_rss_mib()
+                self.report.line(used < hostile.MOST_MIB, f"memory of the warden of {sandbox.name}", f"{used:.1f} MiB")
+            self.phase("resolvers", begin)
+            good, detail = hostile.killed_warden(self.rules, self.daemon)
+            self.report.line(good, "warden killed in a download", detail)
         finally:
             self.daemon.stop()
         self.report.line(not self.daemon.leftovers(), "nothing is left of the sandboxes")
@@ -208,6 +234,23 @@ class Suite:
         self.report.line(not sunk, "far end: the sink got nothing", str(sunk[:2]))
         asked = [name for name in ("evil.cdn.test", "5a5a5a5a", "evil.wild.test", "deep.er.wild.test") if name in self.dns.text().lower()]
         self.report.line(not asked, "far end: no denied name was asked for", ", ".join(asked))
+
+    def hostile(self, sandbox, cases):
+        cases = [case for case in cases if self.options.only in case.name]
+        if not cases:
+            return
+        answers = sandbox.probe([(case.probe, case.args) for case in cases])
+        decisions = sandbox.decisions()
+        for case, answer in zip(cases, answers):
+            problems = []
+            if answer["outcome"] not in case.ends:
+                problems.append(f"ended with {answer['outcome']}, not with {' or '.join(case.ends)}")
+            if answer["ms"] > case.seconds * 1000:
+                problems.append(f"took {answer['ms']} ms")
+            if case.code and not any(decision.get("reason_code") in case.code for decision in decisions):
+                problems.append(f"no decision with {' or '.join(case.code)} is on record")
+            said = f"{answer['outcome']} {answer['detail'][:60]!r} {answer['ms']} ms"
+            self.report.line(not problems, case.name, "; ".join([*problems, said]))
 
     def allowed(self):
         listed = [a for a in table.allowed() if self.options.only in a.name]
