@@ -43,6 +43,8 @@ class FakeDaemon {
   Awaitable<void> Accept();
   Awaitable<Result<void>> CreateSandbox(v1::CreateSandboxRequest request,
                                         rpc::Writer<v1::CreateSandboxEvent>& out);
+  Awaitable<Result<void>> StreamNetwork(v1::StreamSandboxNetworkRequest request,
+                                        rpc::Writer<v1::NetworkDecision>& out);
   Awaitable<Result<v1::TerminateSandboxResponse>> Terminate(v1::TerminateSandboxRequest request);
   Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
       v1::CreateExecutionRequest request);

@@ -26,7 +26,8 @@ Verdict Judge(const policy::Decision& decision, const std::string& subject,
   switch (decision.reason) {
     case Reason::kAllowExact:
     case Reason::kAllowWildcard:
-      return {Code::kAllowed, decision.line, fmt::format("{} is allowed{}", subject, place), ""};
+      return {Code::kAllowed, decision.line, fmt::format("{} is allowed{}", subject, place), "",
+              decision.reason == Reason::kAllowExact};
     case Reason::kDefaultAllow:
       return {Code::kAllowedAll, 0,
               fmt::format("{} is let through{}: this sandbox allows everything", subject, place),
@@ -63,6 +64,13 @@ std::string SuggestHost(std::string_view name, uint16_t port, Protocol protocol)
 std::string SuggestAddress(const IpAddress& address, uint16_t port, Protocol protocol) {
   return fmt::format("- {{ cidr: {}, ports: [{}]{} }}", Cidr::Single(address).ToString(), port,
                      protocol == Protocol::kUdp ? ", protocol: udp" : "");
+}
+
+bool Rules::denies_names() const {
+  const auto& deny = policy_.spec().network.deny;
+  return std::any_of(deny.begin(), deny.end(), [](const policy::DenyRule& rule) {
+    return std::holds_alternative<policy::HostPattern>(rule.target);
+  });
 }
 
 Verdict Rules::CheckName(std::string_view name, std::optional<uint16_t> port,

@@ -91,6 +91,11 @@ void PlaceDescriptors(ChildPlan* plan) {
   if (plan->cwd != nullptr && chdir(plan->cwd) != 0) {
     FailChild(plan, "enter the working directory");
   }
+  // Without an id map the child is the overflow user in there, never user 0, so execve takes the
+  // capabilities which a new user namespace begins with (user_namespaces(7)).
+  if (options.new_namespaces != 0 && unshare(options.new_namespaces) != 0) {
+    FailChild(plan, "enter namespaces of its own");
+  }
   if (options.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     FailChild(plan, "give up new privileges");
   }
@@ -132,6 +137,16 @@ std::string_view PathOf(const SpawnOptions& options) {
     return path;
   }
   return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+}
+
+Result<void> CheckNamespaces(const SpawnOptions& options) {
+  const int flags = options.new_namespaces;
+  constexpr int kKnown = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC;
+  if (flags != 0 &&
+      ((flags & CLONE_NEWUSER) == 0 || (flags & ~kKnown) != 0 || options.credentials)) {
+    return Err(ErrorCode::kInvalidArgument, fmt::format("namespace flags {:#x}", flags));
+  }
+  return {};
 }
 
 Result<void> CheckMappings(const SpawnOptions& options) {
@@ -184,6 +199,7 @@ Result<std::string> FindExecutable(const std::string& name) {
 Result<Process> Process::Spawn(const std::vector<std::string>& argv, const SpawnOptions& options) {
   if (argv.empty()) return Err(ErrorCode::kInvalidArgument, "the command is empty");
   CR_TRY(CheckMappings(options));
+  CR_TRY(CheckNamespaces(options));
   CR_TRY_ASSIGN(const std::string program, FindExecutable(argv[0], PathOf(options)));
   CR_TRY_ASSIGN(const UniqueFd null_fd, Open("/dev/null", O_RDWR));
   const std::vector<char*> arguments = Pointers(argv);

@@ -4,8 +4,9 @@
 //   cleanroom-warden --sandbox-id ID --dir FOLDER      (started by cleanroomd, with a listening
 //   socket as fd 3)
 //
-// It enters its own user and network namespace before it does anything else, serves WardenService
-// on the socket, and ends with its machine.
+// Before it does anything else it enters its own user namespace, has the sandbox's network
+// namespace made, and gives up every privilege. Then it serves WardenService on the socket, and
+// ends with its machine.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,6 +24,7 @@
 #include "base/id.h"
 #include "http/byte_stream.h"
 #include "os/netns/netns.h"
+#include "os/seccomp/filter.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
 #include "sandbox/service.h"
@@ -75,15 +77,18 @@ Awaitable<void> CancelAfter(seconds limit, TaskScope& scope) {
   if (slept) scope.Cancel();
 }
 
-Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, const rpc::Server& server) {
+Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, NetworkLog& network_log,
+                    const rpc::Server& server) {
   asio::local::stream_protocol::acceptor acceptor(io, asio::local::stream_protocol(), kListenFd);
   TaskScope connections(io.get_executor());
   TaskScope life(io.get_executor());
   life.Spawn(Accept(acceptor, server, connections));
   life.Spawn(AbandonWhenIdle(supervisor));
+  life.Spawn(network_log.Run());
   co_await supervisor.WaitEnded();
   life.Cancel();
   co_await life.Join();
+  network_log.Close();
 
   // Watchers read the final state and hang up.
   life.Spawn(CancelAfter(kFarewell, connections));
@@ -106,6 +111,7 @@ int Main(int argc, char** argv) {
   auto space = os::NetNs::Create(network);
   // A warden that cannot have its namespace still serves: Launch then says why.
   Result<void> jailed = os::DropPrivileges();
+  if (jailed) jailed = os::DenyUnneededSyscalls();
   if (!jailed) return Fail(jailed.error());
 
   std::signal(SIGPIPE, SIG_IGN);
@@ -116,20 +122,23 @@ int Main(int argc, char** argv) {
   SupervisorConfig config{.sandbox_id = arguments->sandbox_id,
                           .folder = arguments->folder,
                           .network = network,
-                          .tap = {},
+                          .space = {},
                           .launch_error = {}};
   if (space) {
-    config.tap = space->TakeTap();
+    config.space = *std::move(space);
   } else {
     config.launch_error = space.error();
   }
+  NetworkLog network_log(io.get_executor(), config.folder);
+  config.network_log = &network_log;
   Supervisor supervisor(io.get_executor(), std::move(config));
   rpc::Router router;
-  RegisterWardenService(supervisor, router);
+  RegisterWardenService(supervisor, network_log, router);
   const rpc::Server server(router, {}, nullptr);
-  asio::co_spawn(io, Run(io, supervisor, server), [](const std::exception_ptr& failure) {
-    if (failure) std::rethrow_exception(failure);
-  });
+  asio::co_spawn(io, Run(io, supervisor, network_log, server),
+                 [](const std::exception_ptr& failure) {
+                   if (failure) std::rethrow_exception(failure);
+                 });
   io.run();
   return 0;
 }

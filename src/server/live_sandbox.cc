@@ -9,6 +9,7 @@
 #include "os/file.h"
 #include "os/socket.h"
 #include "server/convert.h"
+#include "server/host_resolvers.h"
 #include "server/plain_text.h"
 #include "server/warden_api.h"
 
@@ -153,6 +154,10 @@ Awaitable<Result<void>> LiveSandbox::Boot(const LaunchMachine& machine,
   request.set_workdir(image_.workdir);
   request.set_user(image_.user);
   request.set_vmm_path(machine.vmm_path);
+  request.set_policy_json(record_.policy_json);
+  for (std::string& server : HostResolvers(context_.settings)) {
+    request.add_resolvers(std::move(server));
+  }
 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kLaunchSlack;

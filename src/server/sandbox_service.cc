@@ -45,9 +45,11 @@ Error ErrorOf(const std::string& reason) {
 
 }  // namespace
 
-SandboxService::SandboxService(Sandboxes& sandboxes, const Settings& settings, WallClock clock,
+SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network,
+                               const Settings& settings, WallClock clock,
                                std::set<std::string> capabilities)
     : sandboxes_(sandboxes),
+      network_(network),
       settings_(settings),
       clock_(std::move(clock)),
       capabilities_(std::move(capabilities)) {}
@@ -81,6 +83,11 @@ void SandboxService::Register(ServiceRegistry& registry) {
       Path("StreamSandboxEvents"), [this](CallContext&, v1::StreamSandboxEventsRequest request,
                                           rpc::Writer<v1::SandboxEvent>& out) {
         return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
+      });
+  registry.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
+      Path("StreamSandboxNetwork"), [this](CallContext&, v1::StreamSandboxNetworkRequest request,
+                                           rpc::Writer<v1::NetworkDecision>& out) {
+        return network_.Stream(request.sandbox_id(), request.follow(), out);
       });
 }
 

@@ -219,10 +219,11 @@ Result<std::vector<SandboxRecord>> RecordStore::ListSandboxes(Which which) {
 
 Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view sandbox_id,
                                                                 int64_t after, int64_t limit) {
-  CR_TRY_ASSIGN(auto query,
-                database_->Prepare("SELECT sequence, sandbox_id, status, message, time_us FROM "
-                                   "sandbox_events WHERE sandbox_id=? AND sequence>? "
-                                   "ORDER BY sequence LIMIT ?"));
+  CR_TRY_ASSIGN(
+      auto query,
+      database_->Prepare("SELECT sequence, sandbox_id, status, message, time_us, network FROM "
+                         "sandbox_events WHERE sandbox_id=? AND sequence>? "
+                         "ORDER BY sequence LIMIT ?"));
   query.Bind(sandbox_id).Bind(after).Bind(limit);
   std::vector<SandboxEventRecord> records;
   for (;;) {
@@ -232,8 +233,36 @@ Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view
                        .sandbox_id = query.Text(1),
                        .status = static_cast<SandboxStatus>(query.Int(2)),
                        .message = query.Text(3),
-                       .time_us = query.Int(4)});
+                       .time_us = query.Int(4),
+                       .network = query.Text(5)});
   }
+}
+
+Result<void> RecordStore::AddNetworkEvent(std::string_view sandbox_id, std::string_view network,
+                                          int64_t time_us) {
+  CR_TRY_ASSIGN(auto insert,
+                database_->Prepare("INSERT INTO sandbox_events (sandbox_id, status, message, "
+                                   "time_us, network) SELECT id, status, '', ?, ? FROM sandboxes "
+                                   "WHERE id=?"));
+  CR_TRY_ASSIGN(const int64_t inserted, insert.Bind(time_us).Bind(network).Bind(sandbox_id).Run());
+  if (inserted == 1) return {};
+  return Err(ErrorCode::kNotFound, fmt::format("there is no sandbox {}", sandbox_id));
+}
+
+Result<void> RecordStore::SetNetwork(std::string_view sandbox_id, std::string_view decisions) {
+  CR_TRY_ASSIGN(auto insert,
+                database_->Prepare("INSERT INTO sandbox_network (sandbox_id, decisions) "
+                                   "VALUES (?, ?) ON CONFLICT (sandbox_id) DO UPDATE SET "
+                                   "decisions=excluded.decisions"));
+  CR_TRY(insert.Bind(sandbox_id).Bind(decisions).Run());
+  return {};
+}
+
+Result<std::string> RecordStore::GetNetwork(std::string_view sandbox_id) {
+  CR_TRY_ASSIGN(auto query,
+                database_->Prepare("SELECT decisions FROM sandbox_network WHERE sandbox_id=?"));
+  CR_TRY_ASSIGN(const bool found, query.Bind(sandbox_id).Step());
+  return found ? query.Text(0) : std::string();
 }
 
 Result<void> RecordStore::InsertExecution(const ExecutionRecord& record) {

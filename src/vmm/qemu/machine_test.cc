@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -248,6 +250,28 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
   EXPECT_EQ(refused.error().code(), ErrorCode::kBackendUnavailable);
 }
 
+TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
+  auto machine = QemuBackend().Launch(spec_);
+  ASSERT_TRUE(machine) << machine.error().ToString();
+  const std::string process = fmt::format("/proc/{}", (*machine)->pid());
+  for (const char* kind : {"net", "user", "ipc"}) {
+    const std::string link = fmt::format("/ns/{}", kind);
+    std::error_code error;
+    const auto theirs = std::filesystem::read_symlink(process + link, error);
+    ASSERT_FALSE(error) << error.message();
+    EXPECT_NE(theirs, std::filesystem::read_symlink("/proc/self" + link)) << kind;
+  }
+  const std::string devices = os::ReadFile(process + "/net/dev", 1 << 16).value_or("");
+  EXPECT_EQ(std::count(devices.begin(), devices.end(), '\n'), 3) << devices;  // two of a heading
+  EXPECT_NE(devices.find(" lo:"), std::string::npos) << devices;
+  // A loopback that is up has an address and its routes.
+  EXPECT_EQ(os::ReadFile(process + "/net/if_inet6", 1 << 16).value_or(""), "");
+  EXPECT_EQ(os::ReadFile(process + "/net/fib_trie", 1 << 16).value_or(""), "");
+  const std::string status = os::ReadFile(process + "/status", 1 << 16).value_or("");
+  EXPECT_NE(status.find("CapPrm:\t0000000000000000"), std::string::npos) << status;
+  EXPECT_NE(status.find("NoNewPrivs:\t1"), std::string::npos) << status;
+}
+
 TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {
   // In a child, because a process cannot leave the namespaces again.
   int report[2];
@@ -258,7 +282,8 @@ TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {
       auto net = os::NetNs::Create();
       if (!net) return "skip: " + net.error().ToString();
       if (auto dropped = os::DropPrivileges(); !dropped) return dropped.error().ToString();
-      spec_.tap_fd = net->tap_fd();
+      spec_.tap_fd = net->tap.get();
+      net->doors = {};
       if (std::string failure = Boot(); !failure.empty()) return failure;
       return Ask("n 198.51.100.7") + "\n" + Ask("n 10.0.2.1") + "\n" + Ask("n 169.254.169.254");
     }();
