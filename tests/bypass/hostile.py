@@ -21,6 +21,7 @@ class Case:
     ends: tuple = ("reached",)
     seconds: float = 10.0
     code: tuple = ()
+    waits: bool = False  # mostly for a time limit: runs beside the others that do
 
 
 def query(flags="0100", counts="0001000000000000", body="0161046364 6e04746573740000010001"):
@@ -54,7 +55,7 @@ def malformed_dns():
     for what, (raw, ends) in cases.items():
         yield Case(f"malformed DNS: {what}", "dns_raw", dict(server=DNS[0], raw=raw, limit=0.4), ends)
         framed = f"{len(raw) // 2:04x}" + raw
-        ends += ("closed", "reset", "silence")
+        ends += ("closed", "reset", "silence")  # it waits for the rest of a message, or gives up
         yield Case(f"malformed DNS over TCP: {what}", "dns_raw", dict(server=DNS[0], raw=framed, tcp=True, limit=0.4), ends)
     yield Case("malformed DNS over TCP: length without a message", "dns_raw", dict(server=DNS[0], raw="ffff" + "00" * 20, tcp=True, limit=0.4), ("silence", "closed", "reset"))
 
@@ -72,7 +73,7 @@ def malformed_streams():
     for what, raw in hellos.items():
         args = resolved("a.cdn.test", "tcp", port=443, send=bytes.fromhex(raw).decode("latin-1"), expect="\x16\x03", limit=2)
         # What is cut short may be waited for.
-        yield Case(f"malformed hello: {what}", "resolve_then", args, ANY_REFUSAL + ("timeout", "alert-10", "alert-22", "alert-47", "alert-70"), 15)
+        yield Case(f"malformed hello: {what}", "resolve_then", args, ANY_REFUSAL + ("timeout", "alert-10", "alert-22", "alert-47", "alert-70"), 15, waits=True)
     heads = {
         "head of 100 KiB": "GET / HTTP/1.1\r\nHost: a.cdn.test\r\nX: " + "a" * 100_000 + "\r\n\r\n",
         "1000 headers": "GET / HTTP/1.1\r\nHost: a.cdn.test\r\n" + "X: y\r\n" * 1000 + "\r\n",
@@ -105,7 +106,7 @@ def burdens():
     yield Case("burden: a thousand to a denied address", "many_connections", dict(host=places.SINK[0], port=443, count=1000), seconds=25)
     yield Case("burden: a request after them", "resolve_then", resolved("a.cdn.test", "tcp", port=80, send=get("a.cdn.test"), expect="\na.cdn.test\n"))
     slow = dict(host=WEB[0], port=443, send="\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", limit=14)
-    yield Case("burden: a hello byte by byte", "drip", slow, CONNECTION_NO + ("other",), 14)
+    yield Case("burden: a hello byte by byte", "drip", slow, CONNECTION_NO + ("other",), 14, waits=True)
 
 
 def resolvers():
@@ -130,7 +131,7 @@ def resolvers():
     }.items():
         code = () if ends == ("reached",) else ("private_address",) if how == "private" else ("resolver_failed",)
         args = dict(server=DNS[0], name=f"{how}.oddname.test")
-        yield Case(f"resolver: {how}", "patient", dict(probe="dns", args=args, limit=12), ends, 8, code)
+        yield Case(f"resolver: {how}", "patient", dict(probe="dns", args=args, limit=12), ends, 8, code, waits=how in ("silent", "cutforever", "wrongid", "wrongname"))
     many = dict(server=DNS[0], name="many.oddname.test", tcp=True)
     yield Case("resolver: many records", "dns", many, ("reached",) + failed)
     yield Case("resolver: nothing was poisoned", "dns", dict(server=DNS[0], name="b.cdn.test", wants=places.SINK[0]), failed)
@@ -150,7 +151,7 @@ def upstreams():
     yield Case("upstream: endless headers", "resolve_then", resolved("odd.test", "read_much", port=places.ODD_HEADER_FLOOD, size=5_000_000, send=get("odd.test")), ("reached", "reset", "closed"))
     yield Case("upstream: breaks off in a body", "resolve_then", resolved("odd.test", "read_much", port=places.ODD_CUT, size=100_000, send=get("odd.test")), ("reset", "closed"))
     hole = dict(probe="resolve_then", args=resolved("hole.test", "hello", port=443, name="hole.test"), limit=15)
-    yield Case("upstream: swallows packets", "patient", hole, ("alert-80", "reset", "closed"), 13, ("upstream_failed",))
+    yield Case("upstream: swallows packets", "patient", hole, ("alert-80", "reset", "closed"), 13, ("upstream_failed",), waits=True)
 
 
 def killed_warden(sandbox, daemon):

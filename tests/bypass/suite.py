@@ -102,8 +102,8 @@ class Suite:
             self.phase("attempts", begin)
             self.allowed()
             self.phase("allowed", begin)
-            self.hostile(self.rules, [*hostile.malformed_dns(), *hostile.malformed_streams(), *hostile.upstreams()])
-            self.hostile(self.rules, [*hostile.burdens()])
+            cases = [*hostile.malformed_dns(), *hostile.malformed_streams(), *hostile.upstreams(), *hostile.burdens()]
+            self.hostile(self.rules, cases)
             self.phase("bad input", begin)
             with odd_resolver():
                 odd = Sandbox(self.daemon, image, "odd", table.POLICIES["odd"], backend)
@@ -239,7 +239,11 @@ class Suite:
         cases = [case for case in cases if self.options.only in case.name]
         if not cases:
             return
-        answers = sandbox.probe([(case.probe, case.args) for case in cases])
+        cases.sort(key=lambda case: case.waits)
+        quick = [(case.probe, case.args) for case in cases if not case.waits]
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+            waiting = [pool.submit(sandbox.probe, [(case.probe, case.args)]) for case in cases if case.waits]
+            answers = sandbox.probe(quick) + [future.result()[0] for future in waiting]
         decisions = sandbox.decisions()
         for case, answer in zip(cases, answers):
             problems = []
