@@ -79,7 +79,7 @@ class NetworkRecordsTest : public testing::Test {
     asio::io_context io(1);
     auto socket = os::ConnectUnix(plane.layout.WardenSocket(id));
     ASSERT_TRUE(socket);
-    const auto channel =
+    const std::shared_ptr<rpc::Channel> channel =
         rpc::Channel::Create(http::AdoptSocket(io.get_executor(), socket->release()), {});
     TaskScope scope(io.get_executor());
     scope.Spawn(AskToRefuse(channel, host));

@@ -50,7 +50,7 @@ struct Executions::Cursor {
   Follow follow = Follow::kNo;
   int64_t offset = sandbox::kSpoolStart;
   bool first = true;
-  bool ended = false;    // the end on record was passed
+  bool ended = false;      // the end on record was passed
   pb::ExecutionEnd end{};  // which was this
 
   // An event with everything but its payload. Only the first carries the image.
