@@ -67,8 +67,8 @@ TEST(ArgvTest, Golden) {
       "-device",
       "virtserialport,chardev=agent,name=cleanroom.agent,nr=1",
       "-blockdev",
-      R"({"driver":"raw","node-name":"image","read-only":true,)"
-      R"("file":{"driver":"file","filename":"/images/a,b \"c\".ext4"}})",
+      std::string(R"({"driver":"raw","node-name":"image","read-only":true,)") +
+          R"("file":{"driver":"file","filename":"/images/a,b \"c\".ext4"}})",
       "-device",
       "virtio-blk-device,drive=image,serial=cr-image",
       "-blockdev",
