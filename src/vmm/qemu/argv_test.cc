@@ -23,6 +23,7 @@ MachineSpec FullSpec() {
 }
 
 TEST(ArgvTest, Golden) {
+  // NOLINTBEGIN(bugprone-suspicious-missing-comma): long arguments stand on two lines
   const std::vector<std::string> want = {
       "/usr/bin/qemu-system-x86_64",
       "-name",
@@ -67,8 +68,8 @@ TEST(ArgvTest, Golden) {
       "-device",
       "virtserialport,chardev=agent,name=cleanroom.agent,nr=1",
       "-blockdev",
-      std::string(R"({"driver":"raw","node-name":"image","read-only":true,)") +
-          R"("file":{"driver":"file","filename":"/images/a,b \"c\".ext4"}})",
+      R"({"driver":"raw","node-name":"image","read-only":true,)"
+      R"("file":{"driver":"file","filename":"/images/a,b \"c\".ext4"}})",
       "-device",
       "virtio-blk-device,drive=image,serial=cr-image",
       "-blockdev",
@@ -82,6 +83,7 @@ TEST(ArgvTest, Golden) {
       "-device",
       "virtio-net-device,netdev=net,mac=02:00:00:00:00:02",
   };
+  // NOLINTEND(bugprone-suspicious-missing-comma)
   EXPECT_THAT(BuildArgv({.binary = "/usr/bin/qemu-system-x86_64", .machine = FullSpec()}),
               ElementsAreArray(want));
 }
