@@ -2,7 +2,9 @@
 // allow that.
 #pragma once
 
-#include "cleanroom/v1/sandbox.pb.h"
+#include <string>
+
+#include "cleanroom/v1/execution.pb.h"
 #include "cli/invocation.h"
 
 namespace cleanroom::cli {

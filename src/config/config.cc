@@ -241,7 +241,7 @@ void ReadNetwork(const Node& node, Network& out, Report& report) {
     out.resolvers.push_back(NormalResolver(text));
     if (!out.resolvers.back().empty()) continue;
     report.Add(*section.Get("resolvers"), section.Path("resolvers"),
-               fmt::format("'{}' is not ADDRESS or ADDRESS:PORT of a DNS server", text));
+               fmt::format("`{}` is not ADDRESS or ADDRESS:PORT of a DNS server", text));
   }
   section.Finish();
 }

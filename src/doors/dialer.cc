@@ -43,7 +43,7 @@ class Race {
     scope_.Cancel();
     co_await scope_.Join();
     if (winner_) co_return std::move(*winner_);
-    co_return std::unexpected(Failure(targets, deadline));
+    co_return std::unexpected(Failure(targets));
   }
 
  private:
@@ -51,7 +51,7 @@ class Race {
   Awaitable<void> Try(Endpoint target) {
     if (!over_) {
       const int error = co_await Attempt(target);
-      if (error != 0) {
+      if (error != 0 && !over_) {
         ++failed_;
         if (first_error_ == 0) first_error_ = error;
       }
@@ -83,12 +83,11 @@ class Race {
     co_return 0;
   }
 
-  Verdict Failure(const std::vector<Endpoint>& targets, Clock::time_point deadline) const {
+  Verdict Failure(const std::vector<Endpoint>& targets) const {
     const std::string others =
         targets.size() > 1 ? fmt::format(" and {} more", targets.size() - 1) : "";
-    const bool late = failed_ < targets.size() && Clock::now() >= deadline;
-    const std::string why =
-        late || first_error_ == 0 ? "no answer in time" : strerror(first_error_);
+    const bool late = failed_ < targets.size() || first_error_ == 0;
+    const std::string why = late ? "no answer in time" : strerror(first_error_);
     return {Code::kUpstreamFailed, 0,
             fmt::format("cannot connect to {}{}: {}", targets.front().ToString(), others, why), ""};
   }

@@ -29,6 +29,10 @@ class DnsDoor {
   // ready. A connection too many is reset.
   Awaitable<void> ServeTcp(int fd);
 
+  // For the other doors: a name that a guest puts into a hello leaves the sandbox too, when it is
+  // looked up.
+  TunnelGuard& tunnel_guard() { return judge_.tunnel_guard(); }
+
  private:
   struct Datagram;    // where a query came from, and went to
   struct Connection;  // over TCP

@@ -59,6 +59,7 @@ Awaitable<Result<Packet>> AskUdp(udp::endpoint door, Packet query) {
   udp::socket socket(executor, door.protocol());
   socket.connect(door);
   auto [not_sent, sent] = co_await socket.async_send(asio::buffer(query), kAwait);
+  if (not_sent) co_return Err(ErrorCode::kUnavailable, not_sent.message());
   Packet reply(4096);
   auto [error, size] = co_await socket.async_receive(asio::buffer(reply), kAwait);
   if (error) co_return Err(ErrorCode::kUnavailable, error.message());

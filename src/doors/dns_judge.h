@@ -67,6 +67,8 @@ class DnsJudge {
   Message Finish(const Question& question, const Result<wire::DnsAnswer>& answer,
                  Clock::time_point now);
 
+  TunnelGuard& tunnel_guard() { return guard_; }
+
   // One of the sandbox's limits is reached; `message` says which.
   Message RefuseForLimit(const Question& question, std::string message);
 

@@ -18,7 +18,7 @@ namespace dns_limit {
 // Queries of a sandbox, UDP and TCP together. A busy package manager asks some tens a second.
 inline constexpr double kQueriesPerSecond = 200;
 inline constexpr double kQueryBurst = 400;
-// Queries that wait for the host's resolvers: each holds about 16 KiB.
+// Queries that wait for the host's resolvers: each holds some KiB.
 inline constexpr size_t kInFlight = 128;
 inline constexpr size_t kTcpConnections = 16;
 // Queries of one connection that are not yet answered; more are read when some are.
@@ -64,7 +64,9 @@ class TokenBucket {
   Clock::time_point last_{};
 };
 
-// Watches the names asked under wildcards.
+// Watches the names asked under wildcards: by DNS queries, and by whoever else looks up a name that
+// the guest gave (a server name in a TLS hello). Both checks come before such a lookup, the second
+// only when the resolver does not remember the answer.
 class TunnelGuard {
  public:
   using Clock = TokenBucket::Clock;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "doors/address_class.h"
+
 namespace cleanroom::doors {
 
 bool NoNameHelps(Code by_address) {
@@ -33,6 +35,12 @@ Verdict WhyRefused(const Rules& rules, NameMemory& memory, const Verdict& by_add
     } else if (by_address.code == Code::kPortNotAllowed) {
       return by_address;
     }
+  }
+  if (Classify(wanted.address) != AddressClass::kPublic) {
+    return {Code::kPrivateAddress, 0,
+            fmt::format("{} is not a public address, and no cidr rule names it on port {}", address,
+                        wanted.port),
+            SuggestAddress(wanted.address, wanted.port, protocol)};
   }
   return {Code::kAddressNotResolved, 0, std::move(reason),
           SuggestAddress(wanted.address, wanted.port, protocol)};

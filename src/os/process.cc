@@ -115,7 +115,9 @@ void PlaceDescriptors(ChildPlan* plan) {
 
 // A function of its own, so that the child cannot clobber locals the parent goes on to use.
 [[gnu::noinline]] pid_t Fork(ChildPlan* plan) {
-  const pid_t pid = vfork();
+  // posix_spawn cannot do what the child is to do (users, groups, terminals); RunChild keeps to
+  // vfork's rules.
+  const pid_t pid = vfork();  // NOLINT(bugprone-unsafe-functions)
   if (pid == 0) RunChild(plan);
   return pid;
 }
@@ -182,7 +184,7 @@ Result<std::string> FindExecutable(const std::string& name, std::string_view pat
     std::string directory(path.substr(begin, end - begin));
     begin = end + 1;
     if (directory.empty()) directory = ".";
-    std::string candidate = directory + "/" + name;
+    std::string candidate = fmt::format("{}/{}", directory, name);
     struct stat info;
     if (stat(candidate.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
     if (access(candidate.c_str(), X_OK) == 0) return candidate;

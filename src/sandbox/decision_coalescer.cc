@@ -14,12 +14,14 @@ namespace {
 constexpr char kAnything[] = "*";
 constexpr char kSeparator = '\0';
 
-// Cut at a character's end, so that the text stays UTF-8.
-std::string Cut(const std::string& text) {
-  if (text.size() <= kMaxTextBytes) return text;
-  size_t end = kMaxTextBytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-  return text.substr(0, end);
+// What a guest chose of a text may be any bytes; a record holds printable ASCII, for a message with
+// others could not be read again.
+std::string Plain(const std::string& text) {
+  std::string out = text.substr(0, kMaxTextBytes);
+  for (char& c : out) {
+    if (c < 0x20 || c > 0x7e) c = '?';
+  }
+  return out;
 }
 
 std::string KeyOf(const pb::NetworkRecord& record) {
@@ -77,13 +79,13 @@ pb::NetworkRecord DecisionCoalescer::ToRecord(const doors::Decision& decision) {
   pb::NetworkRecord record;
   record.set_service(std::string(doors::ToString(decision.service)));
   record.set_protocol(std::string(policy::ToString(decision.protocol)));
-  record.set_destination(Cut(decision.Destination()));
+  record.set_destination(Plain(decision.Destination()));
   if (decision.address) record.set_address(decision.address->ToString());
   record.set_port(decision.port);
   record.set_allowed(doors::IsAllowed(decision.code));
   record.set_reason_code(std::string(doors::ToString(decision.code)));
-  record.set_message(Cut(decision.message));
-  record.set_suggestion(Cut(decision.suggestion));
+  record.set_message(Plain(decision.message));
+  record.set_suggestion(Plain(decision.suggestion));
   record.set_policy_line(decision.line);
   record.set_count(1);
   return record;
@@ -164,7 +166,7 @@ DecisionCoalescer::Group& DecisionCoalescer::GroupFor(Table& table, const std::s
   Group group;
   group.record.set_service(sample.service());
   group.record.set_protocol(sample.protocol());
-  group.record.set_destination(destination);
+  group.record.set_destination(Plain(destination));
   group.record.set_allowed(sample.allowed());
   group.record.set_reason_code(sample.reason_code());
   return table.groups.emplace(GroupKey(destination, sample), std::move(group)).first->second;

@@ -218,11 +218,20 @@ TEST_F(CoalescerTest, CarriesTheCommandUnlessItsDecisionsAreOfSeveral) {
   EXPECT_EQ(records_.back().execution_id(), "");
 }
 
-TEST_F(CoalescerTest, LongTextsAreCutAtACharacter) {
-  Decision decision = Name("a.example.com");
-  decision.message = std::string(kMaxTextBytes - 1, 'x') + "\xc3\xa9";
-  Add(decision);
-  EXPECT_EQ(records_[0].message(), std::string(kMaxTextBytes - 1, 'x'));
+TEST_F(CoalescerTest, WhateverAGuestSaysCanBeReadAgain) {
+  for (int i = 0; i < 100; ++i) {
+    Decision decision = Name(fmt::format("x{}\xff\n.evil\xc3.example\xe2\x82", i));
+    decision.message = std::string(2 * kMaxTextBytes, '\x80');
+    Add(decision);
+  }
+  Interval();
+  ASSERT_GT(records_.size(), kMaxGroupEntries);
+  for (pb::NetworkRecord& record : records_) {
+    pb::NetworkRecord again;
+    EXPECT_TRUE(again.ParseFromString(record.SerializeAsString()));
+    EXPECT_LE(again.message().size(), kMaxTextBytes);
+  }
+  EXPECT_EQ(records_[0].destination(), "x0??.evil?.example??");
 }
 
 TEST(DecisionCoalescerTest, Groups) {

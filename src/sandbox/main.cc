@@ -1,8 +1,10 @@
 // cleanroom-warden: one per sandbox. Everything a guest sends is parsed here, in a process without
 // credentials.
 //
-//   cleanroom-warden --sandbox-id ID --dir FOLDER      (started by cleanroomd, with a listening
-//   socket as fd 3)
+//   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]...
+//
+// (started by cleanroomd, with a listening socket as fd 3). Of the host's files it sees FOLDER, the
+// PATHs read-only, and the distribution's programs.
 //
 // Before it does anything else it enters its own user namespace, has the sandbox's network
 // namespace made, and gives up every privilege. Then it serves WardenService on the socket, and
@@ -19,10 +21,12 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/async.h"
 #include "base/id.h"
 #include "http/byte_stream.h"
+#include "os/jail/private_root.h"
 #include "os/netns/netns.h"
 #include "os/seccomp/filter.h"
 #include "rpc/server.h"
@@ -44,6 +48,7 @@ constexpr seconds kFarewell{2};
 struct Arguments {
   std::string sandbox_id;
   std::string folder;
+  std::vector<std::string> readable;
 };
 
 Result<Arguments> ParseArguments(int argc, char** argv) {
@@ -52,6 +57,7 @@ Result<Arguments> ParseArguments(int argc, char** argv) {
     const std::string_view name = argv[i];
     if (name == "--sandbox-id") out.sandbox_id = argv[i + 1];
     if (name == "--dir") out.folder = argv[i + 1];
+    if (name == "--read") out.readable.emplace_back(argv[i + 1]);
   }
   CR_TRY(CheckId(out.sandbox_id, "sandbox id"));
   if (out.folder.empty()) return Err(ErrorCode::kInvalidArgument, "--dir is missing");
@@ -103,13 +109,25 @@ int Fail(const Error& error) {
   return 1;
 }
 
+// Leaves the host's file system behind.
+Result<void> Enclose(const Arguments& arguments) {
+  os::PrivateRootConfig root = os::ProgramsOnly();
+  root.writable.push_back(arguments.folder);
+  root.read_only.insert(root.read_only.end(), arguments.readable.begin(), arguments.readable.end());
+  root.devices.emplace_back("/dev/kvm");
+  return os::EnterPrivateRoot(root);
+}
+
 int Main(int argc, char** argv) {
   auto arguments = ParseArguments(argc, argv);
   if (!arguments) return Fail(arguments.error());
   // First, while there is one thread and nothing of a guest's has been read.
   os::NetNsConfig network;
   auto space = os::NetNs::Create(network);
-  // A warden that cannot have its namespace still serves: Launch then says why.
+  if (auto enclosed = space ? Enclose(*arguments) : Result<void>(); !enclosed) {
+    space = std::unexpected(std::move(enclosed).error());
+  }
+  // A warden that cannot have its namespaces still serves: Launch then says why.
   Result<void> jailed = os::DropPrivileges();
   if (jailed) jailed = os::DenyUnneededSyscalls();
   if (!jailed) return Fail(jailed.error());

@@ -225,7 +225,9 @@ TEST_F(NetworkLogTest, TheSpoolKeepsTwoPiecesAndTellsWhatItDropped) {
   for (uint64_t i = 1; i <= 1000; ++i) {
     ASSERT_TRUE(writer->Append(Numbered(i)));
     dropped += writer->TakeDropped();
-    if (i == 5) EXPECT_EQ((*early.Next())->sequence(), 1U);
+    if (i == 5) {
+      EXPECT_EQ((*early.Next())->sequence(), 1U);
+    }
   }
   uint64_t bytes = 0;
   for (const char* name : {"/network.spool", "/network.spool.1"})

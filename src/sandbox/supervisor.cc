@@ -199,8 +199,10 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request,
   pb::Network& network = *configure.mutable_network();
   const os::NetNsConfig& inner = config_.network;
   network.set_interface_mac(inner.guest_mac);
-  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv4, inner.ipv4_prefix));
-  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv6, inner.ipv6_prefix));
+  // Nobody else is on the link: whatever the guest wants goes by the gateway, to be refused at once
+  // rather than looked for.
+  network.add_addresses(inner.guest_ipv4 + "/32");
+  network.add_addresses(inner.guest_ipv6 + "/128");
   network.add_gateways(inner.gateway_ipv4);
   network.add_gateways(inner.gateway_ipv6);
   network.add_nameservers(inner.gateway_ipv4);

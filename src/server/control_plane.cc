@@ -163,6 +163,7 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
     for (const auto& acceptor : acceptors_) tasks.Spawn(acceptor->Run());
     if (metrics_acceptor_) tasks.Spawn(metrics_acceptor_->Run());
     std::vector<Endpoint> endpoints;
+    endpoints.reserve(acceptors_.size());
     for (const auto& acceptor : acceptors_) endpoints.push_back(acceptor->endpoint());
     ready(endpoints);
     while (!stop_) co_await stopping_.Wait();

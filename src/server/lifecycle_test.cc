@@ -10,8 +10,10 @@
 
 #include "base/id.h"
 #include "os/file.h"
+#include "policy/capability.h"
 #include "server/execution_service.h"
 #include "server/executions.h"
+#include "server/sandbox_service.h"
 #include "server/sandboxes.h"
 #include "server/testing/plane.h"
 
@@ -170,8 +172,8 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
   record.status = SandboxStatus::kReady;
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.Sandbox(lost));
-  std::filesystem::create_directories(plane.layout.Sandbox(stray));
-  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray));
+  std::filesystem::create_directories(plane.layout.Sandbox(stray), {});
+  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray), {});
   ASSERT_TRUE(orphan);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
@@ -183,14 +185,13 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
 
 TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   const std::string id = NewId();
-  const std::string execution = NewId();
   Plane plane(folder_.path());
   store::SandboxRecord record;
   record.id = id;
   record.status = SandboxStatus::kReady;
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.LiveOutputs(id));
-  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id));
+  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id), {});
   ASSERT_TRUE(warden);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
@@ -201,6 +202,114 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   EXPECT_EQ(out.Stdout(), "still here");
   plane.Run(plane.DoTerminate(id));
   ExpectNothingLeft(plane, id);
+}
+
+// A caller of CreateSandbox or CreateSandboxStream who leaves at a chosen moment.
+class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
+ public:
+  LeavingCaller(Plane& plane, const std::string& method)
+      : plane_(plane),
+        service_(*plane.sandboxes, plane.settings, [&] { return plane.now; }, Capabilities()) {
+    ServiceRegistry registry(router_, nullptr);
+    service_.Register(registry);
+    procedure_ = router_.Find("/cleanroom.v1.SandboxService/" + method);
+    const auto policy =
+        policy::PolicyForImage("registry.example/debian@sha256:" + std::string(64, 'a'));
+    request_.mutable_policy()->set_canonical_json(policy->CanonicalJson());
+    call_.Spawn(Call());
+  }
+  Awaitable<Result<bool>> Next(rpc::Message& out) override {
+    co_return out.ParseFromString(request_.SerializeAsString());
+  }
+  // Whoever is gone cannot be written to.
+  Awaitable<Result<void>> Write(const rpc::Message& message) override {
+    const bool answer = IsAnswer(message);
+    if (answer && gone_before_answer) co_return Err(ErrorCode::kCanceled, "the call was cancelled");
+    answered = answered || answer;
+    co_return Result<void>();
+  }
+  std::shared_ptr<LiveSandbox> RunUntilMade() {
+    while (waiting() && plane_.store->ListSandboxes(store::RecordStore::Which::kLive)->empty()) {
+      plane_.io.run_one();
+    }
+    const auto records = plane_.store->ListSandboxes(store::RecordStore::Which::kLive);
+    if (records->empty()) return nullptr;
+    return plane_.sandboxes->FindLive(records->front().id);
+  }
+  void RunUntilOver() {
+    while (call_.size() > 0) plane_.io.run_one();
+  }
+  void Leave() { call_.Cancel(); }
+  bool waiting() const { return call_.size() > 0; }
+
+  bool gone_before_answer = false;
+  bool answered = false;
+
+ private:
+  static std::set<std::string> Capabilities() {
+    using namespace policy::capability;
+    return {std::string(kNetworkDenyAll), std::string(kResources), std::string(kTtl)};
+  }
+  static bool IsAnswer(const rpc::Message& message) {
+    if (message.GetTypeName() == "cleanroom.v1.CreateSandboxResponse") return true;
+    v1::CreateSandboxEvent event;
+    return event.ParseFromString(message.SerializeAsString()) && event.has_created();
+  }
+  Awaitable<void> Call() {
+    rpc::CallContext context;
+    auto outcome = co_await procedure_->handler(context, *this, *this);
+    EXPECT_EQ(outcome.has_value(), answered) << (outcome ? "" : outcome.error().ToString());
+  }
+
+  Plane& plane_;
+  SandboxService service_;
+  rpc::Router router_;
+  const rpc::Procedure* procedure_ = nullptr;
+  v1::CreateSandboxRequest request_;
+  TaskScope call_{plane_.io.get_executor()};
+};
+
+TEST_F(LifecycleTest, CallerWhoStaysIsToldOfTheSandbox) {
+  for (const char* method : {"CreateSandbox", "CreateSandboxStream"}) {
+    Plane plane(folder_.path());
+    LeavingCaller caller(plane, method);
+    const auto sandbox = caller.RunUntilMade();
+    ASSERT_TRUE(sandbox) << method;
+    caller.RunUntilOver();
+    EXPECT_TRUE(caller.answered) << method;
+    EXPECT_TRUE(sandbox->ready()) << method;
+    plane.Run(plane.DoTerminate(sandbox->id()));
+  }
+}
+
+TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
+  for (const char* method : {"CreateSandbox", "CreateSandboxStream"}) {
+    Plane plane(folder_.path());
+    LeavingCaller caller(plane, method);
+    const auto sandbox = caller.RunUntilMade();
+    ASSERT_TRUE(sandbox) << method;
+    while (!sandbox->ready() && !sandbox->ended()) plane.io.run_one();
+    ASSERT_TRUE(sandbox->ready()) << sandbox->record().reason;
+    ASSERT_TRUE(caller.waiting()) << method;
+    caller.Leave();
+    caller.RunUntilOver();
+    EXPECT_FALSE(caller.answered) << method;
+    while (!sandbox->ended()) plane.io.run_one();
+    EXPECT_EQ(plane.store->GetSandbox(sandbox->id())->status, SandboxStatus::kStopped);
+    ExpectNothingLeft(plane, sandbox->id());
+  }
+}
+
+TEST_F(LifecycleTest, SandboxWhoseCallerCannotBeToldIsStopped) {
+  Plane plane(folder_.path());
+  LeavingCaller caller(plane, "CreateSandboxStream");
+  caller.gone_before_answer = true;
+  const auto sandbox = caller.RunUntilMade();
+  ASSERT_TRUE(sandbox);
+  caller.RunUntilOver();
+  while (!sandbox->ended()) plane.io.run_one();
+  EXPECT_THAT(plane.store->GetSandbox(sandbox->id())->reason, HasSubstr("went away"));
+  ExpectNothingLeft(plane, sandbox->id());
 }
 
 }  // namespace

@@ -26,6 +26,11 @@ constexpr std::chrono::seconds kLaunchSlack{5};
 constexpr std::chrono::seconds kWardenExitWait{2};
 constexpr std::chrono::seconds kWardenKillWait{10};
 
+// What a warden and its machine read of the host, beside the distribution's programs.
+std::vector<std::string> FilesOf(const LaunchImage& image, const LaunchMachine& machine) {
+  return {image.path, machine.kernel_path, machine.initrd_path, machine.vmm_path};
+}
+
 }  // namespace
 
 LiveSandbox::LiveSandbox(asio::any_io_executor executor, SandboxContext& context,
@@ -122,7 +127,7 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan) {
 
   since = steady_clock::now();
   auto warden = WardenProcess::Start(context_.settings.warden_program.string(), id(),
-                                     context_.layout.Sandbox(id()));
+                                     context_.layout.Sandbox(id()), FilesOf(image_, *machine));
   if (!warden) co_return Err(std::move(warden).error());
   warden_ = std::move(*warden);
   CR_CO_TRY(Connect());

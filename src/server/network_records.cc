@@ -11,6 +11,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/id.h"
@@ -77,6 +78,15 @@ std::string ToJson(const google::protobuf::Message& message) {
   return status.ok() ? text : std::string();
 }
 
+// Of a sandbox: those of its decisions, and a few of its life.
+constexpr int64_t kMaxEvents = 2 * kMaxNetworkEvents;
+using Records = std::vector<store::SandboxEventRecord>;
+
+std::string EventKey(const v1::NetworkDecision& decision) {
+  return fmt::format("{} {} {} {}", decision.service(), decision.destination(), decision.port(),
+                     decision.reason_code());
+}
+
 // Bounds on what a warden's numbers can do to a date.
 int64_t SaneMicros(int64_t micros) {
   constexpr int64_t kYear2200 = 7'258'118'400'000'000;
@@ -97,6 +107,7 @@ struct NetworkRecords::Live {
   bool counted = false;      // counters are those of the sandbox, not yet none
   bool from_before = false;  // an earlier control plane has counted it
   size_t events = 0;
+  std::set<std::string> told;  // in events of before a restart
   bool ended = false;
   std::weak_ptr<LiveSandbox> sandbox;
   Notifier changed;
@@ -174,6 +185,12 @@ std::shared_ptr<NetworkRecords::Live> NetworkRecords::Open(const std::string& id
                                                            uint64_t audited) {
   auto live = std::make_shared<Live>(executor_, id, audited);
   live->queued = audited;
+  auto events = store_.ListEvents(id, 0, kMaxEvents);
+  for (const store::SandboxEventRecord& record : events.value_or(Records())) {
+    if (record.network.empty()) continue;
+    live->told.insert(EventKey(ToMessage(record).network()));
+    ++live->events;
+  }
   live_[id] = live;
   return live;
 }
@@ -233,10 +250,11 @@ void NetworkRecords::Take(const std::shared_ptr<Live>& live, pb::NetworkRecord r
   const v1::NetworkDecision decision = ToDecision(record);
   const bool note = decision.service().empty();  // of the log itself
   const bool known = note || !live->history.Add(decision);
-  const bool event = !known && !decision.allowed() && live->events < kMaxNetworkEvents;
-  if (event) ++live->events;
+  const bool event = !known && !decision.allowed() && live->events < kMaxNetworkEvents &&
+                     !live->told.contains(EventKey(decision));
   if (sequence <= live->queued) return;  // told before a restart
 
+  if (event) ++live->events;
   live->queued = sequence;
   queue_.push_back({live, sequence, AuditLine(live->id, record)});
   queued_.NotifyAll();

@@ -10,7 +10,10 @@
 #include <set>
 #include <sstream>
 
+#include "http/byte_stream.h"
+#include "os/socket.h"
 #include "server/testing/plane.h"
+#include "server/warden_api.h"
 
 namespace cleanroom::server {
 namespace {
@@ -70,6 +73,27 @@ class NetworkRecordsTest : public testing::Test {
     plane.Run(plane.DoExec(plane.Command(sandbox, std::move(argv)), &execution, &out));
     exit_ = out.Last().exit();
     return execution;
+  }
+  // A decision that no control plane is there to hear of.
+  void DecideBehindItsBack(const Plane& plane, const std::string& id, const std::string& host) {
+    asio::io_context io(1);
+    auto socket = os::ConnectUnix(plane.layout.WardenSocket(id));
+    ASSERT_TRUE(socket);
+    const std::shared_ptr<rpc::Channel> channel =
+        rpc::Channel::Create(http::AdoptSocket(io.get_executor(), socket->release()), {});
+    TaskScope scope(io.get_executor());
+    scope.Spawn(AskToRefuse(channel, host));
+    io.run();
+  }
+  static Awaitable<void> AskToRefuse(std::shared_ptr<rpc::Channel> channel, std::string host) {
+    pb::StartExecutionRequest request;
+    request.set_execution_id(NewId());
+    request.mutable_start()->add_argv("refuse");
+    request.mutable_start()->add_argv(host);
+    auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_api::kStartExecution,
+                                                                      std::move(request));
+    EXPECT_TRUE(started);
+    co_await channel->Close();
   }
   void AwaitAudit(Plane& plane, size_t lines) {
     while (Audit(plane).size() < lines) plane.io.run_one();
@@ -190,10 +214,9 @@ TEST_F(NetworkRecordsTest, ARestartNeitherLosesNorRepeats) {
     Plane& first = *killed->emplace_back(std::make_unique<Plane>(folder_.path()));
     id = first.MakeReady();
     Exec(first, id, {"refuse", "one.example"});
-    AwaitAudit(first, 1);
-    std::string execution;
-    // Decided, and perhaps not yet taken when the control plane goes.
-    first.Run(first.DoExec(first.Command(id, {"refuse-wait", "two.example"}), &execution, nullptr));
+    const std::string cursor = first.layout.Sandbox(id) + "/network.cursor";
+    while (*os::ReadFile(cursor, 100) != "00000000000000000001") first.io.run_one();
+    DecideBehindItsBack(first, id, "two.example");
   }
   Plane second(folder_.path());
   second.Run(second.DoRecover());

@@ -50,8 +50,8 @@ struct Executions::Cursor {
   Follow follow = Follow::kNo;
   int64_t offset = sandbox::kSpoolStart;
   bool first = true;
-  bool ended = false;    // the end on record was passed
-  pb::ExecutionEnd end;  // which was this
+  bool ended = false;      // the end on record was passed
+  pb::ExecutionEnd end{};  // which was this
 
   // An event with everything but its payload. Only the first carries the image.
   v1::ExecutionStreamEvent Event(store::ExecutionStatus status, int64_t time_us) {

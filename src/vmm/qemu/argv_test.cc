@@ -50,8 +50,8 @@ TEST(ArgvTest, Golden) {
       "-initrd",
       "/i/init.cpio",
       "-append",
-      "console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2500000 tsc=reliable "
-      "cryptomgr.notests mitigations=off lpj=10000000",
+      std::string("console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2500000 tsc=reliable ") +
+          "cryptomgr.notests mitigations=off lpj=10000000",
       "-chardev",
       "socket,id=console,fd=5",
       "-serial",
