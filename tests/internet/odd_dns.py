@@ -63,7 +63,7 @@ class Server:
         if name in ("rebind.test", "moved.test") or name.endswith(".flip.test"):
             if family is None:
                 return 0, respond(query, end)
-            turn = self.turn(name, 0 if name == "moved.test" else kind)
+            turn = self.turn(name, kind if name == "rebind.test" else 0)
             first, second = (places.WEB2, places.WEB) if name == "moved.test" else (places.WEB, places.LAN)
             chosen = first if turn == 0 or (name == "rebind.test" and turn % 2 == 0) else second
             return 0, respond(query, end, [address_record(chosen[family])])
