@@ -403,3 +403,16 @@ def allowed():
     yield Allowed("address that moved: dialled by name anew", "resolve_then", resolved("moved.test", "https", pause=EXPIRED, name="moved.test", ca=CA))
     yield Allowed("MX", "dns", dict(server=DNS[0], name="a.cdn.test", kind="MX"))
     yield Allowed("HTTPS record", "dns", dict(server=DNS[0], name="a.cdn.test", kind="HTTPS"))
+
+
+def everything():
+    """What --dangerously-allow-all opens."""
+    yield Allowed("denied name", "resolve_then", resolved("evil.cdn.test", "https", name="evil.cdn.test", ca=CA))
+    yield Allowed("TLS without a name", "resolve_then", resolved("evil.cdn.test", "hello", port=443))
+    yield Allowed("another name at an address", "tcp", dict(host=WEB3[1], port=8080, send=get("evil.cdn.test"), expect="\nevil.cdn.test\n"))
+    yield Allowed("address that no one resolved", "tcp", dict(host=SINK[0], port=4444))
+    yield Allowed("UDP", "udp", dict(host=ECHO[0], port=5000))
+    yield Allowed("UDP, IPv6", "udp", dict(host=ECHO[1], port=443))
+    yield Allowed("LAN", "tcp", dict(host=LAN[0], port=80, send=get("lan"), expect="\nlan\n"))
+    yield Allowed("DoT", "dot", dict(host=OTHER_DNS[0], name="evil.cdn.test", sni="dns.other.test", ca=CA))
+    yield Allowed("TXT", "dns", dict(server=DNS[0], name="a.cdn.test", kind="TXT"))

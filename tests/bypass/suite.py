@@ -104,16 +104,14 @@ class Suite:
             self.phase("attempts", begin)
             self.allowed()
             self.phase("allowed", begin)
-            cases = [*hostile.malformed_dns(), *hostile.malformed_streams(), *hostile.upstreams(), *hostile.burdens()]
-            self.hostile(self.rules, cases)
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                others = pool.submit(self.other_sandboxes, image)
+                cases = [*hostile.malformed_dns(), *hostile.malformed_streams(), *hostile.upstreams(), *hostile.burdens()]
+                self.hostile(self.rules, cases)
+                for sandbox in (self.rules, *others.result()):
+                    used = sandbox.warden_rss_mib()
+                    self.report.line(used < hostile.MOST_MIB, f"memory of the warden of {sandbox.name}", f"{used:.1f} MiB")
             self.phase("bad input", begin)
-            with odd_resolver():
-                odd = Sandbox(self.daemon, image, "odd", table.POLICIES["odd"], backend)
-            self.hostile(odd, [*hostile.resolvers()])
-            for sandbox in (self.rules, odd):
-                used = sandbox.warden_rss_mib()
-                self.report.line(used < hostile.MOST_MIB, f"memory of the warden of {sandbox.name}", f"{used:.1f} MiB")
-            self.phase("resolvers", begin)
             good, detail = hostile.killed_warden(self.rules, self.daemon)
             self.report.line(good, "warden killed in a download", detail)
         finally:
@@ -263,6 +261,20 @@ class Suite:
                 problems.append(f"no decision with {' or '.join(case.code)} is on record")
             said = f"{answer['outcome']} {answer['detail'][:60]!r} {answer['ms']} ms"
             self.report.line(not problems, case.name, "; ".join([*problems, said]))
+
+    def other_sandboxes(self, image):
+        """One whose host has a bad resolver, and one that may do everything."""
+        with odd_resolver():
+            odd = Sandbox(self.daemon, image, "odd", table.POLICIES["odd"], self.options.backend)
+        self.hostile(odd, [*hostile.resolvers()])
+        free = Sandbox(self.daemon, image, "free", None, self.options.backend)
+        listed = list(table.everything())
+        answers = free.probe([(a.probe, substitute(a.args, self.certificate)) for a in listed])
+        for attempt, answer in zip(listed, answers):
+            self.report.line(answer["reached"], f"everything allowed: {attempt.name}", f"{answer['outcome']} {answer['ms']} ms")
+        codes = {decision.get("reason_code") for decision in free.decisions()}
+        self.report.line(codes == {"allowed_all"}, "everything allowed: and on record as such", ", ".join(sorted(codes)))
+        return odd, free
 
     def allowed(self):
         self.web.mark()
