@@ -119,6 +119,7 @@ Awaitable<void> FakeDaemon::Accept() {
 Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest request,
                                                   rpc::Writer<v1::CreateSandboxEvent>& out) {
   Note("create " + request.policy().image_ref());
+  Note("network default " + request.policy().network_default());
   v1::CreateSandboxEvent progress;
   progress.mutable_progress()->set_phase("boot");
   CR_CO_TRY(co_await out.Write(progress));

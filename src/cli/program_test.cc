@@ -74,6 +74,17 @@ TEST_F(ProgramTest, RemovesTheSandboxItMadeAndTellsItsId) {
   EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_));
 }
 
+TEST_F(ProgramTest, OnlyTheFlagOpensTheNetworkAndSaysSo) {
+  auto output = Run({"sandbox", "create", "--image", image_});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(daemon_.Noted("network default deny")) << daemon_.All();
+  EXPECT_FALSE(daemon_.Noted("network default allow"));
+  output = Run({"sandbox", "create", "--image", image_, "--dangerously-allow-all"});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(daemon_.Noted("network default allow")) << daemon_.All();
+  EXPECT_THAT(output.err, HasSubstr("--dangerously-allow-all"));
+}
+
 TEST_F(ProgramTest, RemovesTheSandboxAlsoWhenTheCommandCannotStart) {
   const auto output = Run({"exec", "--rm", "--image", image_, "--", "refused"});
   EXPECT_EQ(output.status.ShellCode(), 1);

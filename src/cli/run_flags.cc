@@ -70,7 +70,6 @@ Result<void> CheckEnforceable(const RunFlags& flags) {
       {"--sync", flags.sync},
       {"--expose", !flags.expose.empty()},
       {"--expose-https", !flags.expose_https.empty()},
-      {"--dangerously-allow-all", flags.dangerously_allow_all},
       {"--docker", flags.docker},
   };
   for (const Given& flag : unsupported) {

@@ -35,6 +35,10 @@ std::string HttpMessage(const Verdict& verdict) {
                            ToString(verdict.code), verdict.message);
 }
 
+std::string Http2Body(const Verdict& verdict) {
+  return fmt::format("{}: {}\n", ToString(verdict.code), verdict.message);
+}
+
 }  // namespace
 
 std::vector<NameMemory::Name> TcpConnection::AllowedNames() {
@@ -200,7 +204,7 @@ std::string TcpConnection::RefuseHttp1(Http1::Outcome outcome) {
 std::string TcpConnection::RefuseHttp2(Http2::Outcome outcome) {
   const Verdict verdict = OutcomeVerdict(outcome, http2_->problem());
   Record(verdict, request_.host);
-  return http2_->Refusal(ToString(verdict.code), verdict.message);
+  return http2_->Refusal(ToString(verdict.code), Http2Body(verdict));
 }
 
 void TcpConnection::Record(const Verdict& verdict, const std::string& host) {
@@ -246,7 +250,7 @@ Awaitable<void> TcpConnection::Refuse(Verdict verdict, std::string host) {
       message = HttpMessage(verdict);
       break;
     case Kind::kHttp2:
-      if (http2_refused_) message = http2_->Refusal(ToString(verdict.code), verdict.message);
+      if (http2_refused_) message = http2_->Refusal(ToString(verdict.code), Http2Body(verdict));
       break;
     case Kind::kMalformed:
       if (first == kTlsHandshake) message = wire::TlsAlert(kAlertDecodeError);

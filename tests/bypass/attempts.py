@@ -31,7 +31,7 @@ allow:
   - short.test:443
   - { host: moved.test, ports: [80, 443] }
   - { host: rebind.test, ports: [80, 443] }
-  - { host: flip.test, ports: [80, 443] }
+  - { host: two.flip.test, ports: [80] }
   - { host: odd.test, ports: [80, 9001, 9002, 9003, 9004, 9005, 9006, 9007, 9999] }
   - { host: hole.test, ports: [443] }
   - ssh.test:22
@@ -61,6 +61,7 @@ deny:
 allow:
   - { host: "*.oddname.test", ports: [80, 443] }
   - { host: b.cdn.test, ports: [80] }
+  - ssh.test:22
 """,
 }
 
@@ -102,6 +103,8 @@ NAME = ("host_not_allowed",)
 UNSEEN = ("host_not_allowed", "address_not_resolved")
 PORT = ("port_not_allowed",)
 PRIVATE = ("private_address",)
+# A private address that was wanted, no name with it: one code is as true as the other.
+INSIDE = PRIVATE + UNSEEN
 MISMATCH = ("host_not_allowed", "name_mismatch")
 BAD = ("malformed",)
 NOT_PASSED = ("malformed", "unsupported")
@@ -180,20 +183,21 @@ def address_attempts():
     yield one("TCP to an address no one resolved", SINK[0], 4444)
     yield one("TCP to an address no one resolved, IPv6", SINK[1], 4444)
     yield one("TCP on an IPv6 socket to an IPv4 address", "::ffff:" + SINK[0], 25)
-    yield one("cloud metadata", METADATA[0], 80, code=PRIVATE + NAME, **web)
-    yield one("cloud metadata, IPv6", METADATA[1], 80, code=PRIVATE + NAME, **web)
-    yield one("LAN", LAN[0], 80, code=PRIVATE + NAME, **web)
-    yield one("LAN, IPv6", LAN[1], 80, code=PRIVATE + NAME, **web)
-    yield one("LAN on an IPv6 socket", "::ffff:" + LAN[0], 443, code=PRIVATE + NAME)
+    yield one("cloud metadata", METADATA[0], 80, code=INSIDE, **web)
+    yield one("cloud metadata, IPv6", METADATA[1], 80, code=INSIDE, **web)
+    yield one("LAN", LAN[0], 80, code=INSIDE, **web)
+    yield one("LAN, IPv6", LAN[1], 80, code=INSIDE, **web)
+    yield one("LAN on an IPv6 socket", "::ffff:" + LAN[0], 443, code=INSIDE)
     yield one("LAN host of a cidr rule, other port", LAN10[0], 8080, code=PORT + PRIVATE, **web)
-    yield one("the host's LAN address", HOST_V4, 9998, code=PRIVATE + NAME, expect="canary")
-    yield one("the host's LAN address, IPv6", HOST_V6, 9998, code=PRIVATE + NAME, expect="canary")
+    yield one("the host's LAN address", HOST_V4, 9998, code=INSIDE, expect="canary")
+    yield one("the host's LAN address, IPv6", HOST_V6, 9998, code=INSIDE, expect="canary")
     healthz = dict(send="GET /healthz HTTP/1.0\r\n\r\n", expect="ok")
-    yield one("the daemon's API", HOST_V4, 7777, code=PRIVATE + NAME, **healthz)
-    yield one("the host's end of the cable", places.HOST_GATEWAY_V4, 22, code=PRIVATE + NAME, control="none")
+    yield one("the daemon's API", HOST_V4, 7777, code=INSIDE, **healthz)
+    yield one("the host's end of the cable", places.HOST_GATEWAY_V4, 22, code=INSIDE, control="none")
     for gateway in ("10.0.2.1", "fd00:c1ea:0:2::1"):
-        beside = dict(expect="beside")
-        yield one(f"a server beside the guest at {gateway}", gateway, 9999, code=PRIVATE + NAME + ("no_such_route", "unsupported"), **beside)
+        beside = dict(host=gateway, port=9999, expect="beside")
+        where = (gateway, "gateway.cleanroom.internal")
+        yield Attempt(f"address: a server beside the guest at {gateway}", "tcp", beside, "bare", CONNECTION_NO, ("no_such_route",), where)
     ssh = dict(host=SSH[0], port=22, expect="SSH-2.0")
     yield Attempt("address: of an allowed name that was never asked for", "tcp", ssh, "bare", CONNECTION_NO, ("address_not_resolved", "host_not_allowed"), (SSH[0],))
     https = dict(host=WEB3[0], port=443, name="a.cdn.test", ca=CA)
@@ -202,8 +206,8 @@ def address_attempts():
     yield Attempt("address: allowed Host at a foreign address, IPv6", "tcp", http, "bare", CONNECTION_NO, UNSEEN, (WEB3[1],))
 
 
-def resolved(asked, probe, /, server=DNS[0], kind="A", again=0, **args):
-    return dict(name=asked, server=server, kind=kind, again=again, then=dict(probe=probe, args=args))
+def resolved(asked, probe, /, server=DNS[0], kind="A", again=0, pause=0, **args):
+    return dict(name=asked, server=server, kind=kind, again=again, pause=pause, then=dict(probe=probe, args=args))
 
 
 def port_attempts():
@@ -211,7 +215,7 @@ def port_attempts():
         return Attempt("port: " + name, "resolve_then", args, "bare", CONNECTION_NO, PORT)
 
     yield one("TLS port out of the rule", resolved("b.cdn.test", "https", port=8443, vhost="b.cdn.test"))
-    yield one("HTTP port out of the rule", resolved("b.cdn.test", "tcp", port=8080, send=get("b.cdn.test"), expect="b.cdn.test"))
+    yield one("HTTP port out of the rule", resolved("b.cdn.test", "tcp", port=8080, send=get("b.cdn.test"), expect="\nb.cdn.test\n"))
     yield one("SSH on another port of an allowed host", resolved("ssh.test", "tcp", port=2222, expect="SSH-2.0"))
     yield one("UDP to a TCP rule", resolved("echo.test", "udp", port=5000))
     yield one("UDP to a TCP rule, IPv6", resolved("echo.test", "udp", kind="AAAA", port=5000))
@@ -223,8 +227,8 @@ def port_attempts():
         yield Attempt(f"port: UDP to an address, v{'46'[v]}", "udp", what, "bare", ("refused",), UNSEEN + PORT, (ECHO[v], "echo.test"))
     for v in (0, 1):
         what = dict(host=LAN[v], port=5000)
-        yield Attempt(f"port: UDP to the LAN, v{'46'[v]}", "udp", what, "bare", ("refused",), PRIVATE + NAME, (LAN[v],))
-    yield Attempt("port: UDP to the host", "udp", dict(host=HOST_V4, port=9998), "bare", ("refused",), PRIVATE + NAME, (HOST_V4,))
+        yield Attempt(f"port: UDP to the LAN, v{'46'[v]}", "udp", what, "bare", ("refused",), INSIDE, (LAN[v],))
+    yield Attempt("port: UDP to the host", "udp", dict(host=HOST_V4, port=9998), "bare", ("refused",), INSIDE, (HOST_V4,))
 
 
 def tls_attempts():
@@ -315,13 +319,24 @@ def http_attempts():
     yield h2("the same, IPv6", [dict(authority="evil.cdn.test")], kind="AAAA")
 
 
+# Longer than any answer of no time to live is kept (AnswerCache::kMinTtl).
+EXPIRED = 1.2
+
+
 def rebinding_attempts():
+    # Public, then private: the guest asks twice and goes where the second answer leads.
     lan = dict(port=80, send=get("rebind.test"), expect="\nlan\n")
-    ends = ("REFUSED", "NODATA", "NXDOMAIN", "refused", "reset", "403", "502", "other", "200")
-    yield Attempt("rebinding: the second answer is private", "resolve_then", resolved("rebind.test", "tcp", again=1, **lan), "bare", ends)
-    yield Attempt("rebinding: only the address changes", "resolve_then", resolved("flip.test", "tcp", again=1, **lan), "bare", ends)
-    direct = [dict(probe="dns", args=dict(server=DNS[0], name="rebind.test")), dict(probe="tcp", args=dict(host=LAN[0], port=80, send=get("rebind.test"), expect="\nlan\n"))]
-    yield Attempt("rebinding: allowed Host at the private address", "several", dict(steps=direct), "bare", ("refused", "reset", "REFUSED", "NODATA"))
+    twice = resolved("rebind.test", "tcp", again=1, pause=EXPIRED, **lan)
+    yield Attempt("rebinding: the second answer is private", "resolve_then", twice, "bare", DNS_NO, PRIVATE, ("rebind.test",), 4.0)
+
+    def flip(name):
+        return resolved(name, "tcp", pause=EXPIRED, port=80, send=get(name), expect=f"\n{name}\n")
+
+    # The guest asks once; between its answer and its connection the name turns to a private address.
+    between, control = flip("two.flip.test"), Plain(flip("one.flip.test"))
+    yield Attempt("rebinding: between check and dial", "resolve_then", between, control, ("403",), PRIVATE, ("two.flip.test",), 4.0)
+    direct = dict(host=LAN[0], port=80, send=get("rebind.test"), expect="\nlan\n")
+    yield Attempt("rebinding: allowed Host at the private address", "tcp", direct, "bare", CONNECTION_NO, INSIDE, (LAN[0], "rebind.test"))
 
 
 def raw_attempts():
@@ -333,7 +348,7 @@ def raw_attempts():
     forwarded += ["spoof-neighbour", "spoof-public", "spoof6-neighbour", "spoof6-public", "other-mac-source"]
     forwarded += ["fragment6-atomic", "option-record-route", "option-router-alert", "destination-options", "hop-by-hop"]
     forwarded += ["tcp-null", "tcp-xmas", "spoof-syn"]
-    nic = ["spoof-host", "icmp-redirect", "icmp-tunnel-gateway", "igmp", "spoof-gateway", "spoof-loopback", "spoof-zero"]
+    nic = ["sandbox-address", "neighbour-address", "spoof-host", "icmp-redirect", "icmp-tunnel-gateway", "igmp", "spoof-gateway", "spoof-loopback", "spoof-zero"]
     nic += ["spoof6-gateway", "spoof6-link-local", "spoof6-loopback", "spoof6-unspecified", "mapped-destination", "mapped-source"]
     nic += ["broadcast-mac", "multicast-mac", "foreign-mac", "vlan", "vlan-0", "qinq", "raw-ethernet", "mpls", "pppoe", "lldp", "llc"]
     nic += ["arp-steal-gateway", "arp-other-self", "arp-whole-internet", "nd-steal-gateway", "router-advertisement"]
@@ -385,6 +400,19 @@ def allowed():
     yield Allowed("private address of a cidr rule", "tcp", dict(host=LAN10[0], port=80, send=get("anything"), expect="lan10"))
     yield Allowed("name of a private address with a cidr rule", "resolve_then", resolved("private10.test", "tcp", port=80, send=get("private10.test"), expect="lan10"))
     yield Allowed("public one of mixed addresses", "dns", dict(server=DNS[0], name="mixed.test", wants=WEB[0]))
-    yield Allowed("address that moved: dialled by name anew", "resolve_then", resolved("moved.test", "https", name="moved.test", ca=CA))
+    yield Allowed("address that moved: dialled by name anew", "resolve_then", resolved("moved.test", "https", pause=EXPIRED, name="moved.test", ca=CA))
     yield Allowed("MX", "dns", dict(server=DNS[0], name="a.cdn.test", kind="MX"))
     yield Allowed("HTTPS record", "dns", dict(server=DNS[0], name="a.cdn.test", kind="HTTPS"))
+
+
+def everything():
+    """What --dangerously-allow-all opens."""
+    yield Allowed("denied name", "resolve_then", resolved("evil.cdn.test", "https", name="evil.cdn.test", ca=CA))
+    yield Allowed("TLS without a name", "resolve_then", resolved("evil.cdn.test", "hello", port=443))
+    yield Allowed("another name at an address", "tcp", dict(host=WEB3[1], port=8080, send=get("evil.cdn.test"), expect="\nevil.cdn.test\n"))
+    yield Allowed("address that no one resolved", "tcp", dict(host=SINK[0], port=4444))
+    yield Allowed("UDP", "udp", dict(host=ECHO[0], port=5000))
+    yield Allowed("UDP, IPv6", "udp", dict(host=ECHO[1], port=443))
+    yield Allowed("LAN", "tcp", dict(host=LAN[0], port=80, send=get("lan"), expect="\nlan\n"))
+    yield Allowed("DoT", "dot", dict(host=OTHER_DNS[0], name="evil.cdn.test", sni="dns.other.test", ca=CA))
+    yield Allowed("TXT", "dns", dict(server=DNS[0], name="a.cdn.test", kind="TXT"))

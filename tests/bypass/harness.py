@@ -212,6 +212,7 @@ class Sandbox:
         link = f"ip link add bare0 type veth peer name out0 netns {self.network_namespace()}"
         subprocess.run(link.split(), check=True)
         inside = ["addr add 172.30.0.2/24 dev out0", "addr add fd30::2/64 dev out0 nodad", "link set out0 up"]
+        inside += ["addr add fe80::2/64 dev out0 nodad"]  # what a router asks for its neighbours with
         inside += ["route replace default via 172.30.0.1", "route replace default via fd30::1"]
         self.in_namespace("ip", "-batch", "-", input="\n".join(inside))
         forwarding = "for key in ipv4/ip_forward ipv6/conf/all/forwarding; do echo 1 >/proc/sys/net/$key; done"

@@ -135,6 +135,9 @@ def resolvers():
     many = dict(server=DNS[0], name="many.oddname.test", tcp=True)
     yield Case("resolver: many records", "dns", many, ("reached",) + failed)
     yield Case("resolver: nothing was poisoned", "dns", dict(server=DNS[0], name="b.cdn.test", wants=places.SINK[0]), failed)
+    # The other sandbox has asked for it and reached it (attempts.allowed); this one has not asked.
+    ssh = dict(host=places.SSH[0], port=22, expect="SSH-2.0")
+    yield Case("another sandbox's answer opens nothing here", "tcp", ssh, CONNECTION_NO, code=("address_not_resolved",))
     yield Case("resolver: the others still answer", "dns", dict(server=DNS[0], name="good.oddname.test", wants=WEB[0]))
 
 

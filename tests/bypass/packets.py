@@ -167,6 +167,9 @@ def packet(kind, to, to6, mark):
     if kind == "dhcp":
         body = b"\x01\x01\x06\0" + m.ljust(232, b"\0") + b"\x63\x82\x53\x63\x35\x01\x01\xff"
         return BROADCAST + GUEST_MAC + ETH_IPV4 + ip4("0.0.0.0", "255.255.255.255", 17, udp_packet("0.0.0.0", "255.255.255.255", 67, body, 68))
+    inside = {"sandbox-address": GUEST4, "neighbour-address": "10.0.2.3"}  # every sandbox has the first
+    if kind in inside:
+        return ETH_IPV4, ip4(GUEST4, inside[kind], 17, udp_packet(GUEST4, inside[kind], 9999, m))
     if kind == "loopback-destination":
         return ETH_IPV4, ip4(GUEST4, "127.0.0.1", 17, udp_packet(GUEST4, "127.0.0.1", 4444, m))
     if kind == "loopback6-destination":

@@ -172,11 +172,13 @@ def dns_many(server, pattern, count, kind="A"):
 
 
 @probe
-def resolve_then(name, server, then, kind="A", again=0):
-    """Resolves the name, `again` more times at will, then runs the probe {"probe", "args"} with its first address as host."""
-    found = dns(server, name, kind)
-    for _ in range(again):
+def resolve_then(name, server, then, kind="A", again=0, pause=0):
+    """Resolves the name, `again` more times at will, then runs the probe {"probe", "args"} with its first address as host.
+
+    `pause` seconds pass after each answer: a time to live."""
+    for _ in range(1 + again):
         found = dns(server, name, kind)
+        time.sleep(pause)
     address = next(answer for answer in found.split(",") if not answer.startswith("TYPE"))
     return PROBES[then["probe"]](**{**then["args"], "host": address})
 
@@ -491,8 +493,8 @@ def h2_stream(sock, stream, before):
             if kind == 0:
                 body += payload
             if flags & 1 and kind in (0, 1):
-                if code:
-                    raise Came("403", body.decode("latin-1").split(":")[0] or code)
+                if code:  # the header and the body say the same
+                    raise Came("403", code if body.startswith(as_bytes(code + ": ")) else f"{code}, body {body[:40]}")
                 return body
 
 

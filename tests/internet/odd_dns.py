@@ -3,7 +3,7 @@
 
 Zones (dnsmasq forwards them here, and a sandbox may have this server as its resolver):
   rebind.test     public and private addresses in turn, TTL 0
-  flip.test       public the first time, private ever after, TTL 0
+  *.flip.test     public the first time, private ever after, TTL 0
   moved.test      WEB2 the first time, WEB ever after, TTL 0
   *.tunnel.test   answers anything to anything: TXT, NULL, CNAME
   *.oddname.test  the first label says what goes wrong; see BEHAVIOURS
@@ -60,18 +60,18 @@ class Server:
         name, kind, end = parse(query)
         name = name.lower()
         family = {A: 0, AAAA: 1}.get(kind)
-        if name in ("rebind.test", "flip.test", "moved.test") or name.endswith(".rebind.test"):
+        if name in ("rebind.test", "moved.test") or name.endswith(".flip.test"):
             if family is None:
                 return 0, respond(query, end)
-            turn = self.turn(name, kind)
+            turn = self.turn(name, kind if name == "rebind.test" else 0)
             first, second = (places.WEB2, places.WEB) if name == "moved.test" else (places.WEB, places.LAN)
-            chosen = first if turn == 0 or ("rebind" in name and turn % 2 == 0) else second
+            chosen = first if turn == 0 or (name == "rebind.test" and turn % 2 == 0) else second
             return 0, respond(query, end, [address_record(chosen[family])])
         if name.endswith("tunnel.test"):
             if kind == TXT or kind == 10:
                 return 0, respond(query, end, [record(b"\xc0\x0c", kind, bytes([200]) + b"t" * 200, 60)])
             if family is not None:
-                return 0, respond(query, end, [address_record(places.SINK[family], 60)])
+                return 0, respond(query, end, [address_record(places.WEB2[family], 60)])
             return 0, respond(query, end)
         if name.endswith("oddname.test"):
             return self.misbehave(name.split(".")[0], query, kind, end, tcp)

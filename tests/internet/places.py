@@ -26,7 +26,7 @@ ALL = [DNS, ODD_DNS, OTHER_DNS, WEB, WEB2, WEB3, DENIED, SSH, REDIS, ECHO, SINK,
 # Virtual hosts, each of which answers with its own name.
 CDN = ["a.cdn.test", "b.cdn.test", "c.cdn.test", "cdn.test", "evil.cdn.test", "xn--bcher-kva.test"]
 WILD = ["one.wild.test", "two.wild.test", "evil.wild.test", "deep.er.wild.test", "wild.test"]
-MORE = ["v4.test", "v6.test", "short.test", "www.chain.test", "mixed.test", "moved.test", "rebind.test", "flip.test"]
+MORE = ["v4.test", "v6.test", "short.test", "www.chain.test", "mixed.test", "moved.test", "rebind.test", "one.flip.test", "two.flip.test"]
 MORE += ["denied-address.test", "odd.test"]
 VHOSTS = CDN + WILD + MORE
 
