@@ -121,7 +121,25 @@ Dialer::Dialer(asio::any_io_executor executor, DialerConfig config, const Rules&
                Resolver& resolver)
     : executor_(std::move(executor)), config_(config), rules_(rules), resolver_(resolver) {}
 
+std::optional<std::string> Dialer::Suspicion(const std::string& name, uint16_t port) {
+  if (config_.guard == nullptr) return std::nullopt;
+  const Verdict verdict = rules_.CheckName(name, port, policy::Protocol::kTcp);
+  // What a rule names exactly carries nothing of the guest's choice; allow-all has no such limits.
+  if (verdict.exact || verdict.code != Code::kAllowed) return std::nullopt;
+  const auto now = TunnelGuard::Clock::now();
+  if (auto found = config_.guard->CheckQuery(name, wire::dns_type::kA, now); found) return found;
+  if (resolver_.Remembered(name, wire::dns_type::kA) ||
+      resolver_.Remembered(name, wire::dns_type::kAaaa)) {
+    return std::nullopt;
+  }
+  return config_.guard->CheckSending(name, now);
+}
+
 Awaitable<Dialer::Outcome<std::vector<Endpoint>>> Dialer::Targets(std::string name, uint16_t port) {
+  if (auto suspicion = Suspicion(name, port); suspicion) {
+    Verdict verdict{Code::kTunnelSuspected, 0, *std::move(suspicion), ""};
+    co_return std::unexpected(std::move(verdict));
+  }
   const auto addresses = co_await resolver_.ResolveAddresses(name);
   if (!addresses) {
     co_return std::unexpected(

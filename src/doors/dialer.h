@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/async.h"
+#include "doors/dns_limits.h"
 #include "doors/endpoint.h"
 #include "doors/resolver.h"
 #include "doors/rules.h"
@@ -26,6 +27,9 @@ struct DialerConfig {
   std::chrono::milliseconds stagger{250};
   std::chrono::milliseconds limit{10'000};  // for all attempts together, after resolving
   size_t max_attempts = 16;                 // addresses tried of one name
+  // Watches the names that a wildcard allows: a server name in a hello leaves the sandbox, as a
+  // DNS query, like one that the guest sends itself. Null: nobody does. Outlives the dialer.
+  TunnelGuard* guard = nullptr;
 };
 
 class Dialer {
@@ -42,13 +46,15 @@ class Dialer {
   using Outcome = std::expected<T, Verdict>;
 
   // The addresses of the allowed name `name` (in normal form) that may be dialled on `port`, in
-  // the order to try them; never empty.
+  // the order to try them; never empty. kTunnelSuspected when the guard objects to the name.
   Awaitable<Outcome<std::vector<Endpoint>>> Targets(std::string name, uint16_t port);
 
   // Connects to the first of `targets` that answers. The caller has checked them just now.
   Awaitable<Outcome<Connection>> Connect(std::vector<Endpoint> targets);
 
  private:
+  std::optional<std::string> Suspicion(const std::string& name, uint16_t port);
+
   asio::any_io_executor executor_;
   DialerConfig config_;
   const Rules& rules_;

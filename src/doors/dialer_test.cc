@@ -1,5 +1,6 @@
 #include "doors/dialer.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,13 +17,15 @@ constexpr std::string_view kNetwork =
     "      - mixed.example:443\n"
     "      - private.example:443\n"
     "      - none.example:443\n"
+    "      - { host: \"*.wild.example\", ports: [443] }\n"
     "    deny:\n"
     "      - { cidr: 203.0.114.0/24 }\n";
 constexpr char kHosts[] =
     "10.1.1.1 mixed.example private.example\n"
     "203.0.114.1 mixed.example\n"
     "93.184.216.34 mixed.example\n"
-    "169.254.169.254 private.example\n";
+    "169.254.169.254 private.example\n"
+    "93.184.216.35 www.wild.example\n";
 
 // An outcome has no default, which co_spawn asks for.
 Awaitable<std::optional<Dialer::Outcome<Dialer::Connection>>> Connect(
@@ -44,8 +47,11 @@ class DialerTest : public ::testing::Test {
   Dnsmasq dns_;
   Rules rules_;
   Resolver resolver_;
-  DialerConfig config_{
-      .stagger = milliseconds(100), .limit = milliseconds(1000), .max_attempts = 16};
+  TunnelGuard guard_;
+  DialerConfig config_{.stagger = milliseconds(100),
+                       .limit = milliseconds(1000),
+                       .max_attempts = 16,
+                       .guard = &guard_};
   Dialer dialer_;
 };
 
@@ -68,6 +74,22 @@ TEST_F(DialerTest, OnlyAddressesThatMayBeDialledAreTargets) {
   const auto none = RunTask(io_, dialer_.Targets("none.example", 443));
   ASSERT_FALSE(none.has_value());
   EXPECT_EQ(none.error().code, Code::kResolverFailed);
+}
+
+TEST_F(DialerTest, ANameUnderAWildcardMayNotBeATunnel) {
+  EXPECT_TRUE(RunTask(io_, dialer_.Targets("www.wild.example", 443)).has_value());
+  const auto tunnel = RunTask(io_, dialer_.Targets(std::string(60, 'a') + ".wild.example", 443));
+  ASSERT_FALSE(tunnel.has_value());
+  EXPECT_EQ(tunnel.error().code, Code::kTunnelSuspected);
+  // In small pieces: new names run out, known ones do not.
+  std::optional<Code> last;
+  for (int i = 0; i < 200 && last != Code::kTunnelSuspected; ++i) {
+    const auto piece = RunTask(io_, dialer_.Targets(fmt::format("x{}.wild.example", i), 443));
+    ASSERT_FALSE(piece.has_value());
+    last = piece.error().code;
+  }
+  EXPECT_EQ(last, Code::kTunnelSuspected);
+  EXPECT_TRUE(RunTask(io_, dialer_.Targets("www.wild.example", 443)).has_value());
 }
 
 TEST_F(DialerTest, TheFirstToAnswerWins) {

@@ -6,9 +6,12 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,14 +33,18 @@ namespace cleanroom::doors {
 class Namespaces {
  public:
   Namespaces() {
-    // An ordinary user owns the namespaces of a user namespace of its own.
+    // An ordinary user has the capabilities of a user namespace of its own; `ip` and `nft` need
+    // one of them too.
+    static bool entered = false;
     const uid_t uid = getuid();
     const gid_t gid = getgid();
-    if (uid != 0) {
+    if (uid != 0 && !entered) {
+      entered = true;
       Must(unshare(CLONE_NEWUSER) == 0, "unshare");
       WriteFile("/proc/self/setgroups", "deny");
       WriteFile("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid));
       WriteFile("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid));
+      KeepForPrograms(CAP_NET_ADMIN);
     }
     guest_ = Make();
     internet_ = Make();
@@ -57,6 +64,14 @@ class Namespaces {
     if (ok) return;
     std::perror(what);
     std::abort();
+  }
+  static void KeepForPrograms(unsigned long capability) {
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    std::array<__user_cap_data_struct, 2> sets{};
+    Must(syscall(SYS_capget, &header, sets.data()) == 0, "capget");
+    sets[0].inheritable |= 1U << capability;
+    Must(syscall(SYS_capset, &header, sets.data()) == 0, "capset");
+    Must(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) == 0, "prctl");
   }
   static void WriteFile(const std::string& path, const std::string& text) {
     const os::UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));

@@ -186,7 +186,8 @@ TEST_F(UdpDoorTest, AnUnreachableDestinationIsSaidToBe) {
 }
 
 TEST_F(UdpDoorTest, FlowsAreBoundedAndEndWhenIdle) {
-  Start({.max_flows = 4,
+  Start({.gateway = {},
+         .max_flows = 4,
          .idle = milliseconds(300),
          .unanswered = milliseconds(100),
          .sweep = milliseconds(20)});

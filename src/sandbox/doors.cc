@@ -65,8 +65,9 @@ Doors::Doors(asio::any_io_executor executor, Parts parts, os::DoorSockets socket
       dns6_(std::move(sockets.dns6)),
       dns_(executor, {.gateway = parts.gateway}, rules_, memory_, resolver_, sink),
       tcp_(
-          executor, {.gateway = parts.gateway, .connection = {}, .dialer = {}}, rules_, memory_,
-          resolver_, [this](int fd) { return dns_.ServeTcp(fd); }, sink),
+          executor,
+          {.gateway = parts.gateway, .connection = {}, .dialer = {.guard = &dns_.tunnel_guard()}},
+          rules_, memory_, resolver_, [this](int fd) { return dns_.ServeTcp(fd); }, sink),
       udp_(executor, {.gateway = parts.gateway}, rules_, memory_, sink),
       tasks_(executor) {
   tasks_.Spawn(ServeNames(dns4_.get()));

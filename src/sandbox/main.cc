@@ -9,9 +9,11 @@
 // Before it does anything else it enters its own user namespace, has the sandbox's network
 // namespace made, and gives up every privilege. Then it serves WardenService on the socket, and
 // ends with its machine.
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <chrono>
@@ -40,6 +42,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr int kListenFd = 3;
+constexpr rlim_t kDescriptors = 8192;
 // A warden that nobody tells to launch ends: its control plane has died in between.
 constexpr seconds kIdleLimit{30};
 // How long watchers may take to read the final state.
@@ -104,6 +107,14 @@ Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, NetworkLog& ne
   co_await supervisor.Close();
 }
 
+// A connection of the guest takes two descriptors, its pipes and flows some more.
+void RaiseDescriptorLimit() {
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = std::min(files.rlim_max, std::max(files.rlim_cur, kDescriptors));
+  (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int Fail(const Error& error) {
   std::fprintf(stderr, "cleanroom-warden: %s\n", error.ToString().c_str());
   return 1;
@@ -132,6 +143,7 @@ int Main(int argc, char** argv) {
   if (jailed) jailed = os::DenyUnneededSyscalls();
   if (!jailed) return Fail(jailed.error());
 
+  RaiseDescriptorLimit();
   std::signal(SIGPIPE, SIG_IGN);
   // Stopping is asked for by RPC; a terminal's signals are not for us.
   std::signal(SIGINT, SIG_IGN);

@@ -23,6 +23,7 @@ MachineSpec FullSpec() {
 }
 
 TEST(ArgvTest, Golden) {
+  // NOLINTBEGIN(bugprone-suspicious-missing-comma): long arguments stand on two lines
   const std::vector<std::string> want = {
       "/usr/bin/qemu-system-x86_64",
       "-name",
@@ -82,6 +83,7 @@ TEST(ArgvTest, Golden) {
       "-device",
       "virtio-net-device,netdev=net,mac=02:00:00:00:00:02",
   };
+  // NOLINTEND(bugprone-suspicious-missing-comma)
   EXPECT_THAT(BuildArgv({.binary = "/usr/bin/qemu-system-x86_64", .machine = FullSpec()}),
               ElementsAreArray(want));
 }

@@ -193,6 +193,7 @@ TEST_F(MachineTest, AFloodedConsoleStaysBounded) {
 TEST_F(MachineTest, BootsWithBothCoresLoaded) {
   std::atomic<bool> stop = false;
   std::vector<std::thread> load;
+  load.reserve(size_t{2} * std::thread::hardware_concurrency());
   for (unsigned i = 0; i < 2 * std::thread::hardware_concurrency(); ++i) {
     load.emplace_back([&stop] {
       while (!stop.load(std::memory_order_relaxed)) {
