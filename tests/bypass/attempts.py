@@ -18,6 +18,7 @@ from places import DENIED, DNS, ECHO, HOST_V4, HOST_V6, LAN, LAN10, METADATA, OD
 # Policies are network blocks of cleanroom.yaml.
 POLICIES = {
     "closed": "default: deny\n",
+    "open": None,  # --dangerously-allow-all: a run of the table under it must fail
     "rules": """default: deny
 allow:
   - { host: a.cdn.test, ports: [80, 443, 8080, 8082, 8443] }
