@@ -42,8 +42,9 @@
 namespace cleanroom::doors {
 
 struct TcpConnectionConfig {
-  // Without a byte from the guest for so long, the server may be the one to speak first.
-  std::chrono::milliseconds quiet{20};
+  // Without a byte from the guest for so long, the server may be the one to speak first: the wanted
+  // address is dialled, which a connection that speaks first pays for with this delay.
+  std::chrono::milliseconds quiet{1};
   // So long may a refusal wait for bytes that say in which protocol to refuse.
   std::chrono::milliseconds explain{30};
   // Bytes that look like the beginning of a hello pass as they are after so long, where an address

@@ -172,7 +172,7 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
   record.status = SandboxStatus::kReady;
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.Sandbox(lost));
-  std::filesystem::create_directories(plane.layout.Sandbox(stray), {});
+  std::filesystem::create_directories(plane.layout.Sandbox(stray));
   auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray), {});
   ASSERT_TRUE(orphan);
   AwaitWarden(plane);
@@ -209,7 +209,9 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
  public:
   LeavingCaller(Plane& plane, const std::string& method)
       : plane_(plane),
-        service_(*plane.sandboxes, plane.settings, [&] { return plane.now; }, Capabilities()) {
+        service_(
+            *plane.sandboxes, *plane.network, plane.settings, [&] { return plane.now; },
+            Capabilities()) {
     ServiceRegistry registry(router_, nullptr);
     service_.Register(registry);
     procedure_ = router_.Find("/cleanroom.v1.SandboxService/" + method);
