@@ -15,6 +15,8 @@ using policy::Protocol;
 
 // The door must be done with a silent connection within 50 ms; this is when it gives up waiting.
 constexpr std::chrono::milliseconds kSilence{45};
+// For bytes that are in the socket already.
+constexpr std::chrono::milliseconds kLastWords{1};
 // Bytes of HTTP/2 (or a head of HTTP/1) taken before there is a request to check.
 constexpr size_t kMaxBeforeRequest = 128 << 10;
 
@@ -94,9 +96,11 @@ Awaitable<void> TcpConnection::PassByName() {
     heard = co_await opening_.Listen(guest_, accepted_at_ + kSilence, Opening::kTimeLimit);
   } else if (heard == Opening::Heard::kSilent) {
     LeaveUndecided();
-    const bool dialled = co_await DialWanted(*fresh);
-    if (!dialled) co_return;
-    const First first = co_await WhoSpeaksFirst();
+    std::vector<Endpoint> targets(1, wanted_);
+    auto failure = co_await TryConnect(std::move(targets), *fresh);
+    if (!guest_.open()) co_return;
+    First first = First::kGuest;
+    if (!failure) first = co_await WhoSpeaksFirst();
     if (first == First::kBroken) co_return;
     if (first == First::kServer) {
       const GatedRelay::Admit admit = [this](const wire::Sniffed& sniffed) {
@@ -106,7 +110,14 @@ Awaitable<void> TcpConnection::PassByName() {
       co_await Carry(std::move(relay));
       co_return;
     }
-    heard = co_await opening_.Listen(guest_, Clock::time_point::max(), Opening::kTimeLimit);
+    const auto quiet_until =
+        failure ? std::max(accepted_at_ + parts_.config.explain, Clock::now() + kLastWords)
+                : Clock::time_point::max();
+    heard = co_await opening_.Listen(guest_, quiet_until, Opening::kTimeLimit);
+    if (failure && heard == Opening::Heard::kSilent) {
+      co_await Refuse(*std::move(failure), *fresh);
+      co_return;
+    }
   }
   if (heard == Opening::Heard::kBroken) co_return;
   co_await PassOpening();
@@ -327,28 +338,31 @@ Awaitable<bool> TcpConnection::DialName(std::string name) {
 }
 
 Awaitable<bool> TcpConnection::Connect(std::vector<Endpoint> targets, std::string name) {
+  auto failure = co_await TryConnect(std::move(targets), name);
+  if (!guest_.open()) co_return false;
+  if (!failure) co_return true;
+  co_await Refuse(*std::move(failure), name);
+  co_return false;
+}
+
+Awaitable<std::optional<Verdict>> TcpConnection::TryConnect(std::vector<Endpoint> targets,
+                                                            std::string name) {
   LeaveUndecided();
   auto connection = co_await parts_.dialer.Connect(std::move(targets));
-  if (!guest_.open()) co_return false;
-  if (!connection) {
-    co_await Refuse(std::move(connection.error()), name);
-    co_return false;
-  }
+  if (!connection) co_return std::move(connection.error());
+  if (!guest_.open()) co_return std::nullopt;
   // The stage may have changed meanwhile.
   const Endpoint& to = connection->endpoint;
   Verdict verdict = name.empty()
                         ? parts_.rules.CheckAddress(to.address, to.port, Protocol::kTcp)
                         : parts_.rules.CheckTarget(name, to.address, to.port, Protocol::kTcp);
-  if (!verdict.allowed()) {
-    co_await Refuse(std::move(verdict), name);
-    co_return false;
-  }
+  if (!verdict.allowed()) co_return verdict;
   dialled_ = to;
   name_ = std::move(name);
   upstream_ = std::make_unique<Stream>(guest_.executor(), std::move(connection->fd));
   if (!opened_) parts_.sink.Opened(Service::kTcp, 1);
   opened_ = true;
-  co_return true;
+  co_return std::nullopt;
 }
 
 Awaitable<TcpConnection::First> TcpConnection::WhoSpeaksFirst() {

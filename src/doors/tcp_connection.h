@@ -11,9 +11,10 @@
 //        of an HTTP connection is where it leads; each later request must name it again.
 //      - anything else reaches the wanted address, if the answer is still fresh.
 //      - silence for config.quiet (the server speaks first, or the guest is slow): the wanted
-//        address is dialled, if fresh, and the side that speaks first decides. A guest that then
-//        shows a name is treated as if it had done so at once; after the server has spoken, only a
-//        TLS name that the wanted address was an answer to passes, and HTTP not at all.
+//        address is dialled, if fresh, and the side that speaks first decides; nothing is lost when
+//        it cannot be reached, for the guest may yet show a name that leads elsewhere. A guest that
+//        then shows a name is treated as if it had done so at once; after the server has spoken,
+//        only a TLS name that the wanted address was an answer to passes, and HTTP not at all.
 // Everything else is refused: within config.explain of its first bytes a TLS client gets an alert,
 // an HTTP client a 403, both with the reason; others are reset.
 #pragma once
@@ -115,6 +116,8 @@ class TcpConnection {
   Awaitable<bool> DialWanted(std::string name);
   Awaitable<bool> DialName(std::string name);
   Awaitable<bool> Connect(std::vector<Endpoint> targets, std::string name);
+  // Why there is no connection, if there is none; the guest is told nothing.
+  Awaitable<std::optional<Verdict>> TryConnect(std::vector<Endpoint> targets, std::string name);
   Awaitable<First> WhoSpeaksFirst();
   Awaitable<void> Carry(std::unique_ptr<Relay> relay);
 

@@ -18,6 +18,8 @@ constexpr unsigned char kAlertDecodeError = 50;
 constexpr unsigned char kAlertInternalError = 80;
 constexpr unsigned char kAlertUnrecognizedName = 112;
 constexpr char kTlsHandshake = 0x16;
+// For bytes that are in the socket already.
+constexpr std::chrono::milliseconds kLastWords{1};
 
 bool IsUpstreamFailure(Code code) {
   return code == Code::kUpstreamFailed || code == Code::kResolverFailed;
@@ -239,6 +241,11 @@ void TcpConnection::RecordPass() {
 Awaitable<void> TcpConnection::Refuse(Verdict verdict, std::string host) {
   refused_ = true;
   Record(verdict, host);
+  if (opening_.kind() == Kind::kNeedMore && opening_.empty() && guest_.open()) {
+    // What the guest is about to say tells in which protocol to refuse.
+    const auto until = std::max(accepted_at_ + parts_.config.explain, Clock::now() + kLastWords);
+    (void)co_await opening_.Listen(guest_, until, parts_.config.explain);
+  }
   const std::string& bytes = opening_.bytes();
   const char first = bytes.empty() ? '\0' : bytes.front();
   std::string message;
