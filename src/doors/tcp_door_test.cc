@@ -184,6 +184,19 @@ TEST(TcpDoorTest, DialsTheNameByItsOwnResolution) {
   EXPECT_EQ(stale.accepted(), 0);
 }
 
+TEST(TcpDoorTest, ASlowGuestIsNotRefusedForADeadAddress) {
+  World world(kNetwork, kHosts);
+  TestServer right(world.io(), At(kShared, 80), Http);
+  world.Open(80);
+  // Fresh, but nothing listens there: it is dialled after config.quiet, and fails at once.
+  world.Remember(kOther, "a.example");
+  const auto client = world.Connect(At(kOther, 80));
+  EXPECT_TRUE(RunTask(world.io(), SleepFor(milliseconds(10))));
+  RunTask(world.io(), client->Send(Get("a.example")));
+  EXPECT_EQ(RunTask(world.io(), client->Read(Ok("hello").size())).bytes, Ok("hello"));
+  EXPECT_EQ(right.accepted(), 1);
+}
+
 TEST(TcpDoorTest, AnAllowedNameDoesNotLeadIntoAPrivateNetwork) {
   World world(kNetwork, kHosts);
   TestServer inner(world.io(), At("10.9.9.9", 443), Echo);
