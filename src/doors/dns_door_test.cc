@@ -316,6 +316,7 @@ TEST_F(DnsDoorTest, AConnectionTooManyIsReset) {
   FakeDnsServer server(io_, Honest);
   Open({server.address()});
   std::vector<tcp::socket> clients;
+  clients.reserve(dns_limit::kTcpConnections);
   for (size_t i = 0; i < dns_limit::kTcpConnections; ++i) clients.push_back(Connect());
   tcp::socket late = Connect();
   EXPECT_TRUE(RunTask(io_, Receive(late)).empty());

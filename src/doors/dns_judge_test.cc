@@ -339,6 +339,7 @@ TEST_F(DnsJudgeTest, WhatIsNoQuery) {
 
 TEST_F(DnsJudgeTest, AnswersFitTheirTransport) {
   std::vector<DnsRecord> many;
+  many.reserve(100);
   for (int i = 0; i < 100; ++i) {
     many.push_back(AddressOf("api.example.com", "93.184.216." + std::to_string(i)));
   }

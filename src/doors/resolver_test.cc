@@ -367,6 +367,7 @@ TEST_F(ResolverTest, OneFamilyIsEnough) {
     const auto parsed = wire::ParseQuery(query);
     if (parsed->type == type::kAaaa) return ServFail(query);
     std::vector<wire::DnsRecord> records;
+    records.reserve(101);
     for (int i = 0; i < 100; ++i) {
       records.push_back(AddressOf(parsed->name, "93.184.216." + std::to_string(i), 70));
     }

@@ -109,7 +109,7 @@ Verdict Rules::CheckTarget(std::string_view name, const IpAddress& address, uint
                            Protocol protocol) const {
   Verdict by_name = CheckName(name, port, protocol);
   if (!by_name.allowed()) return by_name;
-  const Verdict by_address = CheckAddress(address, port, protocol);
+  Verdict by_address = CheckAddress(address, port, protocol);
   if (by_address.allowed()) return by_name;
   if (by_address.code == Code::kDeniedByRule || by_address.code == Code::kUnsupported) {
     return by_address;

@@ -43,8 +43,8 @@ Result<std::unique_ptr<Doors>> Doors::Open(asio::any_io_executor executor, Doors
                fmt::format("{} resolvers, more than {}", config.resolvers.size(), kMaxResolvers));
   }
   for (const std::string& text : config.resolvers) {
-    CR_TRY_ASSIGN(auto server, ParseResolver(text));
-    parts.resolver.servers.push_back(std::move(server));
+    CR_TRY_ASSIGN(const auto server, ParseResolver(text));
+    parts.resolver.servers.push_back(server);
   }
   for (const std::string& text : config.gateway) {
     const auto address = policy::IpAddress::Parse(text);

@@ -58,8 +58,9 @@ std::string InChild(const std::function<std::string()>& body) {
 os::Seen Serve(asio::io_context& io, int tap) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   while (std::chrono::steady_clock::now() < end) {
-    pollfd watched{tap, POLLIN, 0};
-    if (poll(&watched, 1, 0) == 1) return os::NextSeen(tap);
+    // The kernel's own multicast comes in between.
+    os::Seen seen = os::NextSeen(tap, 0);
+    if (seen.what != "nothing") return seen;
     io.run_one_for(std::chrono::milliseconds(10));
   }
   return {};

@@ -64,7 +64,7 @@ Execution::Execution(asio::any_io_executor executor, std::string id, std::filesy
       stdin_closed_(!start_.stdin() && !start_.tty()) {}
 
 Awaitable<void> Execution::Run(rpc::Channel& agent) {
-  const pb::ExecutionEnd end = co_await Drive(agent);
+  pb::ExecutionEnd end = co_await Drive(agent);
   RecordEnd(std::move(end));
 }
 

@@ -64,6 +64,7 @@ class NetworkRecordsTest : public testing::Test {
   }
   std::vector<std::string> Destinations(const Decisions& decisions) {
     std::vector<std::string> out;
+    out.reserve(decisions.items.size());
     for (const auto& decision : decisions.items) out.push_back(decision.destination());
     return out;
   }

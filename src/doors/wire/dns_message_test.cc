@@ -225,11 +225,9 @@ TEST(DnsAnswerTest, NamesInDataAreWrittenInFull) {
     EXPECT_EQ(answer->answers[0].data, Wire(test.expected)) << test.type;
   }
   // An HTTPS record that cannot be used without what was taken from it; types that do not pass.
+  const std::string mandatory = "\0\1"s + kPointer + "\0\0\0\4\0\1\0\5"s + alpn + "\0\5\0\1x"s;
   for (const auto& [type, data] : std::vector<std::pair<uint16_t, std::string>>{
-           {65, "\0\1"s + kPointer + "\0\0\0\4\0\1\0\5"s + alpn + "\0\5\0\1x"s},
-           {46, "anything"},
-           {43, ""},
-           {10, "null"}}) {
+           {65, mandatory}, {46, "anything"}, {43, ""}, {10, "null"}}) {
     const auto answer = Parse(
         Header(0x8180, 1, 1, 0, 0) + Question("a.example", type) + Record(kPointer, type, data),
         "a.example", type);
@@ -247,7 +245,8 @@ TEST(DnsAnswerTest, RefusesHostileMessages) {
   std::string hops = Header(0x8180, 1, 2, 0, 0) + question;  // a chain of pointers in TXT data
   std::string chain(1, '\0');
   const size_t chain_at = hops.size() + 13;
-  for (int i = 0; i < 100; ++i) chain += U16(0xc000 | (chain_at + (i == 0 ? 0 : 1 + (i - 1) * 2)));
+  for (int i = 0; i < 100; ++i)
+    chain += U16(0xc000 | (chain_at + (i == 0 ? 0 : 1 + (static_cast<size_t>(i) - 1) * 2)));
   hops += Record(kPointer, 16, U16(static_cast<size_t>(chain.size()) & 0xff).substr(1) + chain);
   hops += Record(U16(0xc000 | (chain_at + 1 + 99 * 2)), 1, "\1\2\3\4");
   std::string long_chain = Header(0x8180, 1, 18, 0, 0) + question;

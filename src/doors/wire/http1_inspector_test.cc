@@ -76,7 +76,10 @@ TEST(Http1InspectorTest, RequestsPassUnchanged) {
     EXPECT_EQ(twice.forward, request + request);
     EXPECT_EQ(twice.requests, 2U);
     // A request after it is seen, whatever the framing of the first.
-    const Seen third = FeedAll(request + "GET / HTTP/1.1\r\nHost: bad.example:81\r\n\r\n" + kGet);
+    std::string more = request;
+    more += "GET / HTTP/1.1\r\nHost: bad.example:81\r\n\r\n";
+    more += kGet;
+    const Seen third = FeedAll(more);
     EXPECT_EQ(third.outcome, Outcome::kRefused) << request;
     EXPECT_EQ(third.forward, request);
     EXPECT_EQ(third.host, "bad.example");
@@ -241,6 +244,8 @@ TEST(Http1InspectorTest, TheLimitsThemselvesPass) {
 
 TEST(Http1InspectorTest, Unsupported) {
   const std::string host = "Host: a.example\r\n";
+  const std::string late_upgrade =
+      kGet + "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\n\r\n";
   for (const std::string& request : {
            "CONNECT a.example:443 HTTP/1.1\r\n" + host + "\r\n",
            "GET / HTTP/1.2\r\n" + host + "\r\n",
@@ -251,7 +256,7 @@ TEST(Http1InspectorTest, Unsupported) {
            "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket, H2C\r\n\r\n",
            "GET / HTTP/1.1\r\n" + host + "Upgrade: TLS/1.0\r\n\r\n",
            "GET / HTTP/1.1\r\n" + host + "HTTP2-Settings: AAA\r\n\r\n",
-           kGet + "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\n\r\n",
+           late_upgrade,
        }) {
     EXPECT_EQ(FeedAll(request).outcome, Outcome::kUnsupported) << request;
   }

@@ -70,7 +70,11 @@ std::string Integer(size_t value, size_t prefix, uint8_t first) {  // RFC 7541 5
 std::string Block(const Fields& fields) {
   std::string out;
   for (const auto& [name, value] : fields) {
-    out += "\0"s + Integer(name.size(), 7, 0) + name + Integer(value.size(), 7, 0) + value;
+    out += "\0"s;
+    out += Integer(name.size(), 7, 0);
+    out += name;
+    out += Integer(value.size(), 7, 0);
+    out += value;
   }
   return out;
 }
@@ -114,7 +118,10 @@ TEST(Http2InspectorTest, RequestsPassUnchanged) {
     EXPECT_EQ(seen.outcome, Outcome::kGoOn) << seen.problem;
     EXPECT_EQ(seen.forward, kStart + frames);
     EXPECT_EQ(seen.asked, std::vector<std::string>{"a.example:8080"});
-    const Seen refused = FeedAll(kStart + frames + Headers(11, Block(Request("bad"))) + kSettings);
+    std::string then_bad = kStart + frames;
+    then_bad += Headers(11, Block(Request("bad")));
+    then_bad += kSettings;
+    const Seen refused = FeedAll(then_bad);
     EXPECT_EQ(refused.outcome, Outcome::kRefused);
     EXPECT_EQ(refused.stream, 11U);
     EXPECT_EQ(refused.forward, kStart + frames);

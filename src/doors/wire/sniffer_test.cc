@@ -144,11 +144,11 @@ TEST(SnifferTest, HelloVariants) {
 TEST(SnifferTest, MalformedHellos) {
   const std::string name = NameExtension("a.example");
   const std::string hello = Hello(name);
-  const std::string whole = Records(hello);
+  const std::string greased = name + kGrease + kGrease;
   const std::string entry = "\0\0\1a"s;
   for (const std::string& bytes : {
            Records(Hello(name + name)),
-           Records(Hello(name + kGrease + kGrease)),
+           Records(Hello(greased)),
            Records(Hello(NameExtension(""))),
            Records(Hello(NameExtension("a\0b"s))),
            Records(Hello(NameExtension(std::string(256, 'a')))),

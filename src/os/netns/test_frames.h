@@ -229,10 +229,10 @@ inline Seen Decode(const Bytes& frame) {
 }
 
 // The next answer; what the kernel sends by itself (MLD reports, the end of a connection) is none.
-inline Seen NextSeen(int tap) {
+inline Seen NextSeen(int tap, int milliseconds = 3000) {
   for (;;) {
     pollfd watched{tap, POLLIN, 0};
-    if (poll(&watched, 1, 3000) != 1) return {};
+    if (poll(&watched, 1, milliseconds) != 1) return {};
     Bytes frame(4096);
     const ssize_t n = read(tap, frame.data(), frame.size());
     if (n < static_cast<ssize_t>(kVnetHeader + 14 + 28)) continue;
