@@ -248,7 +248,7 @@ TEST(DnsAnswerTest, RefusesHostileMessages) {
   for (int i = 0; i < 100; ++i)
     chain += U16(0xc000 | (chain_at + (i == 0 ? 0 : 1 + (static_cast<size_t>(i) - 1) * 2)));
   hops += Record(kPointer, 16, U16(static_cast<size_t>(chain.size()) & 0xff).substr(1) + chain);
-  hops += Record(U16(0xc000 | (chain_at + 1 + 99 * 2)), 1, "\1\2\3\4");
+  hops += Record(U16(0xc000 | (chain_at + 1 + size_t{99} * 2)), 1, "\1\2\3\4");
   std::string long_chain = Header(0x8180, 1, 18, 0, 0) + question;
   std::string previous = "a.example";
   for (int i = 0; i < 18; ++i) {
