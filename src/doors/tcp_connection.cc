@@ -114,6 +114,7 @@ Awaitable<void> TcpConnection::PassByName() {
         failure ? std::max(accepted_at_ + parts_.config.explain, Clock::now() + kLastWords)
                 : Clock::time_point::max();
     heard = co_await opening_.Listen(guest_, quiet_until, Opening::kTimeLimit);
+    unreachable_ = failure;
     if (failure && heard == Opening::Heard::kSilent) {
       co_await Refuse(*std::move(failure), *fresh);
       co_return;
@@ -293,6 +294,12 @@ Awaitable<void> TcpConnection::PassHttp2() {
 }
 
 Awaitable<void> TcpConnection::PassOpaque() {
+  if (!upstream_ && unreachable_) {
+    const auto names = AllowedNames();
+    const std::string host = names.empty() ? "" : names.front().name;
+    co_await Refuse(*unreachable_, host);
+    co_return;
+  }
   if (!upstream_) {
     const auto fresh = FreshName();
     if (!fresh) {
@@ -332,7 +339,16 @@ Awaitable<bool> TcpConnection::DialName(std::string name) {
     co_return guest_.open();
   }
   if (upstream_) upstream_->Close();
-  if (leads_here) std::rotate(targets->begin(), same, same + 1);
+  if (leads_here && unreachable_) {
+    // Tried a moment ago.
+    targets->erase(same);
+    if (targets->empty()) {
+      co_await Refuse(*unreachable_, std::move(name));
+      co_return false;
+    }
+  } else if (leads_here) {
+    std::rotate(targets->begin(), same, same + 1);
+  }
   const bool connected = co_await Connect(*std::move(targets), std::move(name));
   co_return connected;
 }

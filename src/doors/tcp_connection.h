@@ -45,7 +45,7 @@ namespace cleanroom::doors {
 struct TcpConnectionConfig {
   // Without a byte from the guest for so long, the server may be the one to speak first: the wanted
   // address is dialled, which a connection that speaks first pays for with this delay.
-  std::chrono::milliseconds quiet{1};
+  std::chrono::milliseconds quiet{20};
   // So long may a refusal wait for bytes that say in which protocol to refuse.
   std::chrono::milliseconds explain{30};
   // Bytes that look like the beginning of a hello pass as they are after so long, where an address
@@ -171,6 +171,7 @@ class TcpConnection {
   std::unique_ptr<Relay> relay_;
   bool http2_refused_ = false;  // so that http2_ can write a refusal
   bool opened_ = false;
+  std::optional<Verdict> unreachable_;   // why the wanted address could not be connected to
   std::optional<std::string> recorded_;  // the name in the record
   bool refused_ = false;
   uint64_t reported_sent_ = 0;
