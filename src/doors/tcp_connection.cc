@@ -15,8 +15,6 @@ using policy::Protocol;
 
 // The door must be done with a silent connection within 50 ms; this is when it gives up waiting.
 constexpr std::chrono::milliseconds kSilence{45};
-// For bytes that are in the socket already.
-constexpr std::chrono::milliseconds kLastWords{1};
 // Bytes of HTTP/2 (or a head of HTTP/1) taken before there is a request to check.
 constexpr size_t kMaxBeforeRequest = 128 << 10;
 
@@ -68,11 +66,7 @@ Awaitable<void> TcpConnection::PassByAddress() {
   const First first = co_await WhoSpeaksFirst();
   if (first == First::kBroken) co_return;
   if (first == First::kServer) {
-    const GatedRelay::Admit admit = [this](const wire::Sniffed& sniffed) {
-      return AdmitAfterServer(sniffed);
-    };
-    auto relay = std::make_unique<GatedRelay>(guest_, *upstream_, parts_.pipes, admit);
-    co_await Carry(std::move(relay));
+    co_await CarryServerFirst();
     co_return;
   }
   const auto limit =
@@ -85,6 +79,15 @@ Awaitable<void> TcpConnection::PassByAddress() {
   }
   NoteShownName();
   auto relay = std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take());
+  co_await Carry(std::move(relay));
+}
+
+// The guest's first words are still checked when they come.
+Awaitable<void> TcpConnection::CarryServerFirst() {
+  const GatedRelay::Admit admit = [this](const wire::Sniffed& sniffed) {
+    return AdmitAfterServer(sniffed);
+  };
+  auto relay = std::make_unique<GatedRelay>(guest_, *upstream_, parts_.pipes, admit);
   co_await Carry(std::move(relay));
 }
 
@@ -103,16 +106,10 @@ Awaitable<void> TcpConnection::PassByName() {
     if (!failure) first = co_await WhoSpeaksFirst();
     if (first == First::kBroken) co_return;
     if (first == First::kServer) {
-      const GatedRelay::Admit admit = [this](const wire::Sniffed& sniffed) {
-        return AdmitAfterServer(sniffed);
-      };
-      auto relay = std::make_unique<GatedRelay>(guest_, *upstream_, parts_.pipes, admit);
-      co_await Carry(std::move(relay));
+      co_await CarryServerFirst();
       co_return;
     }
-    const auto quiet_until =
-        failure ? std::max(accepted_at_ + parts_.config.explain, Clock::now() + kLastWords)
-                : Clock::time_point::max();
+    const auto quiet_until = failure ? ExplainDeadline() : Clock::time_point::max();
     heard = co_await opening_.Listen(guest_, quiet_until, Opening::kTimeLimit);
     unreachable_ = failure;
     if (failure && heard == Opening::Heard::kSilent) {

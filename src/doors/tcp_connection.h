@@ -120,6 +120,7 @@ class TcpConnection {
   Awaitable<std::optional<Verdict>> TryConnect(std::vector<Endpoint> targets, std::string name);
   Awaitable<First> WhoSpeaksFirst();
   Awaitable<void> Carry(std::unique_ptr<Relay> relay);
+  Awaitable<void> CarryServerFirst();
 
   // The verdict on a request of HTTP, kept in request_.
   bool CheckRequest(std::string_view host, uint16_t port);
@@ -141,6 +142,8 @@ class TcpConnection {
   void Record(const Verdict& verdict, const std::string& host);
   // Records once what let the connection pass.
   void RecordPass();
+  // So long a refusal waits for the guest's first words, which tell its protocol.
+  Clock::time_point ExplainDeadline() const;
   // Records, tells the guest in its protocol, and closes.
   Awaitable<void> Refuse(Verdict verdict, std::string host);
 

@@ -238,13 +238,16 @@ void TcpConnection::RecordPass() {
   Record(verdict, host);
 }
 
+TcpConnection::Clock::time_point TcpConnection::ExplainDeadline() const {
+  return std::max(accepted_at_ + parts_.config.explain, Clock::now() + kLastWords);
+}
+
 Awaitable<void> TcpConnection::Refuse(Verdict verdict, std::string host) {
   refused_ = true;
   Record(verdict, host);
   if (opening_.kind() == Kind::kNeedMore && opening_.empty() && guest_.open()) {
     // What the guest is about to say tells in which protocol to refuse.
-    const auto until = std::max(accepted_at_ + parts_.config.explain, Clock::now() + kLastWords);
-    (void)co_await opening_.Listen(guest_, until, parts_.config.explain);
+    (void)co_await opening_.Listen(guest_, ExplainDeadline(), parts_.config.explain);
   }
   const std::string& bytes = opening_.bytes();
   const char first = bytes.empty() ? '\0' : bytes.front();
