@@ -11,6 +11,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "sandbox/append.h"
+
 namespace cleanroom::sandbox {
 namespace {
 
@@ -115,17 +117,7 @@ Result<void> NetworkSpoolWriter::Append(const pb::NetworkRecord& record) {
   auto length = static_cast<uint32_t>(payload.size());
   const std::array<iovec, 2> parts = {
       {{&length, sizeof length}, {const_cast<char*>(payload.data()), payload.size()}}};
-  ssize_t n = 0;
-  do {
-    n = pwritev(fd_.get(), parts.data(), static_cast<int>(parts.size()), size_);
-  } while (n < 0 && errno == EINTR);
-  if (n != total) {
-    const int reason = n < 0 ? errno : ENOSPC;
-    if (ftruncate(fd_.get(), size_) != 0)
-      return ErrErrno(ErrorCode::kInternal, "cutting a torn network record");
-    return Err(
-        Error::FromErrno(ErrorCode::kResourceExhausted, reason, "recording a network decision"));
-  }
+  CR_TRY(AppendWhole(fd_.get(), size_, parts, "recording a network decision"));
   size_ += total;
   return {};
 }
