@@ -7,7 +7,7 @@
 
 #include "os/file.h"
 #include "sandbox/network_spool.h"
-#include "server/network_records.h"
+#include "server/network_decision.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto* const folder = new cleanroom::os::TempDir(*cleanroom::os::TempDir::Create());

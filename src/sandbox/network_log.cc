@@ -49,7 +49,7 @@ int64_t NetworkLog::WallMicros() const {
 
 void NetworkLog::Record(const doors::Decision& decision) {
   ++decisions_[{decision.service, decision.code}];
-  CountersChanged();
+  ++counters_version_;
   if (IsRefusal(decision.code)) NoteRefusal(decision);
   const std::string execution = running_.size() == 1 ? running_.begin()->first : "";
   Append(coalescer_.Add(decision, execution, clock_.steady(), WallMicros()));
@@ -58,12 +58,12 @@ void NetworkLog::Record(const doors::Decision& decision) {
 void NetworkLog::Transferred(doors::Service service, uint64_t sent, uint64_t received) {
   traffic_[IndexOf(service)].sent += sent;
   traffic_[IndexOf(service)].received += received;
-  CountersChanged();
+  ++counters_version_;
 }
 
 void NetworkLog::Opened(doors::Service service, int change) {
   traffic_[IndexOf(service)].open += change;
-  CountersChanged();
+  ++counters_version_;
 }
 
 void NetworkLog::ExecutionStarted(const std::string& id) { running_[id]; }
@@ -120,8 +120,6 @@ void NetworkLog::Append(std::vector<pb::NetworkRecord> records) {
   }
   if (!records.empty()) changed_.NotifyAll();
 }
-
-void NetworkLog::CountersChanged() { ++counters_version_; }
 
 pb::NetworkCounters NetworkLog::counters() const {
   pb::NetworkCounters out;

@@ -89,7 +89,6 @@ class NetworkLog : public doors::DecisionSink {
 
   void Append(std::vector<pb::NetworkRecord> records);
   void NoteRefusal(const doors::Decision& decision);
-  void CountersChanged();
   int64_t WallMicros() const;
 
   NetworkClock clock_;

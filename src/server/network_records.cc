@@ -6,10 +6,8 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <charconv>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
@@ -18,7 +16,6 @@
 #include "os/file.h"
 #include "sandbox/network_log.h"
 #include "sandbox/network_spool.h"
-#include "server/plain_text.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -26,9 +23,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// Of what a warden says.
-constexpr size_t kNameBytes = 256;
-constexpr size_t kTextBytes = 512;
 // Records read from a spool in one visit to the pool.
 constexpr size_t kSpoolBatch = 1024;
 // Between attempts when a warden does not answer or the audit log cannot be written.
@@ -61,17 +55,6 @@ std::optional<uint64_t> ReadCursor(const std::string& file) {
   return value;
 }
 
-std::string TimeText(int64_t micros) {
-  const std::chrono::sys_time<std::chrono::microseconds> time{std::chrono::microseconds(micros)};
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(time - day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     clock.hours().count(), clock.minutes().count(), clock.seconds().count(),
-                     clock.subseconds().count());
-}
-
 std::string ToJson(const google::protobuf::Message& message) {
   std::string text;
   const auto status = google::protobuf::util::MessageToJsonString(message, &text);
@@ -85,12 +68,6 @@ using Records = std::vector<store::SandboxEventRecord>;
 std::string EventKey(const v1::NetworkDecision& decision) {
   return fmt::format("{} {} {} {}", decision.service(), decision.destination(), decision.port(),
                      decision.reason_code());
-}
-
-// Bounds on what a warden's numbers can do to a date.
-int64_t SaneMicros(int64_t micros) {
-  constexpr int64_t kYear2200 = 7'258'118'400'000'000;
-  return std::clamp<int64_t>(micros, 0, kYear2200);
 }
 
 }  // namespace
@@ -112,49 +89,6 @@ struct NetworkRecords::Live {
   std::weak_ptr<LiveSandbox> sandbox;
   Notifier changed;
 };
-
-v1::NetworkDecision ToDecision(const pb::NetworkRecord& record) {
-  v1::NetworkDecision out;
-  *out.mutable_time() = ToTimestamp(SaneMicros(std::max(record.last_us(), record.time_us())));
-  out.set_service(PlainText(record.service(), kNameBytes));
-  out.set_protocol(PlainText(record.protocol(), kNameBytes));
-  out.set_destination(PlainText(record.destination(), kNameBytes));
-  out.set_address(PlainText(record.address(), kNameBytes));
-  out.set_port(static_cast<int32_t>(std::min<uint32_t>(record.port(), 65535)));
-  out.set_allowed(record.allowed());
-  out.set_reason_code(PlainText(record.reason_code(), kNameBytes));
-  out.set_message(PlainText(record.message(), kTextBytes));
-  out.set_suggestion(PlainText(record.suggestion(), kTextBytes));
-  out.set_count(record.count());
-  out.set_execution_id(IsId(record.execution_id()) ? record.execution_id() : "");
-  out.set_policy_line(record.policy_line());
-  out.set_more(record.more());
-  return out;
-}
-
-std::string AuditLine(const std::string& sandbox_id, const pb::NetworkRecord& record) {
-  const v1::NetworkDecision decision = ToDecision(record);
-  nlohmann::ordered_json json;
-  json["time"] = TimeText(SaneMicros(record.time_us()));
-  if (record.last_us() > record.time_us())
-    json["last_time"] = TimeText(SaneMicros(record.last_us()));
-  json["sequence"] = record.sequence();
-  json["sandbox_id"] = sandbox_id;
-  json["execution_id"] = decision.execution_id();
-  json["service"] = decision.service();
-  json["protocol"] = decision.protocol();
-  json["destination"] = decision.destination();
-  if (!decision.address().empty()) json["address"] = decision.address();
-  json["port"] = decision.port();
-  json["action"] = decision.allowed() ? "allow" : "deny";
-  json["reason_code"] = decision.reason_code();
-  json["count"] = decision.count();
-  if (decision.more() > 0) json["distinct"] = decision.more();
-  if (decision.policy_line() > 0) json["policy_line"] = decision.policy_line();
-  if (!decision.suggestion().empty()) json["suggestion"] = decision.suggestion();
-  json["message"] = decision.message();
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
 
 NetworkRecords::NetworkRecords(asio::any_io_executor executor, store::RecordStore& store,
                                BlockingPool& pool, const Settings& settings, const Layout& layout,

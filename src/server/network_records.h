@@ -21,6 +21,7 @@
 #include "server/audit_log.h"
 #include "server/convert.h"
 #include "server/live_sandbox.h"
+#include "server/network_decision.h"
 #include "server/network_history.h"
 #include "server/network_metrics.h"
 
@@ -86,10 +87,5 @@ class NetworkRecords : public SandboxObserver {
   bool stopping_ = false;
   TaskScope tasks_;
 };
-
-// v1 of a record, with its texts made plain; what a warden says is not trusted.
-v1::NetworkDecision ToDecision(const pb::NetworkRecord& record);
-// One line of the audit log, with its newline.
-std::string AuditLine(const std::string& sandbox_id, const pb::NetworkRecord& record);
 
 }  // namespace cleanroom::server

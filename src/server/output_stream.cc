@@ -6,7 +6,7 @@
 #include "base/id.h"
 #include "sandbox/spool.h"
 #include "server/executions.h"
-#include "server/network_records.h"
+#include "server/network_decision.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
