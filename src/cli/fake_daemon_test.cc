@@ -138,6 +138,9 @@ Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest reque
 Awaitable<Result<void>> FakeDaemon::StreamNetwork(v1::StreamSandboxNetworkRequest request,
                                                   rpc::Writer<v1::NetworkDecision>& out) {
   Note("network " + request.sandbox_id() + (request.follow() ? " follow" : ""));
+  if (request.sandbox_id() == kUnknownSandbox) {
+    co_return Err(ErrorCode::kNotFound, "there is no such sandbox");
+  }
   auto allowed = Refused("good.example.com", 443);
   allowed.set_allowed(true);
   allowed.set_reason_code("allowed");

@@ -36,6 +36,7 @@ class FakeDaemon {
   std::string All();
 
   static constexpr const char* kSandbox = "01kr7p9ksmfa7rmyypyqw2w8r0";
+  static constexpr const char* kUnknownSandbox = "01kr7p9ksmfa7rmyypyqw2w8r9";
   static constexpr const char* kExecution = "01kr7pa2m3e5x8j6v4c1t9q0zd";
 
  private:

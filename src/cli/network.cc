@@ -82,16 +82,21 @@ Awaitable<Result<int>> Network(client::Api& api, Flags flags) {
   const auto executor = co_await asio::this_coro::executor;
   Output out(executor, STDOUT_FILENO);
   const Colours colours = isatty(STDOUT_FILENO) == 1 ? Colours::kYes : Colours::kNo;
-  std::string text = flags.json ? "" : Heading();
+  std::string heading = flags.json ? "" : Heading();
+  // Followed, the first decision may be long in coming; else an error may come in its place.
+  std::string text = flags.follow ? std::exchange(heading, "") : "";
+  bool more = true;
   for (;;) {
-    // The heading comes before the first decision, which may be long in coming.
     auto written = co_await out.Write(text);
     if (!written && written.error().errno_value() == EPIPE) co_return 128 + SIGPIPE;
     if (!written) co_return Err(std::move(written).error());
+    if (!more) co_return 0;
     auto decision = co_await stream->Next();
     if (!decision) co_return Err(std::move(decision).error());
-    if (!*decision) co_return 0;
-    if (flags.json) {
+    more = decision->has_value();
+    if (!more) {
+      text = std::exchange(heading, "");
+    } else if (flags.json) {
       text = ToJsonLine(**decision);
     } else if ((*decision)->missed() > 0) {
       text.clear();
@@ -100,7 +105,7 @@ Awaitable<Result<int>> Network(client::Api& api, Flags flags) {
                      .c_str(),
                  stderr);
     } else {
-      text = RowOf(**decision, colours);
+      text = std::exchange(heading, "") + RowOf(**decision, colours);
     }
   }
 }

@@ -247,6 +247,9 @@ TEST_F(ProgramTest, ShowsNetworkDecisions) {
   EXPECT_EQ(output.out.find('\033'), std::string::npos);
   EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 4);
 
+  output = Run({"sandbox", "network", FakeDaemon::kUnknownSandbox});
+  EXPECT_EQ(output.out, "") << "a heading before an error";
+  EXPECT_EQ(output.status.ShellCode(), 1);
   output = Run({"sandbox", "network", sandbox_, "--follow"});
   EXPECT_THAT(output.out, HasSubstr("late.example.com"));
   EXPECT_THAT(output.err, HasSubstr("3 decisions came too fast"));
