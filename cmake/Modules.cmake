@@ -6,7 +6,10 @@
 include(GoogleTest)
 
 if(CLEANROOM_PCH)
-  file(WRITE ${CMAKE_BINARY_DIR}/asio_pch.cc "")
+  # Once: a file that each configuration wrote anew would have everything that uses the header compiled again.
+  if(NOT EXISTS ${CMAKE_BINARY_DIR}/asio_pch.cc)
+    file(WRITE ${CMAKE_BINARY_DIR}/asio_pch.cc "")
+  endif()
   add_library(asio_pch OBJECT ${CMAKE_BINARY_DIR}/asio_pch.cc)
   target_link_libraries(asio_pch PRIVATE Threads::Threads)
   target_precompile_headers(asio_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/asio_pch.h)

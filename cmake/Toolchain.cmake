@@ -19,6 +19,12 @@ endif()
 
 # One set of code-generation options for every target, so that one precompiled header serves all.
 add_compile_options(-fPIE -Wall -Wextra -Wnon-virtual-dtor -fstack-protector-strong -fcf-protection)
+# GCC 12 warns falsely where it optimizes: -Wmismatched-new-delete on every coroutine, whose frame it thinks is freed with
+# another operator than the one that made it, and -Wrestrict on `"literal" + std::string` (its bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  set(optimized_cxx $<AND:$<COMPILE_LANGUAGE:CXX>,$<NOT:$<CONFIG:Debug>>>)
+  add_compile_options($<${optimized_cxx}:-Wno-mismatched-new-delete> $<${optimized_cxx}:-Wno-restrict>)
+endif()
 # std::expected is enabled in clang's view of libstdc++ 12 by this language feature macro.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-D__cpp_concepts=202002L> -Wno-builtin-macro-redefined)

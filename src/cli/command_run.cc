@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "cli/invocation.h"
+#include "cli/network.h"
 #include "cli/stdio.h"
 #include "cli/terminal.h"
 #include "cli/text.h"
@@ -209,6 +210,10 @@ Awaitable<Result<bool>> CommandRun::Handle(const v1::ExecutionStreamEvent& event
     if (*exit_code_ == 0 && exit.status() != v1::EXECUTION_STATUS_SUCCEEDED) exit_code_ = 1;
     raw_.reset();
     if (!exit.message().empty() && interrupts_ == 0) Say("cleanroom: " + exit.message());
+    if (request_.refusals == RunRequest::Refusals::kShow) {
+      const std::string refusals = DescribeRefusals(exit, sandbox_id_);
+      if (!refusals.empty()) Say(refusals);
+    }
     co_return true;
   }
   co_return false;

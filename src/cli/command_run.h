@@ -25,6 +25,8 @@ struct RunRequest {
   Afterwards afterwards = Afterwards::kLeave;
   enum class PrintId { kNo, kYes } print_id = PrintId::kNo;
   ProgressStyle progress = ProgressStyle::kNone;
+  // What the network refused the command, on standard error at its end.
+  enum class Refusals { kShow, kHide } refusals = Refusals::kShow;
 
   // Without the sandbox's id, which is filled in. options.tty decides about raw mode.
   v1::CreateExecutionRequest execution;

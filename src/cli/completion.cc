@@ -41,7 +41,7 @@ void Collect(const CLI::App& app, const std::string& path, std::vector<Completio
   nodes.push_back(std::move(node));
   for (const CLI::App* sub : app.get_subcommands([](const CLI::App*) { return true; })) {
     for (const std::string& name : Names(*sub))
-      Collect(*sub, path.empty() ? name : path + " " + name, nodes);
+      Collect(*sub, path.empty() ? name : fmt::format("{} {}", path, name), nodes);
   }
 }
 

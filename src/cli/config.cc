@@ -39,7 +39,7 @@ Result<std::string> PathFor(const Flags& flags) {
 }
 
 Result<std::string> Init(const Flags& flags) {
-  CR_TRY_ASSIGN(const std::string path, PathFor(flags));
+  CR_TRY_ASSIGN(std::string path, PathFor(flags));
   CR_TRY_ASSIGN(const std::string text, config::InitText(flags.default_backend));
   if (!flags.force && access(path.c_str(), F_OK) == 0) {
     return Err(ErrorCode::kAlreadyExists, fmt::format("{} exists; --force replaces it", path));

@@ -30,6 +30,8 @@ constexpr CommandHelp kExec = {
     "Cleanroom.\n"
     "The sandbox stays for the next command (--in) until it has been idle for its time to live; "
     "see --rm and --keep.\n"
+    "What the command was refused of the network is told on standard error when it has ended, "
+    "unless --quiet.\n"
     "The first Ctrl-C cancels the command, the second leaves it running and returns.",
     "cleanroom exec -- npm test\n"
     "cleanroom exec --rm --image docker.io/library/alpine:latest -- uname -a\n"
@@ -125,6 +127,8 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   run.afterwards = flags.rm ? Afterwards::kRemove : Afterwards::kLeave;
   run.print_id = flags.print_sandbox_id ? RunRequest::PrintId::kYes : RunRequest::PrintId::kNo;
   run.progress = ChooseProgress(invocation, flags.quiet ? Quiet::kYes : Quiet::kNo);
+  // In a terminal's session the program itself shows what it was refused.
+  if (flags.quiet || kind == RunKind::kConsole) run.refusals = RunRequest::Refusals::kHide;
   run.stdin_mode = flags.no_stdin ? StdinMode::kNone : StdinMode::kForward;
   auto execution = ExecutionFor(flags, kind, std::move(command));
   if (!execution) return Fail(execution.error());
@@ -140,6 +144,7 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
     if (!found) return Fail(found.error());
     source = std::move(*found);
     WarnAbout(invocation, source);
+    WarnAboutAllowAll(invocation, flags);
     run.create = CreateRequestFor(flags);
   }
   return RunConnected(invocation, [&](client::Api& api) {

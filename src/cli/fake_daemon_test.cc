@@ -13,6 +13,20 @@ v1::ExecutionStreamEvent Exit(int code, v1::ExecutionStatus status) {
   return event;
 }
 
+v1::NetworkDecision Refused(const std::string& host, int port) {
+  v1::NetworkDecision decision;
+  decision.mutable_time()->set_seconds(1'800'000'000);
+  decision.set_service("tcp");
+  decision.set_protocol("tcp");
+  decision.set_destination(host);
+  decision.set_port(port);
+  decision.set_reason_code("host_not_allowed");
+  decision.set_message(host + " is not allowed");
+  decision.set_suggestion("- " + host + ":" + std::to_string(port));
+  decision.set_count(1);
+  return decision;
+}
+
 }  // namespace
 
 FakeDaemon::FakeDaemon()
@@ -26,6 +40,12 @@ FakeDaemon::FakeDaemon()
       [this](rpc::CallContext&, v1::CreateSandboxRequest request,
              rpc::Writer<v1::CreateSandboxEvent>& out) {
         return CreateSandbox(std::move(request), out);
+      });
+  router_.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
+      "/cleanroom.v1.SandboxService/StreamSandboxNetwork",
+      [this](rpc::CallContext&, v1::StreamSandboxNetworkRequest request,
+             rpc::Writer<v1::NetworkDecision>& out) {
+        return StreamNetwork(std::move(request), out);
       });
   router_.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
       "/cleanroom.v1.SandboxService/TerminateSandbox",
@@ -99,6 +119,7 @@ Awaitable<void> FakeDaemon::Accept() {
 Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest request,
                                                   rpc::Writer<v1::CreateSandboxEvent>& out) {
   Note("create " + request.policy().image_ref());
+  Note("network default " + request.policy().network_default());
   v1::CreateSandboxEvent progress;
   progress.mutable_progress()->set_phase("boot");
   CR_CO_TRY(co_await out.Write(progress));
@@ -110,6 +131,33 @@ Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest reque
   v1::CreateSandboxEvent created;
   created.mutable_created()->mutable_sandbox()->set_sandbox_id(kSandbox);
   auto written = co_await out.Write(created);
+  co_return written;
+}
+
+// One allowed and two refused; with follow a third when something is cancelled, and some missed.
+Awaitable<Result<void>> FakeDaemon::StreamNetwork(v1::StreamSandboxNetworkRequest request,
+                                                  rpc::Writer<v1::NetworkDecision>& out) {
+  Note("network " + request.sandbox_id() + (request.follow() ? " follow" : ""));
+  if (request.sandbox_id() == kUnknownSandbox) {
+    co_return Err(ErrorCode::kNotFound, "there is no such sandbox");
+  }
+  auto allowed = Refused("good.example.com", 443);
+  allowed.set_allowed(true);
+  allowed.set_reason_code("allowed");
+  allowed.clear_suggestion();
+  CR_CO_TRY(co_await out.Write(allowed));
+  auto refused = Refused("evil.example.com", 443);
+  refused.set_message("\x1b[2Jevil");
+  CR_CO_TRY(co_await out.Write(refused));
+  refused = Refused("evil.example.com", 80);
+  refused.set_count(7);
+  CR_CO_TRY(co_await out.Write(refused));
+  if (!request.follow()) co_return Result<void>();
+  v1::NetworkDecision missed;
+  missed.set_missed(3);
+  CR_CO_TRY(co_await out.Write(missed));
+  refused = Refused("late.example.com", 22);
+  auto written = co_await out.Write(refused);
   co_return written;
 }
 
@@ -161,6 +209,13 @@ Awaitable<Result<void>> FakeDaemon::Attach(rpc::Reader<v1::AttachExecutionReques
     exit = Exit(std::stoi(command_.at(1)), v1::EXECUTION_STATUS_FAILED);
     event.set_stderr("bye\n");
     CR_CO_TRY(co_await out.Write(event));
+  } else if (command_.front() == "refused-net") {
+    // As many distinct hosts as asked for.
+    exit = Exit(7, v1::EXECUTION_STATUS_FAILED);
+    const int count = std::stoi(command_.at(1));
+    for (int i = 0; i < count; ++i)
+      *exit.mutable_exit()->add_refused() = Refused("x" + std::to_string(i) + ".example.com", 443);
+    exit.mutable_exit()->set_refused_more(count > 20 ? 5 : 0);
   } else if (command_.front() == "cat") {
     // Shown once the terminal is ready for keys.
     event.set_stdout(tty_ ? "ready" : "");

@@ -36,6 +36,7 @@ class FakeDaemon {
   std::string All();
 
   static constexpr const char* kSandbox = "01kr7p9ksmfa7rmyypyqw2w8r0";
+  static constexpr const char* kUnknownSandbox = "01kr7p9ksmfa7rmyypyqw2w8r9";
   static constexpr const char* kExecution = "01kr7pa2m3e5x8j6v4c1t9q0zd";
 
  private:
@@ -43,6 +44,8 @@ class FakeDaemon {
   Awaitable<void> Accept();
   Awaitable<Result<void>> CreateSandbox(v1::CreateSandboxRequest request,
                                         rpc::Writer<v1::CreateSandboxEvent>& out);
+  Awaitable<Result<void>> StreamNetwork(v1::StreamSandboxNetworkRequest request,
+                                        rpc::Writer<v1::NetworkDecision>& out);
   Awaitable<Result<v1::TerminateSandboxResponse>> Terminate(v1::TerminateSandboxRequest request);
   Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
       v1::CreateExecutionRequest request);

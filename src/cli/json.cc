@@ -119,6 +119,29 @@ std::string ToJson(const v1::DoctorResponse& doctor) {
   return Dump(json);
 }
 
+std::string ToJsonLine(const v1::NetworkDecision& decision) {
+  Json json;
+  if (decision.missed() > 0) {
+    json["missed"] = decision.missed();
+  } else {
+    SetTime(json, "time", decision.has_time(), decision.time());
+    json["service"] = decision.service();
+    json["protocol"] = decision.protocol();
+    json["destination"] = decision.destination();
+    if (!decision.address().empty()) json["address"] = decision.address();
+    json["port"] = decision.port();
+    json["action"] = decision.allowed() ? "allow" : "deny";
+    json["reason_code"] = decision.reason_code();
+    json["count"] = decision.count();
+    if (decision.more() > 0) json["distinct"] = decision.more();
+    if (decision.policy_line() > 0) json["policy_line"] = decision.policy_line();
+    if (!decision.suggestion().empty()) json["suggestion"] = decision.suggestion();
+    if (!decision.execution_id().empty()) json["execution_id"] = decision.execution_id();
+    json["message"] = decision.message();
+  }
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 std::string ValidPolicyJson(const std::string& source, const std::string& hash,
                             const std::string& canonical_json) {
   Json json;

@@ -21,6 +21,8 @@ std::string ToJson(const v1::ListExecutionsResponse& list);
 std::string ToJson(const v1::Image& image);
 std::string ToJson(const v1::ListImagesResponse& list);
 std::string ToJson(const v1::DoctorResponse& doctor);
+// One line: time, service, ... and action ("allow" or "deny"); {"missed": N} for what was missed.
+std::string ToJsonLine(const v1::NetworkDecision& decision);
 
 // {"valid": true, "source", "hash", "policy": the compiled policy}.
 std::string ValidPolicyJson(const std::string& source, const std::string& hash,

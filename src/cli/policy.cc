@@ -1,4 +1,4 @@
-// policy validate: offline, no daemon.
+// policy validate: offline, no daemon; network.h has policy suggest.
 #include "policy/policy.h"
 
 #include <fmt/format.h>
@@ -11,6 +11,7 @@
 #include "cli/errors.h"
 #include "cli/invocation.h"
 #include "cli/json.h"
+#include "cli/network.h"
 #include "cli/policy_source.h"
 #include "cli/sandbox_create.h"
 #include "cli/session.h"
@@ -79,7 +80,8 @@ int Validate(const Invocation& invocation, const Flags& flags) {
 }  // namespace
 
 void AddPolicyCommands(CLI::App& root, Invocation& invocation) {
-  CLI::App* group = AddGroup(root, "policy", "Check policy files");
+  CLI::App* group = AddGroup(root, "policy", "Check policy files, and see what is missing in them");
+  AddPolicySuggestCommand(*group, invocation);
   CLI::App* command = AddCommand(*group, kValidate);
   const auto flags = std::make_shared<Flags>();
   command->add_option("-c,--policy", flags->file, "The file, instead of looking for cleanroom.yaml")

@@ -12,6 +12,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+policy::NetworkDefault NetworkDefaultOf(const RunFlags& flags) {
+  return flags.dangerously_allow_all ? policy::NetworkDefault::kAllow
+                                     : policy::NetworkDefault::kDeny;
+}
+
 Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* default_image,
                                std::string_view otherwise) {
   std::string text = flags.image;
@@ -29,6 +34,7 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
   if (!image)
     return Err(std::move(image).error().Context(flags.image.empty() ? "default_image" : "--image"));
   source.image = std::move(*image);
+  source.network_default = NetworkDefaultOf(flags);
   return source;
 }
 
@@ -73,6 +79,7 @@ Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* def
     }
   }
   CR_TRY_ASSIGN(source.compiled, policy::LoadAndCompile(source.path));
+  source.network_default = NetworkDefaultOf(flags);
   if (!flags.image.empty()) {
     auto image = policy::ImageRef::Parse(flags.image);
     if (!image) return Err(std::move(image).error().Context("--image"));
@@ -97,6 +104,11 @@ Awaitable<Result<v1::Policy>> FinishPolicy(client::Api& api, PolicySource source
     CR_CO_TRY_ASSIGN(source.compiled, policy::PolicyForImage(source.image->ToString()));
   } else if (source.image) {
     CR_CO_TRY_ASSIGN(source.compiled, source.compiled->WithImage(*source.image));
+  }
+  if (source.network_default == policy::NetworkDefault::kAllow) {
+    policy::Policy open = source.compiled->spec();
+    open.network.default_action = source.network_default;
+    CR_CO_TRY_ASSIGN(source.compiled, policy::CompiledPolicy::Compile(std::move(open)));
   }
   co_return client::ToProto(*source.compiled);
 }

@@ -22,6 +22,8 @@ struct PolicySource {
   std::string warning;  // about the file
   // Takes the place of the file's image. May carry a tag instead of a digest.
   std::optional<policy::ImageRef> image;
+  // What is allowed when no rule says anything; no file can say kAllow, only the flag.
+  policy::NetworkDefault network_default = policy::NetworkDefault::kDeny;
 };
 
 // The directory of the repository that holds `directory`: the nearest one upwards with a .git;

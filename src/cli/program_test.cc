@@ -6,6 +6,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <string>
@@ -71,6 +72,17 @@ TEST_F(ProgramTest, RemovesTheSandboxItMadeAndTellsItsId) {
   EXPECT_EQ(output.err, "sandbox_id=" + sandbox_ + "\nbye\n");
   EXPECT_TRUE(daemon_.Noted("create " + image_)) << daemon_.All();
   EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_));
+}
+
+TEST_F(ProgramTest, OnlyTheFlagOpensTheNetworkAndSaysSo) {
+  auto output = Run({"sandbox", "create", "--image", image_});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(daemon_.Noted("network default deny")) << daemon_.All();
+  EXPECT_FALSE(daemon_.Noted("network default allow"));
+  output = Run({"sandbox", "create", "--image", image_, "--dangerously-allow-all"});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(daemon_.Noted("network default allow")) << daemon_.All();
+  EXPECT_THAT(output.err, HasSubstr("--dangerously-allow-all"));
 }
 
 TEST_F(ProgramTest, RemovesTheSandboxAlsoWhenTheCommandCannotStart) {
@@ -198,6 +210,73 @@ TEST_F(ProgramTest, CreatePrintsTheBareId) {
   EXPECT_EQ(output.status.ShellCode(), 0);
   EXPECT_EQ(output.out, sandbox_ + "\n");
   EXPECT_EQ(output.err, "");
+}
+
+TEST_F(ProgramTest, TellsWhatTheNetworkRefusedTheCommand) {
+  auto output = Run({"exec", "--in", sandbox_, "-n", "--", "refused-net", "1"});
+  EXPECT_EQ(output.status.ShellCode(), 7);
+  EXPECT_EQ(output.err,
+            "cleanroom: refused tcp x0.example.com:443 (host_not_allowed); see cleanroom policy "
+            "suggest " +
+                sandbox_ + "\n");
+  EXPECT_FALSE(daemon_.Noted("network"));  // no call of its own
+
+  output = Run({"exec", "--in", sandbox_, "-n", "--", "refused-net", "2"});
+  EXPECT_EQ(output.err,
+            "cleanroom: refused tcp x0.example.com:443 (host_not_allowed)\n"
+            "cleanroom: refused tcp x1.example.com:443 (host_not_allowed); see cleanroom policy "
+            "suggest " +
+                sandbox_ + "\n");
+
+  output = Run({"exec", "--in", sandbox_, "-n", "--", "refused-net", "30"});
+  EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 21);
+  EXPECT_THAT(output.err, HasSubstr("cleanroom: and at least 15 more; see cleanroom policy"));
+
+  output = Run({"exec", "--quiet", "--in", sandbox_, "-n", "--", "refused-net", "2"});
+  EXPECT_EQ(output.err, "");
+  EXPECT_EQ(output.status.ShellCode(), 7);
+}
+
+TEST_F(ProgramTest, ShowsNetworkDecisions) {
+  auto output = Run({"sandbox", "network", sandbox_});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_THAT(output.out, HasSubstr("TIME"));
+  EXPECT_THAT(output.out, testing::ContainsRegex(
+                              "2027-01-15T08:00:00.000Z  tcp      evil.example.com +80  deny    "
+                              "host_not_allowed +7\n"));
+  EXPECT_EQ(output.out.find('\033'), std::string::npos);
+  EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 4);
+
+  output = Run({"sandbox", "network", FakeDaemon::kUnknownSandbox});
+  EXPECT_EQ(output.out, "") << "a heading before an error";
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  output = Run({"sandbox", "network", sandbox_, "--follow"});
+  EXPECT_THAT(output.out, HasSubstr("late.example.com"));
+  EXPECT_THAT(output.err, HasSubstr("3 decisions came too fast"));
+  EXPECT_TRUE(daemon_.Noted("network " + sandbox_ + " follow"));
+
+  output = Run({"sandbox", "network", sandbox_, "--json"});
+  EXPECT_THAT(output.out,
+              testing::StartsWith(R"({"time":"2027-01-15T08:00:00.000Z","service":"tcp",)"
+                                  R"("protocol":"tcp","destination":"good.example.com","port":443,)"
+                                  R"("action":"allow",)"));
+  EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 3);
+  EXPECT_EQ(output.out.find('\033'), std::string::npos);
+
+  output = Run({"sandbox", "network"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("which sandbox? Give its ID or --last"));
+}
+
+TEST_F(ProgramTest, SuggestsWhatWouldAllowIt) {
+  auto output = Run({"policy", "suggest", sandbox_});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_THAT(
+      output.out,
+      HasSubstr("allow:\n  - { host: evil.example.com, ports: [80, 443] }  # host_not_allowed\n"));
+  EXPECT_EQ(output.out.find("good"), std::string::npos);
+  output = Run({"policy", "suggest", sandbox_, "--json"});
+  EXPECT_THAT(output.out, HasSubstr("\"host\": \"evil.example.com\""));
 }
 
 TEST(ProgramWithoutDaemonTest, SaysHowToStartOne) {

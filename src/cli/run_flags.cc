@@ -70,7 +70,6 @@ Result<void> CheckEnforceable(const RunFlags& flags) {
       {"--sync", flags.sync},
       {"--expose", !flags.expose.empty()},
       {"--expose-https", !flags.expose_https.empty()},
-      {"--dangerously-allow-all", flags.dangerously_allow_all},
       {"--docker", flags.docker},
   };
   for (const Given& flag : unsupported) {
@@ -164,7 +163,8 @@ void AddRunFlags(CLI::App& command, RunKind kind, RunFlags& flags) {
     command.add_flag("-n,--no-stdin", flags.no_stdin,
                      "Do not pass standard input on; the command reads end of file");
   }
-  command.add_flag("-q,--quiet", flags.quiet, "Show no progress");
+  command.add_flag("-q,--quiet", flags.quiet,
+                   runs ? "Show no progress and no refusals" : "Show no progress");
 }
 
 Result<void> CheckRunFlags(const RunFlags& flags, RunKind kind) {

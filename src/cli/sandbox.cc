@@ -1,4 +1,4 @@
-// sandbox create, ls, inspect, rm.
+// sandbox create, ls, inspect, rm; network.h has sandbox network.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -9,8 +9,10 @@
 #include "cli/errors.h"
 #include "cli/invocation.h"
 #include "cli/json.h"
+#include "cli/network.h"
 #include "cli/proto_time.h"
 #include "cli/run_flags.h"
+#include "cli/sandbox_choice.h"
 #include "cli/sandbox_create.h"
 #include "cli/session.h"
 #include "cli/text.h"
@@ -39,8 +41,7 @@ constexpr CommandHelp kRm = {
 struct Flags {
   bool all = false;
   bool json = false;
-  bool last = false;
-  std::string id;
+  SandboxChoice choice{};
   std::vector<std::string> ids;
 };
 
@@ -97,26 +98,11 @@ Awaitable<Result<int>> List(client::Api& api, Flags flags) {
   co_return PrintAnswer(table.Render());
 }
 
-// The id of the sandbox made last. Ids sort by time.
-Awaitable<Result<std::string>> LastSandbox(client::Api& api) {
-  v1::ListSandboxesRequest request;
-  request.set_all(true);
-  auto list = co_await api.ListSandboxes(std::move(request));
-  if (!list) co_return Err(std::move(list).error());
-  std::string last;
-  for (const v1::Sandbox& sandbox : list->sandboxes()) last = std::max(last, sandbox.sandbox_id());
-  if (last.empty()) co_return Err(ErrorCode::kNotFound, "there is no sandbox");
-  co_return last;
-}
-
 Awaitable<Result<int>> Inspect(client::Api& api, Flags flags) {
-  if (flags.last) {
-    auto last = co_await LastSandbox(api);
-    if (!last) co_return Err(std::move(last).error());
-    flags.id = std::move(*last);
-  }
+  auto id = co_await ResolveSandbox(api, flags.choice);
+  if (!id) co_return Err(std::move(id).error());
   v1::GetSandboxRequest request;
-  request.set_sandbox_id(flags.id);
+  request.set_sandbox_id(*id);
   auto found = co_await api.GetSandbox(std::move(request));
   if (!found) co_return Err(std::move(found).error());
   co_return PrintAnswer(flags.json ? ToJson(found->sandbox()) : Describe(found->sandbox()));
@@ -173,22 +159,17 @@ void AddSandboxCommands(CLI::App& root, Invocation& invocation) {
   {
     CLI::App* command = AddCommand(*group, kInspect);
     const auto flags = std::make_shared<Flags>();
-    auto* id = command->add_option("id", flags->id, "The sandbox")->option_text("ID");
-    command->add_flag("--last", flags->last, "The one made last")->excludes(id);
+    AddSandboxChoice(*command, flags->choice);
     command->add_flag("--json", flags->json, "Print JSON");
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
-        if (!flags->last) {
-          if (flags->id.empty()) {
-            return Fail(
-                UsageError("which sandbox? Give its ID or --last", "cleanroom sandbox inspect"));
-          }
-          if (auto id = CheckId(flags->id, "sandbox id"); !id) return Fail(id.error());
-        }
+        if (auto chosen = CheckSandboxChoice(flags->choice, "cleanroom sandbox inspect"); !chosen)
+          return Fail(chosen.error());
         return RunConnected(invocation, [flags](client::Api& api) { return Inspect(api, *flags); });
       };
     });
   }
+  AddSandboxNetworkCommand(*group, invocation);
   {
     CLI::App* command = AddCommand(*group, kRm);
     command->alias("terminate");

@@ -49,8 +49,17 @@ void WarnAbout(const Invocation& invocation, const PolicySource& source) {
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
+void WarnAboutAllowAll(const Invocation& invocation, const RunFlags& flags) {
+  if (!flags.dangerously_allow_all || invocation.client.log_level < LogLevel::kWarn) return;
+  std::fputs(
+      "cleanroom: warning: --dangerously-allow-all: whatever the sandbox wants to reach is let "
+      "through, and logged\n",
+      stderr);
+}
+
 int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, PolicySource source) {
   WarnAbout(invocation, source);
+  WarnAboutAllowAll(invocation, flags);
   const ProgressStyle style = ChooseProgress(invocation, flags.quiet ? Quiet::kYes : Quiet::kNo);
   return RunConnected(invocation, [&](client::Api& api) {
     return Create(api, CreateRequestFor(flags), std::move(source), style);

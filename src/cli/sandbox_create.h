@@ -19,6 +19,9 @@ v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags);
 // The source's warning, on standard error.
 void WarnAbout(const Invocation& invocation, const PolicySource& source);
 
+// That --dangerously-allow-all was given, on standard error.
+void WarnAboutAllowAll(const Invocation& invocation, const RunFlags& flags);
+
 // Prints the bare id on standard output. Returns the exit code.
 int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, PolicySource source);
 

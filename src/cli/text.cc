@@ -95,7 +95,7 @@ std::string Ago(std::optional<system_clock::time_point> when, system_clock::time
   if (s < 2) return "just now";
   if (s < 120) return fmt::format("{}s ago", s);
   if (s < 7200) return fmt::format("{}m ago", s / 60);
-  if (s < 48 * 3600) return fmt::format("{}h ago", s / 3600);
+  if (s < 172'800) return fmt::format("{}h ago", s / 3600);
   return fmt::format("{}d ago", s / 86400);
 }
 

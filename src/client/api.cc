@@ -43,6 +43,12 @@ Api::Events<v1::StreamSandboxEventsRequest, v1::SandboxEvent> Api::StreamSandbox
       "/cleanroom.v1.SandboxService/StreamSandboxEvents", std::move(request));
 }
 
+Api::Events<v1::StreamSandboxNetworkRequest, v1::NetworkDecision> Api::StreamSandboxNetwork(
+    v1::StreamSandboxNetworkRequest request) {
+  return channel_.CallServerStream<v1::NetworkDecision>(
+      "/cleanroom.v1.SandboxService/StreamSandboxNetwork", std::move(request));
+}
+
 Api::Reply<v1::CreateExecutionResponse> Api::CreateExecution(v1::CreateExecutionRequest request) {
   return channel_.Call<v1::CreateExecutionResponse>(
       "/cleanroom.v1.ExecutionService/CreateExecution", std::move(request));

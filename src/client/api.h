@@ -34,6 +34,8 @@ class Api {
   Reply<v1::TerminateSandboxResponse> TerminateSandbox(v1::TerminateSandboxRequest request);
   Events<v1::StreamSandboxEventsRequest, v1::SandboxEvent> StreamSandboxEvents(
       v1::StreamSandboxEventsRequest request);
+  Events<v1::StreamSandboxNetworkRequest, v1::NetworkDecision> StreamSandboxNetwork(
+      v1::StreamSandboxNetworkRequest request);
 
   Reply<v1::CreateExecutionResponse> CreateExecution(v1::CreateExecutionRequest request);
   Reply<v1::GetExecutionResponse> GetExecution(v1::GetExecutionRequest request);

@@ -283,6 +283,15 @@ Result<void> Client::StreamSandboxEvents(const v1::StreamSandboxEventsRequest& r
   return {};
 }
 
+Result<void> Client::StreamSandboxNetwork(
+    const v1::StreamSandboxNetworkRequest& request,
+    const std::function<bool(const v1::NetworkDecision&)>& sink) {
+  auto done =
+      impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamSandboxNetwork(request), sink); });
+  if (!done) return Err(std::move(done).error());
+  return {};
+}
+
 Result<v1::CreateExecutionResponse> Client::CreateExecution(
     const v1::CreateExecutionRequest& request) {
   return impl_->Run([&](Api& api) { return api.CreateExecution(request); });

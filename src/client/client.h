@@ -95,6 +95,11 @@ class Client {
   Result<void> StreamSandboxEvents(const v1::StreamSandboxEventsRequest& request,
                                    const std::function<bool(const v1::SandboxEvent&)>& sink);
 
+  // What the sandbox reached and what it was refused; until the stream ends or `sink` returns
+  // false.
+  Result<void> StreamSandboxNetwork(const v1::StreamSandboxNetworkRequest& request,
+                                    const std::function<bool(const v1::NetworkDecision&)>& sink);
+
   Result<v1::CreateExecutionResponse> CreateExecution(const v1::CreateExecutionRequest& request);
   Result<v1::GetExecutionResponse> GetExecution(const v1::GetExecutionRequest& request);
   Result<v1::ListExecutionsResponse> ListExecutions(const v1::ListExecutionsRequest& request);

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 
+#include "policy/address.h"
 #include "policy/document.h"
 #include "policy/fields.h"
 #include "policy/host.h"
@@ -210,6 +212,40 @@ void ReadBackends(const Node& node, Config& out, Report& report, Report& warning
   fields.Finish();
 }
 
+// "192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:5353"; the answer has its port, 53
+// when there is none. Empty when it is none of these.
+std::string NormalResolver(const std::string& text) {
+  const bool bracketed = text.starts_with('[');
+  const size_t colon = text.rfind(':');
+  const bool has_port = bracketed ? colon != text.npos && colon > text.find(']')
+                                  : colon != text.npos && text.find(':') == colon;
+  std::string host = has_port ? text.substr(0, colon) : text;
+  if (bracketed && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  int port = 53;
+  if (has_port) {
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, port);
+    if (error != std::errc() || stop != end || port < 1 || port > 65535) return "";
+  }
+  const auto address = policy::IpAddress::Parse(host);
+  if (!address) return "";
+  return address->family() == policy::IpAddress::Family::kV6
+             ? fmt::format("[{}]:{}", address->ToString(), port)
+             : fmt::format("{}:{}", address->ToString(), port);
+}
+
+void ReadNetwork(const Node& node, Network& out, Report& report) {
+  constexpr size_t kMaxResolvers = 8;
+  Fields section(node, "network", report);
+  for (const std::string& text : section.Lines("resolvers", kMaxResolvers)) {
+    out.resolvers.push_back(NormalResolver(text));
+    if (!out.resolvers.back().empty()) continue;
+    report.Add(*section.Get("resolvers"), section.Path("resolvers"),
+               fmt::format("`{}` is not ADDRESS or ADDRESS:PORT of a DNS server", text));
+  }
+  section.Finish();
+}
+
 void ReadConfig(const Node& root, Config& out, Report& report, Report& warnings) {
   Fields fields(root, "", report);
   Take(fields.Choice("default_backend", {"qemu", "firecracker", "darwin-vz"}), out.default_backend);
@@ -221,6 +257,7 @@ void ReadConfig(const Node& root, Config& out, Report& report, Report& warnings)
   }
   if (const Node* backends = fields.Get("backends")) ReadBackends(*backends, out, report, warnings);
   if (const Node* gateway = fields.Get("gateway")) ReadGateway(*gateway, out.gateway, report);
+  if (const Node* network = fields.Get("network")) ReadNetwork(*network, out.network, report);
   if (const Node* cache = fields.Get("cache")) {
     Fields section(*cache, "cache", report);
     if (const Node* max = section.Get("max_bytes")) {
@@ -297,6 +334,9 @@ default_backend: {}    # qemu or firecracker
 #     registries: []
 #   fetch:
 #     hosts: []
+
+# network:
+#   resolvers: []          # DNS servers for sandboxes, ADDRESS or ADDRESS:PORT; those of /etc/resolv.conf
 
 # cache:
 #   max_bytes: 20GiB       # no limit when left out

@@ -83,6 +83,12 @@ struct Gateway {
   bool operator==(const Gateway&) const = default;
 };
 
+struct Network {
+  // DNS servers for names of sandboxes, "address:port" each; empty for those of /etc/resolv.conf.
+  std::vector<std::string> resolvers;
+  bool operator==(const Network&) const = default;
+};
+
 struct Cache {
   std::optional<int64_t> max_bytes;
   std::vector<std::string> peers;  // URLs
@@ -125,6 +131,7 @@ struct Config {
   Backend firecracker;
   std::optional<DarwinVz> darwin_vz;
   Gateway gateway;
+  Network network;
   Cache cache;
   Pool pool;
   Auth auth;

@@ -54,6 +54,7 @@ gateway:
   git: { cache_hosts: [git.example.com] }
   oci: { registries: ["localhost:5000", registry.example.com] }
   fetch: { hosts: ["*.example.com"] }
+network: { resolvers: [192.0.2.1, "192.0.2.2:5353", "2001:db8::1", "[2001:db8::2]:54"] }
 cache: { max_bytes: 20GiB, peers: ["http://peer.example.com:1"] }
 pool: { size: 2, memory_mib: 4096 }
 auth: { required: true, tokens: [ { name: ci, token_file: /etc/token } ] }
@@ -80,6 +81,8 @@ retention: { audit_days: 7 }
   EXPECT_EQ(c.gateway.credentials.at("b.example.com").token.value.Reveal(), "s3cret");
   EXPECT_THAT(c.gateway.oci_registries, ElementsAre("localhost:5000", "registry.example.com"));
   EXPECT_THAT(c.gateway.fetch_hosts, ElementsAre("*.example.com"));
+  EXPECT_THAT(c.network.resolvers, ElementsAre("192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::1]:53",
+                                               "[2001:db8::2]:54"));
   EXPECT_EQ(c.cache.max_bytes, 20LL << 30);
   EXPECT_EQ(c.pool.size, 2);
   EXPECT_TRUE(c.auth.required);
@@ -107,6 +110,8 @@ TEST(Config, RefusesWithItsPlace) {
       {"gateway: { credentials: { a.example: { token: a, token_env: B } } }\n",
        "write exactly one of"},
       {"gateway: { credentials: [] }\n", "expected a map from host to credential, found a list"},
+      {"network: { resolvers: [dns.example.com] }\n", "`dns.example.com`"},
+      {"network: { resolvers: [\"192.0.2.1:0\"] }\n", "`192.0.2.1:0` is not ADDRESS"},
       {"gateway: { oci: { registries: [a/b] } }\n", "`a/b` is not a registry"},
       {"cache: { max_bytes: -1 }\n", "expected a size"},
       {"auth: { required: true }\n", "auth.tokens: is empty although `auth.required` is true"},

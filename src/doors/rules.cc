@@ -26,7 +26,8 @@ Verdict Judge(const policy::Decision& decision, const std::string& subject,
   switch (decision.reason) {
     case Reason::kAllowExact:
     case Reason::kAllowWildcard:
-      return {Code::kAllowed, decision.line, fmt::format("{} is allowed{}", subject, place), ""};
+      return {Code::kAllowed, decision.line, fmt::format("{} is allowed{}", subject, place), "",
+              decision.reason == Reason::kAllowExact};
     case Reason::kDefaultAllow:
       return {Code::kAllowedAll, 0,
               fmt::format("{} is let through{}: this sandbox allows everything", subject, place),
@@ -65,6 +66,13 @@ std::string SuggestAddress(const IpAddress& address, uint16_t port, Protocol pro
                      protocol == Protocol::kUdp ? ", protocol: udp" : "");
 }
 
+bool Rules::denies_names() const {
+  const auto& deny = policy_.spec().network.deny;
+  return std::any_of(deny.begin(), deny.end(), [](const policy::DenyRule& rule) {
+    return std::holds_alternative<policy::HostPattern>(rule.target);
+  });
+}
+
 Verdict Rules::CheckName(std::string_view name, std::optional<uint16_t> port,
                          std::optional<Protocol> protocol) const {
   const auto normal = policy::NormalizeWireHost(name);
@@ -101,7 +109,7 @@ Verdict Rules::CheckTarget(std::string_view name, const IpAddress& address, uint
                            Protocol protocol) const {
   Verdict by_name = CheckName(name, port, protocol);
   if (!by_name.allowed()) return by_name;
-  const Verdict by_address = CheckAddress(address, port, protocol);
+  Verdict by_address = CheckAddress(address, port, protocol);
   if (by_address.allowed()) return by_name;
   if (by_address.code == Code::kDeniedByRule || by_address.code == Code::kUnsupported) {
     return by_address;

@@ -22,6 +22,7 @@ struct Verdict {
   int line = 0;            // of the rule that decided; 0 when none did or its line is unknown
   std::string message;     // see Decision::message
   std::string suggestion;  // see Decision::suggestion
+  bool exact = false;      // the rule that decided names this one host or address, no wildcard
   bool allowed() const { return IsAllowed(code); }
 };
 
@@ -34,6 +35,10 @@ class Rules {
   bool allow_all() const {
     return policy_.spec().network.default_action == policy::NetworkDefault::kAllow;
   }
+
+  // Whether some rule denies a name: then an address that is allowed by itself does not allow every
+  // name it may serve.
+  bool denies_names() const;
 
   // A name, as it came off the wire. No port: whether it may be resolved at all, for any port and
   // protocol (a DNS query does not tell).

@@ -40,6 +40,8 @@ TEST(RulesTest, NamesByPortAndProtocol) {
   EXPECT_EQ(denied.suggestion, "");
   EXPECT_EQ(rules.CheckName("example.org", std::nullopt, std::nullopt).code, Code::kHostNotAllowed);
   EXPECT_EQ(rules.CheckName("a.example.org", std::nullopt, std::nullopt).code, Code::kAllowed);
+  EXPECT_FALSE(rules.CheckName("a.example.org", std::nullopt, std::nullopt).exact);
+  EXPECT_TRUE(rules.CheckName("api.example.com", std::nullopt, std::nullopt).exact);
   EXPECT_EQ(rules.CheckName("a b", 443, Protocol::kTcp).code, Code::kMalformed);
 }
 

@@ -56,8 +56,8 @@ struct Execution::Stream {
     bool ready = true;  // worth a read
   };
 
-  Stream(asio::any_io_executor executor, os::UniqueFd fd)
-      : descriptor(std::move(executor), fd.release()) {}
+  Stream(const asio::any_io_executor& executor, os::UniqueFd fd)
+      : descriptor(executor, fd.release()) {}
 
   // Sees to it that the wakeup is notified when there is something to read.
   void Arm(const std::shared_ptr<Wakeup>& wakeup) {

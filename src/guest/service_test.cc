@@ -443,8 +443,11 @@ Awaitable<void> ServiceTest::Files() {
     Result<void> ended;
     for (;;) {
       auto next = co_await stream->Next();
-      if (!next) ended = Err(std::move(next).error());
-      if (!next || !*next) break;
+      if (!next) {
+        ended = Err(std::move(next).error());
+        break;
+      }
+      if (!*next) break;
       if (size < 0) size = (*next)->size();
       data += (*next)->data();
     }

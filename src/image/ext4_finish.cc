@@ -312,7 +312,7 @@ struct Ext4Writer::Builder {
     CR_EXT2(
         ext2fs_initialize(writer.path_.c_str(), EXT2_FLAG_64BITS, &param, unix_io_manager, &fs));
     if (fs->group_desc_count != groups ||
-        fs->inode_blocks_per_group * kInodesPerBlock != inodes_per_group ||
+        uint64_t{fs->inode_blocks_per_group} * kInodesPerBlock != inodes_per_group ||
         1 + fs->desc_blocks > kFirstDataBlock) {
       return Err(ErrorCode::kInternal,
                  "libext2fs laid the file system out in another way than expected");

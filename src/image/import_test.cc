@@ -133,7 +133,7 @@ TEST_F(ImportTest, DamageIsRefusedAndLeavesNothing) {
         << Verdict(folder_ / "flipped");
   }
   std::ofstream(folder_ / "text") << "this is no tar\n";
-  std::ofstream(folder_ / "empty");
+  std::ofstream(folder_ / "empty") << "";
   EXPECT_TRUE(Verdict(folder_ / "text").starts_with("data_corrupt: ")) << Verdict(folder_ / "text");
   EXPECT_TRUE(Verdict(folder_ / "empty").starts_with("data_corrupt: "))
       << Verdict(folder_ / "empty");

@@ -111,7 +111,7 @@ Result<Document> ParseIndex(const Json& entries, const Limits& limits) {
     }
     CR_TRY_ASSIGN(const std::string os, Text(*platform, "os", "platform"));
     CR_TRY_ASSIGN(const std::string architecture, Text(*platform, "architecture", "platform"));
-    out.platforms.push_back(os + "/" + architecture);
+    out.platforms.push_back(fmt::format("{}/{}", os, architecture));
     if (os == kOs && architecture == kArchitecture) out.candidates.push_back(std::move(descriptor));
   }
   return out;

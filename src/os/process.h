@@ -61,6 +61,12 @@ struct SpawnOptions {
   int parent_death_signal = 0;
   // Run as this user; nothing: the parent's.
   std::optional<Credentials> credentials{};
+  // CLONE_NEWUSER, alone or with CLONE_NEWNET (only its own loopback, which is down) and
+  // CLONE_NEWIPC: namespaces of the child's own; 0 for none. No privilege is needed, and the parent
+  // may be in a user namespace of its own already (they nest). In there the child keeps the
+  // parent's rights to files, but has no id and no capability, and can make no further user
+  // namespace: its ids are not mapped. invalid_argument for other flags, or with `credentials`.
+  int new_namespaces = 0;
   // Sets PR_SET_NO_NEW_PRIVS.
   bool no_new_privileges = false;
 };

@@ -3,9 +3,12 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+
+#include <algorithm>
 
 #include "os/file.h"
 #include "os/socket.h"
@@ -135,6 +138,40 @@ TEST(ProcessTest, RunsAsAnotherUser) {
   auto output = os::Run({"id", "-u"}, {.spawn = {.credentials = Credentials{65534, 65534, {}}}});
   ASSERT_TRUE(output) << output.error().ToString();
   EXPECT_EQ(output->out, "65534\n");
+}
+
+TEST(ProcessTest, LivesInNamespacesOfItsOwn) {
+  const std::string script =
+      "readlink /proc/self/ns/user /proc/self/ns/net /proc/self/ns/ipc; id -u; id -g;"
+      "grep Cap.*: /proc/self/status; tail -n +3 /proc/net/dev | cut -d: -f1; unshare -U true";
+  auto shared = os::Run({"sh", "-c", script});
+  ASSERT_TRUE(shared);
+  auto own = os::Run({"sh", "-c", script},
+                     {.spawn = {.new_namespaces = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC}});
+  ASSERT_TRUE(own) << own.error().ToString();
+  auto lines = [](const std::string& text) {
+    std::vector<std::string> out;
+    for (size_t at = 0; at < text.size();) {
+      const size_t end = std::min(text.find('\n', at), text.size());
+      out.push_back(text.substr(at, end - at));
+      at = end + 1;
+    }
+    return out;
+  };
+  const auto before = lines(shared->out);
+  const auto after = lines(own->out);
+  ASSERT_EQ(after.size(), 11U) << own->out;
+  for (size_t i = 0; i < 3; ++i) EXPECT_NE(before[i], after[i]);
+  EXPECT_EQ(after[3], "65534");
+  EXPECT_EQ(after[4], "65534");
+  // Inherited, permitted, effective; the bounding set bounds what it cannot gain; ambient.
+  for (const size_t i : {5, 6, 7, 9})
+    EXPECT_TRUE(after[i].ends_with("0000000000000000")) << after[i];
+  EXPECT_EQ(after[10], "    lo");
+  EXPECT_FALSE(own->status.ok());  // no further user namespace
+
+  EXPECT_EQ(Process::Spawn({"true"}, {.new_namespaces = CLONE_NEWNET}).error().code(),
+            ErrorCode::kInvalidArgument);
 }
 
 }  // namespace

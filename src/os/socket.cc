@@ -64,6 +64,67 @@ Result<std::pair<UniqueFd, UniqueFd>> SocketPair() {
   return std::pair(UniqueFd(fds[0]), UniqueFd(fds[1]));
 }
 
+Result<void> SendHandover(int socket, std::span<const int> fds, std::string_view text) {
+  if (fds.size() > kMaxHandoverFds || text.empty()) {
+    return Err(ErrorCode::kInternal, fmt::format("hand {} descriptors over", fds.size()));
+  }
+  iovec part{const_cast<char*>(text.data()), text.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxHandoverFds * sizeof(int))> control = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (!fds.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+  }
+  ssize_t sent = 0;
+  do {
+    sent = sendmsg(socket, &message, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) return ErrErrno(ErrorCode::kInternal, "hand descriptors over");
+  return WriteAll(socket, text.substr(static_cast<size_t>(sent)), "socket");
+}
+
+Result<Handover> ReceiveHandover(int socket) {
+  Handover out;
+  std::array<char, 4096> text;
+  iovec part{text.data(), text.size()};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxHandoverFds * sizeof(int))> control = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t received = 0;
+  do {
+    received = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (received < 0 && errno == EINTR);
+  if (received < 0) return ErrErrno(ErrorCode::kInternal, "take descriptors over");
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+      out.fds.emplace_back(fd);
+    }
+  }
+  if ((message.msg_flags & MSG_CTRUNC) != 0) {
+    return Err(ErrorCode::kDataCorrupt, "take descriptors over: some did not arrive");
+  }
+  if (received == 0) return Err(ErrorCode::kUnavailable, "the sender ended without a word");
+  out.text.assign(text.data(), static_cast<size_t>(received));
+  CR_TRY_ASSIGN(const std::string rest, ReadAll(socket, 64U << 10, "socket"));
+  out.text += rest;
+  return out;
+}
+
 Result<UniqueFd> ListenUnix(const std::string& path, mode_t mode) {
   CR_TRY_ASSIGN(const ShortAddress to, Shorten(path));
   struct stat info;

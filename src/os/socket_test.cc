@@ -1,8 +1,11 @@
 #include "os/socket.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+
+#include <array>
 
 #include "os/file.h"
 
@@ -37,6 +40,27 @@ TEST(SocketTest, ListensAtLongPathsWithTheMode) {
   EXPECT_EQ(ListenUnix(deep + "/file").error().code(), ErrorCode::kAlreadyExists);
   EXPECT_EQ(ListenUnix(deep + "/" + std::string(120, 'n')).error().code(),
             ErrorCode::kInvalidArgument);
+}
+
+TEST(SocketTest, HandsDescriptorsOver) {
+  auto pair = SocketPair();
+  auto other = SocketPair();
+  ASSERT_TRUE(pair && other);
+  const std::string text(10'000, 't');
+  const std::array<int, 2> fds = {other->first.get(), other->second.get()};
+  ASSERT_TRUE(SendHandover(pair->first.get(), fds, text));
+  pair->first.reset();
+  auto handover = ReceiveHandover(pair->second.get());
+  ASSERT_TRUE(handover) << handover.error().ToString();
+  EXPECT_EQ(handover->text, text);
+  ASSERT_EQ(handover->fds.size(), 2U);
+  EXPECT_EQ(fcntl(handover->fds[0].get(), F_GETFD), FD_CLOEXEC);
+  ASSERT_TRUE(WriteAll(handover->fds[0].get(), "x", "socket"));
+  char byte = 0;
+  EXPECT_EQ(read(other->second.get(), &byte, 1), 1);
+  EXPECT_EQ(byte, 'x');
+
+  EXPECT_EQ(ReceiveHandover(pair->second.get()).error().code(), ErrorCode::kUnavailable);
 }
 
 }  // namespace

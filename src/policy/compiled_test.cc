@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -199,6 +202,20 @@ TEST(PolicyForImage, MayOpenTheNetworkButAFileMayNot) {
   EXPECT_TRUE(CompiledPolicy::FromCanonicalJson(open->CanonicalJson()));
   EXPECT_FALSE(Parse(open->CanonicalJson(), "f"));
   EXPECT_FALSE(PolicyForImage("alpine:3"));
+}
+
+// A seed that is refused at its hash would keep the fuzzer before the gate.
+TEST(CompiledPolicy, TakesEverySeedOfItsFuzzTarget) {
+  int seeds = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(CLEANROOM_SOURCE "/fuzz/corpus/policy_json")) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string text{std::istreambuf_iterator<char>(file), {}};
+    const auto policy = CompiledPolicy::FromCanonicalJson(text);
+    EXPECT_TRUE(policy) << entry.path() << ": " << (policy ? "" : policy.error().message());
+    ++seeds;
+  }
+  EXPECT_GE(seeds, 4);
 }
 
 }  // namespace

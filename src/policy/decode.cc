@@ -254,13 +254,13 @@ std::optional<std::string> DecodeTemplate(const Node& node, const std::string& p
                                           Report& report) {
   constexpr std::string_view kHole = "{sandbox_id}";
   constexpr std::string_view kSample = "00000000000000000000000000";
-  const auto text = ReadLine(node, path, kMaxShort, report);
+  auto text = ReadLine(node, path, kMaxShort, report);
   if (!text) return std::nullopt;
   std::string sample = *text;
   for (size_t at = 0; (at = sample.find(kHole, at)) != sample.npos; at += kSample.size()) {
     sample.replace(at, kHole.size(), kSample);
   }
-  const Result<std::string> host = NormalizeHost(sample);
+  Result<std::string> host = NormalizeHost(sample);
   if (!host) {
     report.Add(node, path,
                fmt::format("`{}` is not a host name with an optional {{sandbox_id}}",
@@ -268,7 +268,7 @@ std::optional<std::string> DecodeTemplate(const Node& node, const std::string& p
     return std::nullopt;
   }
   // The normal form, unless mapping would have changed the hole itself.
-  if (text->find(kHole) == std::string::npos) return *host;
+  if (text->find(kHole) == std::string::npos) return std::move(*host);
   return text;
 }
 

@@ -33,7 +33,7 @@ class Report {
 };
 
 // Scalars. `path` is for messages. Text is any scalar but null, at most kMaxText bytes, not empty.
-inline constexpr size_t kMaxText = 64 * 1024;
+inline constexpr size_t kMaxText = 65'536;
 std::optional<std::string> ReadText(const Node& node, std::string_view path, Report& report);
 // As ReadText, but one line of at most `max` bytes.
 std::optional<std::string> ReadLine(const Node& node, std::string_view path, size_t max,

@@ -1,5 +1,6 @@
 #include "policy/image_ref.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -61,7 +62,7 @@ TEST(ImageRef, Refuses) {
                                   std::string("a@sha256:abc"),
                                   std::string("a@md5:" + std::string(64, 'a')),
                                   std::string("a@sha256:" + std::string(64, 'A')),
-                                  std::string("a@" + kDigest + "@" + kDigest),
+                                  fmt::format("a@{0}@{0}", kDigest),
                                   std::string("https://example.com/a"),
                                   std::string("example.com:0/a"),
                                   std::string("example.com:65536/a"),

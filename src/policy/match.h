@@ -36,7 +36,8 @@ enum class Reason : uint8_t {
   kDefaultDeny,
   kDefaultAllow,
 };
-// The stable code in audit records: "invalid_host", "deny_exact", …, "default_allow".
+// "invalid_host", "deny_exact", …, "default_allow". What a refused guest is told, and audit records
+// carry, are the coarser codes of doors/decision.h.
 std::string_view ToString(Reason reason);
 
 // The list that holds the deciding rule.

@@ -47,9 +47,9 @@ std::optional<nanoseconds> ParseGrpcTimeout(std::string_view text) {
   switch (text.back()) {
     case 'H':
       // The largest value of 8 digits would overflow; ten years stand for ever.
-      return std::chrono::hours(std::min<int64_t>(*value, 24 * 3650));
+      return std::chrono::hours(std::min<int64_t>(*value, 24L * 3650));
     case 'M':
-      return std::chrono::minutes(std::min<int64_t>(*value, 60 * 24 * 3650));
+      return std::chrono::minutes(std::min<int64_t>(*value, 60L * 24 * 3650));
     case 'S':
       return std::chrono::seconds(*value);
     case 'm':

@@ -43,6 +43,8 @@ Awaitable<void> AnswerHealth(http::ServerExchange& exchange) {
   return SendText(exchange, 405, "text/plain", "", {{"allow", "GET, HEAD"}});
 }
 
+CallContext MakeContext(const http::RequestHead& request);
+
 Awaitable<void> RefuseJson(http::ServerExchange& exchange, int status, const Error& error,
                            http::Headers headers) {
   return SendText(exchange, status, "application/json", ConnectErrorJson(error),
@@ -66,6 +68,16 @@ Awaitable<void> RefuseType(http::ServerExchange& exchange, bool streams) {
                              ? "application/connect+proto, application/grpc, application/grpc-web"
                              : "application/proto, application/grpc, application/grpc-web";
   return RefuseJson(exchange, 415, error, {{"accept-post", accepted}});
+}
+
+Awaitable<void> AnswerPage(http::ServerExchange& exchange, const Page& page) {
+  const http::RequestHead& request = exchange.request();
+  if (request.method != "GET" && request.method != "HEAD")
+    return SendText(exchange, 405, "text/plain", "", {{"allow", "GET, HEAD"}});
+  auto text = page.render(MakeContext(request));
+  if (text) return SendText(exchange, 200, page.type, std::move(*text), {});
+  const bool stranger = text.error().code() == ErrorCode::kUnauthenticated;
+  return RefuseJson(exchange, stranger ? 401 : 500, text.error(), {});
 }
 
 CallContext MakeContext(const http::RequestHead& request) {
@@ -109,6 +121,10 @@ Awaitable<void> Answer(Connection connection, http::ServerExchange& exchange) {
   const http::RequestHead& request = exchange.request();
   if (request.path == "/healthz") {
     co_await AnswerHealth(exchange);
+    co_return;
+  }
+  if (const Page* page = connection.router.FindPage(request.path)) {
+    co_await AnswerPage(exchange, *page);
     co_return;
   }
   const auto type = ParseContentType(http::FindHeader(request.headers, "content-type"));

@@ -102,6 +102,12 @@ struct Procedure {
   UntypedHandler handler;
 };
 
+// A text that is served to GET beside the procedures. An error is answered with its status.
+struct Page {
+  std::string type;
+  std::function<Result<std::string>(const CallContext&)> render;
+};
+
 // Filled once, before serving; read-only from then on.
 class Router {
  public:
@@ -133,7 +139,10 @@ class Router {
         });
   }
 
+  void AddPage(std::string path, Page page) { pages_[std::move(path)] = std::move(page); }
+
   const Procedure* Find(std::string_view path) const;
+  const Page* FindPage(std::string_view path) const;
 
  private:
   void Add(std::string path, Shape shape, UntypedHandler handler);
@@ -171,6 +180,7 @@ class Router {
   }
 
   std::map<std::string, Procedure, std::less<>> procedures_;
+  std::map<std::string, Page, std::less<>> pages_;
 };
 
 }  // namespace cleanroom::rpc

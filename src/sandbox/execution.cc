@@ -42,26 +42,30 @@ pb::AttachEvent ToEvent(Frame frame) {
 Result<std::shared_ptr<Execution>> Execution::Create(asio::any_io_executor executor, std::string id,
                                                      const std::filesystem::path& record,
                                                      pb::ExecStart start,
-                                                     std::chrono::milliseconds timeout) {
+                                                     std::chrono::milliseconds timeout,
+                                                     BeforeEnd before_end) {
   CR_TRY_ASSIGN(SpoolWriter spool, SpoolWriter::Create(record));
   start.set_execution_id(id);
   return std::shared_ptr<Execution>(new Execution(std::move(executor), std::move(id), record,
-                                                  std::move(spool), std::move(start), timeout));
+                                                  std::move(spool), std::move(start), timeout,
+                                                  std::move(before_end)));
 }
 
 Execution::Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record,
-                     SpoolWriter spool, pb::ExecStart start, std::chrono::milliseconds timeout)
+                     SpoolWriter spool, pb::ExecStart start, std::chrono::milliseconds timeout,
+                     BeforeEnd before_end)
     : id_(std::move(id)),
       record_(std::move(record)),
       spool_(std::move(spool)),
       start_(std::move(start)),
       timeout_(timeout),
+      before_end_(std::move(before_end)),
       changed_(std::move(executor)),
       stdin_closed_(!start_.stdin() && !start_.tty()) {}
 
 Awaitable<void> Execution::Run(rpc::Channel& agent) {
-  const pb::ExecutionEnd end = co_await Drive(agent);
-  RecordEnd(end);
+  pb::ExecutionEnd end = co_await Drive(agent);
+  RecordEnd(std::move(end));
 }
 
 Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
@@ -216,7 +220,8 @@ Awaitable<Result<void>> Execution::Follow(int64_t offset, bool follow,
   }
 }
 
-void Execution::RecordEnd(const pb::ExecutionEnd& end) {
+void Execution::RecordEnd(pb::ExecutionEnd end) {
+  if (before_end_) before_end_(end);
   // Should even this small frame not fit on the disk, followers see a record without an end and
   // `ended_`.
   end_offset_ = spool_.size();

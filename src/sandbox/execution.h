@@ -7,6 +7,7 @@
 #include <chrono>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,11 +33,15 @@ inline constexpr int64_t kOnlyTheEnd = -1;
 
 class Execution {
  public:
+  // Called with the end before it is recorded, to add to it.
+  using BeforeEnd = std::function<void(pb::ExecutionEnd&)>;
+
   // Makes the record. `timeout` zero: no limit.
   static Result<std::shared_ptr<Execution>> Create(asio::any_io_executor executor, std::string id,
                                                    const std::filesystem::path& record,
                                                    pb::ExecStart start,
-                                                   std::chrono::milliseconds timeout);
+                                                   std::chrono::milliseconds timeout,
+                                                   BeforeEnd before_end = {});
 
   // Runs the command through the agent to its end; the end is on record when this returns.
   // Cancelling the task kills the command. Called once.
@@ -57,19 +62,21 @@ class Execution {
   using Stream = rpc::ClientStream<pb::ExecInput, pb::ExecOutput>;
 
   Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record,
-            SpoolWriter spool, pb::ExecStart start, std::chrono::milliseconds timeout);
+            SpoolWriter spool, pb::ExecStart start, std::chrono::milliseconds timeout,
+            BeforeEnd before_end);
   Awaitable<pb::ExecutionEnd> Drive(rpc::Channel& agent);
   Awaitable<pb::ExecutionEnd> Collect(Stream& stream);
   Awaitable<void> PumpInput(Stream& stream);
   Awaitable<void> WatchTimeout(rpc::Channel& agent, Stream& stream);
   Awaitable<Result<void>> Control(rpc::Channel& agent, pb::ExecInput input);
-  void RecordEnd(const pb::ExecutionEnd& end);
+  void RecordEnd(pb::ExecutionEnd end);
 
   std::string id_;
   std::filesystem::path record_;
   SpoolWriter spool_;
   pb::ExecStart start_;
   std::chrono::milliseconds timeout_;
+  BeforeEnd before_end_;
 
   Notifier changed_;  // the record grew, or input was queued or taken
   std::deque<pb::ExecInput> inputs_;

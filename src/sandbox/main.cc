@@ -1,14 +1,19 @@
 // cleanroom-warden: one per sandbox. Everything a guest sends is parsed here, in a process without
 // credentials.
 //
-//   cleanroom-warden --sandbox-id ID --dir FOLDER      (started by cleanroomd, with a listening
-//   socket as fd 3)
+//   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]...
 //
-// It enters its own user and network namespace before it does anything else, serves WardenService
-// on the socket, and ends with its machine.
+// (started by cleanroomd, with a listening socket as fd 3). Of the host's files it sees FOLDER, the
+// PATHs read-only, and the distribution's programs.
+//
+// Before it does anything else it enters its own user namespace, has the sandbox's network
+// namespace made, and gives up every privilege. Then it serves WardenService on the socket, and
+// ends with its machine.
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <chrono>
@@ -18,11 +23,14 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/async.h"
 #include "base/id.h"
 #include "http/byte_stream.h"
+#include "os/jail/private_root.h"
 #include "os/netns/netns.h"
+#include "os/seccomp/filter.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
 #include "sandbox/service.h"
@@ -34,6 +42,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr int kListenFd = 3;
+constexpr rlim_t kDescriptors = 8192;
 // A warden that nobody tells to launch ends: its control plane has died in between.
 constexpr seconds kIdleLimit{30};
 // How long watchers may take to read the final state.
@@ -42,6 +51,7 @@ constexpr seconds kFarewell{2};
 struct Arguments {
   std::string sandbox_id;
   std::string folder;
+  std::vector<std::string> readable;
 };
 
 Result<Arguments> ParseArguments(int argc, char** argv) {
@@ -50,6 +60,7 @@ Result<Arguments> ParseArguments(int argc, char** argv) {
     const std::string_view name = argv[i];
     if (name == "--sandbox-id") out.sandbox_id = argv[i + 1];
     if (name == "--dir") out.folder = argv[i + 1];
+    if (name == "--read") out.readable.emplace_back(argv[i + 1]);
   }
   CR_TRY(CheckId(out.sandbox_id, "sandbox id"));
   if (out.folder.empty()) return Err(ErrorCode::kInvalidArgument, "--dir is missing");
@@ -75,15 +86,18 @@ Awaitable<void> CancelAfter(seconds limit, TaskScope& scope) {
   if (slept) scope.Cancel();
 }
 
-Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, const rpc::Server& server) {
+Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, NetworkLog& network_log,
+                    const rpc::Server& server) {
   asio::local::stream_protocol::acceptor acceptor(io, asio::local::stream_protocol(), kListenFd);
   TaskScope connections(io.get_executor());
   TaskScope life(io.get_executor());
   life.Spawn(Accept(acceptor, server, connections));
   life.Spawn(AbandonWhenIdle(supervisor));
+  life.Spawn(network_log.Run());
   co_await supervisor.WaitEnded();
   life.Cancel();
   co_await life.Join();
+  network_log.Close();
 
   // Watchers read the final state and hang up.
   life.Spawn(CancelAfter(kFarewell, connections));
@@ -93,9 +107,26 @@ Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, const rpc::Ser
   co_await supervisor.Close();
 }
 
+// A connection of the guest takes two descriptors, its pipes and flows some more.
+void RaiseDescriptorLimit() {
+  rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = std::min(files.rlim_max, std::max(files.rlim_cur, kDescriptors));
+  (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int Fail(const Error& error) {
   std::fprintf(stderr, "cleanroom-warden: %s\n", error.ToString().c_str());
   return 1;
+}
+
+// Leaves the host's file system behind.
+Result<void> Enclose(const Arguments& arguments) {
+  os::PrivateRootConfig root = os::ProgramsOnly();
+  root.writable.push_back(arguments.folder);
+  root.read_only.insert(root.read_only.end(), arguments.readable.begin(), arguments.readable.end());
+  root.devices.emplace_back("/dev/kvm");
+  return os::EnterPrivateRoot(root);
 }
 
 int Main(int argc, char** argv) {
@@ -104,10 +135,15 @@ int Main(int argc, char** argv) {
   // First, while there is one thread and nothing of a guest's has been read.
   os::NetNsConfig network;
   auto space = os::NetNs::Create(network);
-  // A warden that cannot have its namespace still serves: Launch then says why.
+  if (auto enclosed = space ? Enclose(*arguments) : Result<void>(); !enclosed) {
+    space = std::unexpected(std::move(enclosed).error());
+  }
+  // A warden that cannot have its namespaces still serves: Launch then says why.
   Result<void> jailed = os::DropPrivileges();
+  if (jailed) jailed = os::DenyUnneededSyscalls();
   if (!jailed) return Fail(jailed.error());
 
+  RaiseDescriptorLimit();
   std::signal(SIGPIPE, SIG_IGN);
   // Stopping is asked for by RPC; a terminal's signals are not for us.
   std::signal(SIGINT, SIG_IGN);
@@ -116,20 +152,23 @@ int Main(int argc, char** argv) {
   SupervisorConfig config{.sandbox_id = arguments->sandbox_id,
                           .folder = arguments->folder,
                           .network = network,
-                          .tap = {},
+                          .space = {},
                           .launch_error = {}};
   if (space) {
-    config.tap = space->TakeTap();
+    config.space = *std::move(space);
   } else {
     config.launch_error = space.error();
   }
+  NetworkLog network_log(io.get_executor(), config.folder);
+  config.network_log = &network_log;
   Supervisor supervisor(io.get_executor(), std::move(config));
   rpc::Router router;
-  RegisterWardenService(supervisor, router);
+  RegisterWardenService(supervisor, network_log, router);
   const rpc::Server server(router, {}, nullptr);
-  asio::co_spawn(io, Run(io, supervisor, server), [](const std::exception_ptr& failure) {
-    if (failure) std::rethrow_exception(failure);
-  });
+  asio::co_spawn(io, Run(io, supervisor, network_log, server),
+                 [](const std::exception_ptr& failure) {
+                   if (failure) std::rethrow_exception(failure);
+                 });
   io.run();
   return 0;
 }

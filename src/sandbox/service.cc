@@ -21,6 +21,13 @@ Awaitable<Result<pb::StartExecutionResponse>> StartExecution(Supervisor& supervi
   co_return pb::StartExecutionResponse();
 }
 
+Awaitable<Result<pb::SetStageResponse>> SetStage(Supervisor& supervisor,
+                                                 pb::SetStageRequest request) {
+  auto set = supervisor.SetStage(request);
+  if (!set) co_return Err(std::move(set).error());
+  co_return pb::SetStageResponse();
+}
+
 Awaitable<Result<pb::SendInputResponse>> SendInput(Supervisor& supervisor,
                                                    pb::SendInputRequest request) {
   const std::string id = request.execution_id();
@@ -73,7 +80,7 @@ Awaitable<Result<void>> Attach(Supervisor& supervisor, Reader<pb::AttachInput>& 
 
 }  // namespace
 
-void RegisterWardenService(Supervisor& supervisor, rpc::Router& router) {
+void RegisterWardenService(Supervisor& supervisor, NetworkLog& network_log, rpc::Router& router) {
   router.ServerStream<pb::LaunchRequest, pb::LaunchEvent>(
       Path("Launch"),
       [&supervisor](CallContext&, pb::LaunchRequest request, Writer<pb::LaunchEvent>& out) {
@@ -101,6 +108,15 @@ void RegisterWardenService(Supervisor& supervisor, rpc::Router& router) {
       Path("ReadFile"),
       [&supervisor](CallContext&, pb::ReadFileRequest request, Writer<pb::FileChunk>& out) {
         return supervisor.ReadFile(std::move(request), out);
+      });
+  router.ServerStream<pb::WatchNetworkRequest, pb::NetworkEvent>(
+      Path("WatchNetwork"),
+      [&network_log](CallContext&, pb::WatchNetworkRequest request, Writer<pb::NetworkEvent>& out) {
+        return network_log.Watch(std::move(request), out);
+      });
+  router.Unary<pb::SetStageRequest, pb::SetStageResponse>(
+      Path("SetStage"), [&supervisor](CallContext&, pb::SetStageRequest request) {
+        return SetStage(supervisor, std::move(request));
       });
   router.Unary<pb::StopRequest, pb::StopResponse>(
       Path("Stop"), [&supervisor](CallContext&, pb::StopRequest request) {

@@ -1,12 +1,14 @@
-// Binds the WardenService procedures (proto/cleanroom/internal/v1/warden.proto) to a supervisor.
+// Binds the WardenService procedures (proto/cleanroom/internal/v1/warden.proto) to a supervisor and
+// its network log.
 #pragma once
 
 #include "rpc/service.h"
+#include "sandbox/network_log.h"
 #include "sandbox/supervisor.h"
 
 namespace cleanroom::sandbox {
 
-// The supervisor must outlive the router.
-void RegisterWardenService(Supervisor& supervisor, rpc::Router& router);
+// Both must outlive the router.
+void RegisterWardenService(Supervisor& supervisor, NetworkLog& network_log, rpc::Router& router);
 
 }  // namespace cleanroom::sandbox

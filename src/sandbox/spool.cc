@@ -10,6 +10,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "sandbox/append.h"
+
 namespace cleanroom::sandbox {
 namespace {
 
@@ -70,18 +72,7 @@ Result<void> SpoolWriter::Append(FrameKind kind, std::string_view payload) {
   Header header = Encode(kind, NowMicros(), static_cast<uint32_t>(payload.size()));
   const std::array<iovec, 2> parts = {
       {{header.data(), header.size()}, {const_cast<char*>(payload.data()), payload.size()}}};
-  ssize_t n = 0;
-  do {
-    n = pwritev(fd_.get(), parts.data(), static_cast<int>(parts.size()), size_);
-  } while (n < 0 && errno == EINTR);
-  if (n != total) {
-    const int reason = n < 0 ? errno : ENOSPC;
-    // What was written of the frame must not be taken for one.
-    if (ftruncate(fd_.get(), size_) != 0)
-      return ErrErrno(ErrorCode::kInternal, "cutting a torn frame");
-    return Err(
-        Error::FromErrno(ErrorCode::kResourceExhausted, reason, "recording the command's output"));
-  }
+  CR_TRY(AppendWhole(fd_.get(), size_, parts, "recording the command's output"));
   size_ += total;
   return {};
 }

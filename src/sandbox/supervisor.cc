@@ -91,11 +91,16 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
     Finish(pb::WardenState::PHASE_FAILED, config_.launch_error->ToString());
     co_return Err(*config_.launch_error);
   }
+  auto opened = OpenDoors(request);
+  if (!opened) {
+    Finish(pb::WardenState::PHASE_FAILED, opened.error().ToString());
+    co_return opened;
+  }
   std::string kernel_release;
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
   auto booted = co_await Boot(request, out, deadline, &kernel_release);
   if (!booted) {
-    co_await DiscardMachine();
+    co_await EndMachine();
     Finish(pb::WardenState::PHASE_FAILED, booted.error().ToString());
     co_return booted;
   }
@@ -107,6 +112,22 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
   ready.mutable_ready()->set_kernel_release(kernel_release);
   auto told = co_await out.Write(ready);
   co_return told;
+}
+
+Result<void> Supervisor::OpenDoors(const pb::LaunchRequest& request) {
+  DoorsConfig config{.policy_json = request.policy_json(),
+                     .resolvers = {request.resolvers().begin(), request.resolvers().end()},
+                     .gateway = {config_.network.gateway_ipv4, config_.network.gateway_ipv6},
+                     .sockets = std::move(config_.space.doors)};
+  CR_TRY_ASSIGN(doors_, Doors::Open(executor_, std::move(config), *config_.network_log));
+  return {};
+}
+
+Result<void> Supervisor::SetStage(const pb::SetStageRequest& request) {
+  CR_TRY_ASSIGN(const policy::Stage stage, ParseStage(request.stage()));
+  if (!doors_) return Err(ErrorCode::kFailedPrecondition, "the sandbox does not run");
+  doors_->SetStage(stage);
+  return {};
 }
 
 Awaitable<Result<void>> Supervisor::Boot(const pb::LaunchRequest& request,
@@ -139,7 +160,7 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request,
   spec.memory_mib = static_cast<int>(request.memory_mib());
   spec.image = request.image_path();
   spec.disk = request.disk_path();
-  spec.tap_fd = config_.tap.get();
+  spec.tap_fd = config_.space.tap.get();
   spec.guest_mac = config_.network.guest_mac;
   spec.accelerator = request.accelerator() == ToString(vmm::Accelerator::kKvm)
                          ? vmm::Accelerator::kKvm
@@ -178,8 +199,10 @@ Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request,
   pb::Network& network = *configure.mutable_network();
   const os::NetNsConfig& inner = config_.network;
   network.set_interface_mac(inner.guest_mac);
-  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv4, inner.ipv4_prefix));
-  network.add_addresses(fmt::format("{}/{}", inner.guest_ipv6, inner.ipv6_prefix));
+  // Nobody else is on the link: whatever the guest wants goes by the gateway, to be refused at once
+  // rather than looked for.
+  network.add_addresses(inner.guest_ipv4 + "/32");
+  network.add_addresses(inner.guest_ipv6 + "/128");
   network.add_gateways(inner.gateway_ipv4);
   network.add_gateways(inner.gateway_ipv6);
   network.add_nameservers(inner.gateway_ipv4);
@@ -216,7 +239,7 @@ Awaitable<void> Supervisor::WatchMachine() {
   changed_.NotifyAll();
   if (stopping_) co_return;  // Stop settles it
   const auto death = co_await DescribeDeath(milliseconds(0));
-  co_await DiscardMachine();
+  co_await EndMachine();
   Finish(pb::WardenState::PHASE_FAILED,
          Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
 }
@@ -271,6 +294,12 @@ Awaitable<void> Supervisor::DiscardMachine() {
   machine_.reset();
 }
 
+Awaitable<void> Supervisor::EndMachine() {
+  co_await DiscardMachine();
+  const std::unique_ptr<Doors> doors = std::exchange(doors_, nullptr);
+  if (doors) co_await doors->Close();
+}
+
 Awaitable<Result<void>> Supervisor::WatchState(rpc::Writer<pb::WardenState>& out) {
   while (true) {
     const pb::WardenState now = state_;
@@ -294,11 +323,15 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
     return Err(ErrorCode::kResourceExhausted,
                fmt::format("{} commands run in this sandbox already", running_));
   }
+  NetworkLog* const log = config_.network_log;
+  const std::string id = request.execution_id();
   CR_TRY_ASSIGN(
       auto execution,
       Execution::Create(executor_, request.execution_id(),
                         config_.folder / "executions" / (request.execution_id() + ".log"),
-                        std::move(*request.mutable_start()), milliseconds(request.timeout_ms())));
+                        std::move(*request.mutable_start()), milliseconds(request.timeout_ms()),
+                        [log, id](pb::ExecutionEnd& end) { log->ExecutionEnded(id, end); }));
+  log->ExecutionStarted(id);
   executions_[execution->id()] = execution;
   tasks_.Spawn(RunExecution(std::move(execution)));
   return {};
@@ -368,7 +401,7 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
       if (!in_time) break;
     }
   }
-  co_await DiscardMachine();
+  co_await EndMachine();
   Finish(pb::WardenState::PHASE_STOPPED, "");
 }
 
@@ -394,7 +427,7 @@ Awaitable<void> Supervisor::WaitEnded() {
 
 Awaitable<void> Supervisor::Close() {
   tasks_.Cancel();
-  co_await DiscardMachine();
+  co_await EndMachine();
   co_await tasks_.Join();
 }
 

@@ -22,7 +22,9 @@
 #include "os/unique_fd.h"
 #include "rpc/client.h"
 #include "rpc/service.h"
+#include "sandbox/doors.h"
 #include "sandbox/execution.h"
+#include "sandbox/network_log.h"
 #include "vmm/backend.h"
 #include "vmm/console_log.h"
 
@@ -35,9 +37,11 @@ struct SupervisorConfig {
   std::string sandbox_id;
   std::filesystem::path folder;
   os::NetNsConfig network;
-  os::UniqueFd tap;  // the sandbox's only network interface, in the warden's namespace
+  os::NetNs space;  // the sandbox's network: its TAP and the sockets of its doors
   // Set when the namespace could not be made: what Launch answers.
   std::optional<Error> launch_error;
+  // Told which commands run and what the doors decide; required. Outlives the supervisor.
+  NetworkLog* network_log = nullptr;
 };
 
 class Supervisor {
@@ -45,11 +49,13 @@ class Supervisor {
   Supervisor(asio::any_io_executor executor, SupervisorConfig config);
   ~Supervisor();
 
-  // Starts the machine, once, and tells the phases. When it fails, or the call is cancelled, the
-  // sandbox is FAILED.
+  // Opens the doors and starts the machine, once, and tells the phases. When it fails, or the call
+  // is cancelled, the sandbox is FAILED.
   Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out);
   // The state, and every change of it, up to a final one.
   Awaitable<Result<void>> WatchState(rpc::Writer<pb::WardenState>& out);
+  // Switches the doors' rules; failed_precondition before the launch and after the end.
+  Result<void> SetStage(const pb::SetStageRequest& request);
   Result<void> StartExecution(pb::StartExecutionRequest request);
   // kNotFound when no such command was started here.
   Result<std::shared_ptr<Execution>> FindExecution(const std::string& id) const;
@@ -71,6 +77,7 @@ class Supervisor {
   Awaitable<Result<void>> Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
                                std::chrono::steady_clock::time_point deadline,
                                std::string* kernel_release);
+  Result<void> OpenDoors(const pb::LaunchRequest& request);
   Awaitable<Result<void>> BootOnce(const pb::LaunchRequest& request,
                                    rpc::Writer<pb::LaunchEvent>& out,
                                    std::chrono::steady_clock::time_point deadline,
@@ -78,6 +85,8 @@ class Supervisor {
   Awaitable<void> WatchMachine();
   Awaitable<void> RunExecution(std::shared_ptr<Execution> execution);
   Awaitable<void> DiscardMachine();
+  // Discards the machine, then closes the doors: what the guest did last is on record.
+  Awaitable<void> EndMachine();
   // Moves to a final state: the first one counts.
   void Finish(pb::WardenState::Phase phase, const std::string& reason);
   Awaitable<void> ReadConsole(std::shared_ptr<vmm::ConsoleLog> log, os::UniqueFd console);
@@ -90,6 +99,7 @@ class Supervisor {
   Notifier changed_;
   pb::WardenState state_;
   bool stopping_ = false;
+  std::unique_ptr<Doors> doors_;
 
   std::unique_ptr<vmm::Machine> machine_;
   std::shared_ptr<vmm::ConsoleLog> console_;

@@ -12,6 +12,8 @@ using config::Endpoint;
 
 // How exact idle limits are, and how often the records' log is folded in.
 constexpr std::chrono::seconds kHousekeeping{15};
+// How late a day's audit files may go.
+constexpr std::chrono::hours kAuditPruning{1};
 
 rpc::ServerOptions ServerOptionsOf() {
   rpc::ServerOptions options;
@@ -58,17 +60,21 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       machines_(executor, config_.machine),
       resources_(images_, machines_, pool_, config_.settings.cache_dir, config_.settings.state_dir),
       executions_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
+      network_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
+      observers_({&executions_, &network_}),
       sandboxes_(
           executor,
           SandboxContext{*store_, resources_, pool_, config_.settings, layout_, SystemClock()},
-          executions_),
-      sandbox_service_(sandboxes_, config_.settings, SystemClock(),
+          observers_),
+      sandbox_service_(sandboxes_, network_, config_.settings, SystemClock(),
                        TrueOnes(CapabilitiesOf(config_.machine))),
       execution_service_(executions_, SystemClock()),
       image_service_(executor, images_),
       system_service_(machines_, pool_, layout_, config_.settings.default_backend),
+      metrics_server_(metrics_router_, ServerOptionsOf(), nullptr),
       local_server_(local_router_, ServerOptionsOf(), config_.json),
       remote_server_(remote_router_, ServerOptionsOf(), config_.json),
+      started_(std::chrono::system_clock::now()),
       stopping_(executor) {
   executions_.Bind(sandboxes_);
   if (!config_.tokens.empty()) authenticator_.emplace(config_.tokens);
@@ -80,6 +86,15 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
     image_service_.Register(*registry);
     system_service_.Register(*registry);
   }
+  const Authenticator* authenticator = authenticator_ ? &*authenticator_ : nullptr;
+  const auto page = [this](const rpc::CallContext&) -> Result<std::string> { return Metrics(); };
+  const auto guarded = [this, authenticator](const rpc::CallContext& call) -> Result<std::string> {
+    if (authenticator != nullptr) CR_TRY(authenticator->Check(call));
+    return Metrics();
+  };
+  local_router_.AddPage("/metrics", {kMetricsType, page});
+  metrics_router_.AddPage("/metrics", {kMetricsType, page});
+  remote_router_.AddPage("/metrics", {kMetricsType, guarded});
 }
 
 ControlPlane::~ControlPlane() = default;
@@ -105,12 +120,40 @@ Result<void> ControlPlane::Listen() {
         executor_, std::move(socket), local ? local_server_ : remote_server_,
         endpoint.scheme == Endpoint::Scheme::kHttps ? config_.tls : Handshake()));
   }
+  if (config_.metrics_listen) {
+    auto socket = ListenSocket::Open(*config_.metrics_listen);
+    if (!socket) return Err(std::move(socket).error().Context("observability.metrics_listen"));
+    metrics_acceptor_ =
+        std::make_unique<Acceptor>(executor_, std::move(*socket), metrics_server_, Handshake());
+    spdlog::info("metrics endpoint={}", metrics_acceptor_->endpoint().ToString());
+  }
   return {};
+}
+
+std::string ControlPlane::Metrics() {
+  MetricsText out;
+  using Type = MetricsText::Type;
+  out.Family("process_start_time_seconds", Type::kGauge, "When the daemon started, Unix time.");
+  const std::chrono::duration<double> since = started_.time_since_epoch();
+  out.Sample("process_start_time_seconds", {}, since.count());
+  out.Family("cleanroom_sandboxes", Type::kGauge, "Sandboxes that have not ended.");
+  std::map<store::SandboxStatus, uint64_t> counts = {{store::SandboxStatus::kProvisioning, 0},
+                                                     {store::SandboxStatus::kReady, 0},
+                                                     {store::SandboxStatus::kStopping, 0}};
+  const auto live = sandboxes_.List(store::RecordStore::Which::kLive);
+  if (live) {
+    for (const store::SandboxRecord& record : *live) ++counts[record.status];
+  }
+  for (const auto& [status, count] : counts)
+    out.Sample("cleanroom_sandboxes", {{"status", std::string(ToString(status))}}, count);
+  WriteNetworkMetrics(network_.totals(), out);
+  return out.Take();
 }
 
 Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<Endpoint>&)> ready) {
   // Before anything is touched: a second daemon, or a port that is taken, ends here.
   CR_CO_TRY(Listen());
+  network_.Start();
   auto recovered = co_await sandboxes_.Recover();
   Result<void> outcome = recovered;
   TaskScope tasks(executor_);
@@ -118,7 +161,9 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
     machines_.WarmUp();
     tasks.Spawn(Housekeep());
     for (const auto& acceptor : acceptors_) tasks.Spawn(acceptor->Run());
+    if (metrics_acceptor_) tasks.Spawn(metrics_acceptor_->Run());
     std::vector<Endpoint> endpoints;
+    endpoints.reserve(acceptors_.size());
     for (const auto& acceptor : acceptors_) endpoints.push_back(acceptor->endpoint());
     ready(endpoints);
     while (!stop_) co_await stopping_.Wait();
@@ -130,8 +175,10 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
   co_await images_.Shutdown();
   co_await tasks.Join();
   co_await executions_.Shutdown();
+  co_await network_.Shutdown();
   co_await machines_.Shutdown();
   acceptors_.clear();
+  metrics_acceptor_.reset();
   co_return outcome;
 }
 
@@ -142,7 +189,14 @@ void ControlPlane::Stop() {
 
 Awaitable<void> ControlPlane::Housekeep() {
   const std::string path = store_->path();
+  std::optional<std::chrono::steady_clock::time_point> pruned;
   for (;;) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!pruned || now - *pruned >= kAuditPruning) {
+      pruned = now;
+      co_await network_.Prune();
+      if (stop_) co_return;
+    }
     auto slept = co_await SleepFor(kHousekeeping);
     if (!slept || stop_) co_return;
     sandboxes_.ReapIdle();

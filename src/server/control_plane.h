@@ -15,6 +15,7 @@
 #include "server/host_resources.h"
 #include "server/image_service.h"
 #include "server/listeners.h"
+#include "server/network_records.h"
 #include "server/sandbox_service.h"
 #include "server/sandboxes.h"
 #include "server/system_service.h"
@@ -27,7 +28,8 @@ struct ControlPlaneConfig {
   image::RegistryOptions registry;
   std::vector<config::Endpoint> listen;
   std::vector<std::string> tokens;  // for http and https listeners; empty: none needed
-  Handshake tls;                    // for https; empty: https listeners are refused
+  std::optional<config::Endpoint> metrics_listen;
+  Handshake tls;  // for https; empty: https listeners are refused
   const rpc::Codec* json = nullptr;
 };
 
@@ -49,6 +51,7 @@ class ControlPlane {
                std::unique_ptr<store::RecordStore> store, image::ImageStore images);
   Result<void> Listen();
   Awaitable<void> Housekeep();
+  std::string Metrics();
 
   asio::any_io_executor executor_;
   ControlPlaneConfig config_;
@@ -60,6 +63,8 @@ class ControlPlane {
   MachineSupply machines_;
   HostResources resources_;
   Executions executions_;
+  NetworkRecords network_;
+  SandboxObservers observers_;
   Sandboxes sandboxes_;
 
   SandboxService sandbox_service_;
@@ -67,11 +72,15 @@ class ControlPlane {
   ImageService image_service_;
   SystemService system_service_;
   std::optional<Authenticator> authenticator_;
-  rpc::Router local_router_;   // unix sockets: the file's mode decides who may call
-  rpc::Router remote_router_;  // tokens decide
+  rpc::Router local_router_;    // unix sockets: the file's mode decides who may call
+  rpc::Router remote_router_;   // tokens decide
+  rpc::Router metrics_router_;  // metrics alone
+  rpc::Server metrics_server_;
   rpc::Server local_server_;
   rpc::Server remote_server_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::unique_ptr<Acceptor> metrics_acceptor_;  // may be null
+  std::chrono::system_clock::time_point started_;
 
   Notifier stopping_;
   bool stop_ = false;

@@ -1,5 +1,7 @@
 #include "server/convert.h"
 
+#include <google/protobuf/util/json_util.h>
+
 namespace cleanroom::server {
 namespace {
 
@@ -50,6 +52,11 @@ v1::SandboxEvent ToMessage(const store::SandboxEventRecord& record) {
   message.set_status(ToMessage(record.status));
   message.set_message(record.message);
   *message.mutable_occurred_at() = ToTimestamp(record.time_us);
+  if (!record.network.empty()) {
+    const auto parsed =
+        google::protobuf::util::JsonStringToMessage(record.network, message.mutable_network());
+    if (!parsed.ok()) message.clear_network();
+  }
   return message;
 }
 

@@ -134,8 +134,11 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
     if (sent) sent = co_await attachment->CloseWrite();
     for (;;) {
       auto event = co_await attachment->Next();
-      if (!event) failure = std::move(event).error();
-      if (!event || !*event) break;
+      if (!event) {
+        failure = std::move(event).error();
+        break;
+      }
+      if (!*event) break;
       if (!(*event)->has_end()) continue;
       Finish(id, (*event)->end());
       co_return;

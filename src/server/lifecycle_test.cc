@@ -10,9 +10,12 @@
 
 #include "base/id.h"
 #include "os/file.h"
+#include "policy/capability.h"
 #include "server/execution_service.h"
 #include "server/executions.h"
+#include "server/sandbox_service.h"
 #include "server/sandboxes.h"
+#include "server/testing/plane.h"
 
 namespace cleanroom::server {
 namespace {
@@ -21,153 +24,6 @@ using std::chrono::system_clock;
 using store::ExecutionStatus;
 using store::SandboxStatus;
 using testing::HasSubstr;
-
-class FakeResources : public LaunchResources {
- public:
-  std::shared_ptr<void> UseImage(const std::string&) override { return nullptr; }
-  Awaitable<Result<LaunchImage>> Image(std::string, ProgressFn) override {
-    LaunchImage image;
-    image.path = "image";
-    co_return image;
-  }
-  Awaitable<Result<LaunchMachine>> Machine(std::string, ProgressFn) override {
-    co_return LaunchMachine{
-        .vmm_path = "", .kernel_path = kernel, .initrd_path = "", .accelerator = "tcg"};
-  }
-  Awaitable<Result<void>> MakeDisk(std::string path, int64_t) override {
-    co_return os::WriteFileAtomic(path, "disk");
-  }
-  Result<HostRoom> Room() override { return room; }
-
-  std::string kernel;
-  HostRoom room{.memory_mib = 100'000, .disk_mib = 100'000};
-};
-
-class Collector : public rpc::MessageSink {
- public:
-  Awaitable<Result<void>> Write(const rpc::Message& message) override {
-    messages.push_back(message.SerializeAsString());
-    co_return Result<void>();
-  }
-  std::string Stdout() const {
-    std::string text;
-    for (const std::string& bytes : messages) {
-      v1::ExecutionStreamEvent event;
-      event.ParseFromString(bytes);
-      text += event.stdout();
-    }
-    return text;
-  }
-  v1::ExecutionStreamEvent Last() const {
-    v1::ExecutionStreamEvent event;
-    event.ParseFromString(messages.back());
-    return event;
-  }
-  std::vector<std::string> messages;
-};
-
-// One control plane's worth of state, on folders that may have been used before.
-struct Plane {
-  explicit Plane(const std::string& folder) : layout(folder) {
-    settings.state_dir = folder;
-    settings.warden_program = FAKE_WARDEN;
-    settings.stop_grace = std::chrono::milliseconds(200);
-    std::filesystem::create_directories(layout.Sandboxes());
-    std::filesystem::create_directories(layout.Executions());
-    store = std::move(*store::RecordStore::Open(layout.Records()));
-    const WallClock clock = [this] { return now; };
-    executions =
-        std::make_unique<Executions>(io.get_executor(), *store, pool, settings, layout, clock);
-    sandboxes = std::make_unique<Sandboxes>(
-        io.get_executor(), SandboxContext{*store, resources, pool, settings, layout, clock},
-        *executions);
-    executions->Bind(*sandboxes);
-  }
-  ~Plane() {
-    if (abandoned) return;
-    Run(Finish());
-  }
-  Awaitable<void> Finish() {
-    co_await sandboxes->Shutdown();
-    co_await executions->Shutdown();
-  }
-  // Runs the task to its end, and whatever else is ready.
-  void Run(Awaitable<void> task) {
-    scope.Spawn(std::move(task));
-    io.restart();
-    while (scope.size() > 0) io.run_one();
-    io.poll();
-  }
-  LaunchPlan Plan() const {
-    LaunchPlan plan;
-    plan.record.id = NewId(now);
-    plan.record.backend = "qemu";
-    plan.record.memory_mib = 256;
-    plan.record.ttl_minutes = 60;
-    plan.record.created_us = plan.record.updated_us = plan.record.last_activity_us = MicrosOf(now);
-    plan.boot_limit = std::chrono::seconds(5);
-    return plan;
-  }
-  ExecutionPlan Command(const std::string& sandbox, std::vector<std::string> argv) const {
-    v1::CreateExecutionRequest request;
-    request.set_sandbox_id(sandbox);
-    for (std::string& word : argv) request.add_command(std::move(word));
-    return *PlanExecution(request, now);
-  }
-  Awaitable<void> AwaitCreated(std::shared_ptr<LiveSandbox> sandbox) {
-    while (!sandbox->ready() && !sandbox->ended()) co_await sandbox->changed().Wait();
-  }
-  std::string MakeReady() {
-    auto sandbox = sandboxes->Create(Plan());
-    EXPECT_TRUE(sandbox);
-    Run(AwaitCreated(*sandbox));
-    EXPECT_TRUE((*sandbox)->ready()) << (*sandbox)->record().reason;
-    return (*sandbox)->id();
-  }
-  Awaitable<void> DoExec(ExecutionPlan plan, std::string* id, Collector* out) {
-    auto record = co_await executions->Create(std::move(plan));
-    EXPECT_TRUE(record) << (record ? "" : record.error().ToString());
-    if (!record) co_return;
-    *id = record->id;
-    if (out == nullptr) co_return;
-    rpc::Writer<v1::ExecutionStreamEvent> writer(*out);
-    auto streamed = co_await executions->Stream("", record->id, Executions::Follow::kYes, writer);
-    EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
-  }
-  Awaitable<void> DoTerminate(std::string id) {
-    auto record = co_await sandboxes->Terminate(id, "terminated on request");
-    EXPECT_TRUE(record);
-    if (!record) co_return;
-    EXPECT_TRUE(store::IsFinal(record->status));
-  }
-  Awaitable<void> DoRecover() {
-    auto recovered = co_await sandboxes->Recover();
-    EXPECT_TRUE(recovered);
-  }
-  Awaitable<void> DoStream(std::string id, Collector* out) {
-    rpc::Writer<v1::ExecutionStreamEvent> writer(*out);
-    auto streamed = co_await executions->Stream("", id, Executions::Follow::kYes, writer);
-    EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
-  }
-  Awaitable<void> DoCancel(std::string id) {
-    auto answer = co_await executions->Cancel("", id, 0);
-    EXPECT_TRUE(answer);
-    if (!answer) co_return;
-    EXPECT_TRUE(answer->accepted);
-  }
-
-  Layout layout;
-  Settings settings;
-  system_clock::time_point now = system_clock::now();
-  asio::io_context io{1};
-  BlockingPool pool{1};
-  FakeResources resources;
-  std::unique_ptr<store::RecordStore> store;
-  std::unique_ptr<Executions> executions;
-  std::unique_ptr<Sandboxes> sandboxes;
-  TaskScope scope{io.get_executor()};
-  bool abandoned = false;
-};
 
 class LifecycleTest : public testing::Test {
  protected:
@@ -317,7 +173,7 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.Sandbox(lost));
   std::filesystem::create_directories(plane.layout.Sandbox(stray));
-  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray));
+  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray), {});
   ASSERT_TRUE(orphan);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
@@ -329,14 +185,13 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
 
 TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   const std::string id = NewId();
-  const std::string execution = NewId();
   Plane plane(folder_.path());
   store::SandboxRecord record;
   record.id = id;
   record.status = SandboxStatus::kReady;
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.LiveOutputs(id));
-  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id));
+  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id), {});
   ASSERT_TRUE(warden);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
@@ -347,6 +202,116 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   EXPECT_EQ(out.Stdout(), "still here");
   plane.Run(plane.DoTerminate(id));
   ExpectNothingLeft(plane, id);
+}
+
+// A caller of CreateSandbox or CreateSandboxStream who leaves at a chosen moment.
+class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
+ public:
+  LeavingCaller(Plane& plane, const std::string& method)
+      : plane_(plane),
+        service_(
+            *plane.sandboxes, *plane.network, plane.settings, [&] { return plane.now; },
+            Capabilities()) {
+    ServiceRegistry registry(router_, nullptr);
+    service_.Register(registry);
+    procedure_ = router_.Find("/cleanroom.v1.SandboxService/" + method);
+    const auto policy =
+        policy::PolicyForImage("registry.example/debian@sha256:" + std::string(64, 'a'));
+    request_.mutable_policy()->set_canonical_json(policy->CanonicalJson());
+    call_.Spawn(Call());
+  }
+  Awaitable<Result<bool>> Next(rpc::Message& out) override {
+    co_return out.ParseFromString(request_.SerializeAsString());
+  }
+  // Whoever is gone cannot be written to.
+  Awaitable<Result<void>> Write(const rpc::Message& message) override {
+    const bool answer = IsAnswer(message);
+    if (answer && gone_before_answer) co_return Err(ErrorCode::kCanceled, "the call was cancelled");
+    answered = answered || answer;
+    co_return Result<void>();
+  }
+  std::shared_ptr<LiveSandbox> RunUntilMade() {
+    while (waiting() && plane_.store->ListSandboxes(store::RecordStore::Which::kLive)->empty()) {
+      plane_.io.run_one();
+    }
+    const auto records = plane_.store->ListSandboxes(store::RecordStore::Which::kLive);
+    if (records->empty()) return nullptr;
+    return plane_.sandboxes->FindLive(records->front().id);
+  }
+  void RunUntilOver() {
+    while (call_.size() > 0) plane_.io.run_one();
+  }
+  void Leave() { call_.Cancel(); }
+  bool waiting() const { return call_.size() > 0; }
+
+  bool gone_before_answer = false;
+  bool answered = false;
+
+ private:
+  static std::set<std::string> Capabilities() {
+    using namespace policy::capability;
+    return {std::string(kNetworkDenyAll), std::string(kResources), std::string(kTtl)};
+  }
+  static bool IsAnswer(const rpc::Message& message) {
+    if (message.GetTypeName() == "cleanroom.v1.CreateSandboxResponse") return true;
+    v1::CreateSandboxEvent event;
+    return event.ParseFromString(message.SerializeAsString()) && event.has_created();
+  }
+  Awaitable<void> Call() {
+    rpc::CallContext context;
+    auto outcome = co_await procedure_->handler(context, *this, *this);
+    EXPECT_EQ(outcome.has_value(), answered) << (outcome ? "" : outcome.error().ToString());
+  }
+
+  Plane& plane_;
+  SandboxService service_;
+  rpc::Router router_;
+  const rpc::Procedure* procedure_ = nullptr;
+  v1::CreateSandboxRequest request_;
+  TaskScope call_{plane_.io.get_executor()};
+};
+
+TEST_F(LifecycleTest, CallerWhoStaysIsToldOfTheSandbox) {
+  for (const char* method : {"CreateSandbox", "CreateSandboxStream"}) {
+    Plane plane(folder_.path());
+    LeavingCaller caller(plane, method);
+    const auto sandbox = caller.RunUntilMade();
+    ASSERT_TRUE(sandbox) << method;
+    caller.RunUntilOver();
+    EXPECT_TRUE(caller.answered) << method;
+    EXPECT_TRUE(sandbox->ready()) << method;
+    plane.Run(plane.DoTerminate(sandbox->id()));
+  }
+}
+
+TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
+  for (const char* method : {"CreateSandbox", "CreateSandboxStream"}) {
+    Plane plane(folder_.path());
+    LeavingCaller caller(plane, method);
+    const auto sandbox = caller.RunUntilMade();
+    ASSERT_TRUE(sandbox) << method;
+    while (!sandbox->ready() && !sandbox->ended()) plane.io.run_one();
+    ASSERT_TRUE(sandbox->ready()) << sandbox->record().reason;
+    ASSERT_TRUE(caller.waiting()) << method;
+    caller.Leave();
+    caller.RunUntilOver();
+    EXPECT_FALSE(caller.answered) << method;
+    while (!sandbox->ended()) plane.io.run_one();
+    EXPECT_EQ(plane.store->GetSandbox(sandbox->id())->status, SandboxStatus::kStopped);
+    ExpectNothingLeft(plane, sandbox->id());
+  }
+}
+
+TEST_F(LifecycleTest, SandboxWhoseCallerCannotBeToldIsStopped) {
+  Plane plane(folder_.path());
+  LeavingCaller caller(plane, "CreateSandboxStream");
+  caller.gone_before_answer = true;
+  const auto sandbox = caller.RunUntilMade();
+  ASSERT_TRUE(sandbox);
+  caller.RunUntilOver();
+  while (!sandbox->ended()) plane.io.run_one();
+  EXPECT_THAT(plane.store->GetSandbox(sandbox->id())->reason, HasSubstr("went away"));
+  ExpectNothingLeft(plane, sandbox->id());
 }
 
 }  // namespace

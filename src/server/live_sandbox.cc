@@ -9,6 +9,7 @@
 #include "os/file.h"
 #include "os/socket.h"
 #include "server/convert.h"
+#include "server/host_resolvers.h"
 #include "server/plain_text.h"
 #include "server/warden_api.h"
 
@@ -24,6 +25,11 @@ constexpr size_t kLastWordsBytes = 1U << 10;
 constexpr std::chrono::seconds kLaunchSlack{5};
 constexpr std::chrono::seconds kWardenExitWait{2};
 constexpr std::chrono::seconds kWardenKillWait{10};
+
+// What a warden and its machine read of the host, beside the distribution's programs.
+std::vector<std::string> FilesOf(const LaunchImage& image, const LaunchMachine& machine) {
+  return {image.path, machine.kernel_path, machine.initrd_path, machine.vmm_path};
+}
 
 }  // namespace
 
@@ -121,7 +127,7 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan) {
 
   since = steady_clock::now();
   auto warden = WardenProcess::Start(context_.settings.warden_program.string(), id(),
-                                     context_.layout.Sandbox(id()));
+                                     context_.layout.Sandbox(id()), FilesOf(image_, *machine));
   if (!warden) co_return Err(std::move(warden).error());
   warden_ = std::move(*warden);
   CR_CO_TRY(Connect());
@@ -153,6 +159,10 @@ Awaitable<Result<void>> LiveSandbox::Boot(const LaunchMachine& machine,
   request.set_workdir(image_.workdir);
   request.set_user(image_.user);
   request.set_vmm_path(machine.vmm_path);
+  request.set_policy_json(record_.policy_json);
+  for (std::string& server : HostResolvers(context_.settings)) {
+    request.add_resolvers(std::move(server));
+  }
 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kLaunchSlack;

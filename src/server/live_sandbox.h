@@ -11,6 +11,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/async.h"
 #include "cleanroom/internal/v1/warden.pb.h"
@@ -39,6 +41,25 @@ class SandboxObserver {
   virtual Awaitable<void> OnEnding(LiveSandbox& sandbox) = 0;
   // The final state is on record.
   virtual void OnEnded(const std::string& sandbox_id) = 0;
+};
+
+// Tells several, in order.
+class SandboxObservers : public SandboxObserver {
+ public:
+  explicit SandboxObservers(std::vector<SandboxObserver*> observers)
+      : observers_(std::move(observers)) {}
+  void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) override {
+    for (SandboxObserver* observer : observers_) observer->OnReady(sandbox);
+  }
+  Awaitable<void> OnEnding(LiveSandbox& sandbox) override {
+    for (SandboxObserver* observer : observers_) co_await observer->OnEnding(sandbox);
+  }
+  void OnEnded(const std::string& sandbox_id) override {
+    for (SandboxObserver* observer : observers_) observer->OnEnded(sandbox_id);
+  }
+
+ private:
+  std::vector<SandboxObserver*> observers_;
 };
 
 // What every sandbox uses; all of it outlives them.

@@ -1,9 +1,12 @@
 // Streams of output: the half of Executions that replays and follows (executions.h).
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/id.h"
 #include "sandbox/spool.h"
 #include "server/executions.h"
+#include "server/network_decision.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -11,6 +14,9 @@ namespace {
 
 // Read from a kept file in one visit to the pool.
 constexpr size_t kBatchBytes = 1U << 20;
+
+// Refusals of an exit; what a warden sends beyond is not passed on.
+constexpr int kMaxRefused = 64;
 
 using Batch = std::vector<sandbox::Frame>;
 
@@ -44,7 +50,8 @@ struct Executions::Cursor {
   Follow follow = Follow::kNo;
   int64_t offset = sandbox::kSpoolStart;
   bool first = true;
-  bool ended = false;  // the end on record was passed
+  bool ended = false;      // the end on record was passed
+  pb::ExecutionEnd end{};  // which was this
 
   // An event with everything but its payload. Only the first carries the image.
   v1::ExecutionStreamEvent Event(store::ExecutionStatus status, int64_t time_us) {
@@ -160,6 +167,7 @@ Awaitable<Result<void>> Executions::StreamLive(Cursor& cursor, std::shared_ptr<R
     if ((*event)->has_end()) {
       Finish(cursor.id, (*event)->end());
       cursor.ended = true;
+      cursor.end = std::move(*(*event)->mutable_end());
     } else if ((*event)->has_stdout() || (*event)->has_stderr()) {
       v1::ExecutionStreamEvent message =
           cursor.Event(store::ExecutionStatus::kRunning, (*event)->time_us());
@@ -204,6 +212,7 @@ Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor,
       cursor.offset = frame.next_offset;
       if (frame.kind == sandbox::FrameKind::kEnd) {
         cursor.ended = true;
+        (void)cursor.end.ParseFromString(frame.payload);
         break;
       }
       v1::ExecutionStreamEvent message =
@@ -229,6 +238,9 @@ Awaitable<Result<void>> Executions::WriteExit(Cursor& cursor,
   message.mutable_exit()->set_exit_code(record->exit_code);
   message.mutable_exit()->set_status(ToMessage(record->status));
   message.mutable_exit()->set_message(record->reason);
+  for (int i = 0; i < std::min<int>(cursor.end.refused_size(), kMaxRefused); ++i)
+    *message.mutable_exit()->add_refused() = ToDecision(cursor.end.refused(i));
+  message.mutable_exit()->set_refused_more(cursor.end.refused_more());
   auto written = co_await out.Write(message);
   co_return written;
 }

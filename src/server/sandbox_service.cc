@@ -13,6 +13,7 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr char kPolicySource[] = "request";
+constexpr char kCallerGone[] = "canceled: the caller went away while the sandbox was being created";
 // Of DownloadSandboxFile, whose answer is one message.
 constexpr int64_t kDefaultDownload = 10 << 20;
 constexpr int64_t kMaxDownload = 64 << 20;
@@ -45,9 +46,11 @@ Error ErrorOf(const std::string& reason) {
 
 }  // namespace
 
-SandboxService::SandboxService(Sandboxes& sandboxes, const Settings& settings, WallClock clock,
+SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network,
+                               const Settings& settings, WallClock clock,
                                std::set<std::string> capabilities)
     : sandboxes_(sandboxes),
+      network_(network),
       settings_(settings),
       clock_(std::move(clock)),
       capabilities_(std::move(capabilities)) {}
@@ -81,6 +84,11 @@ void SandboxService::Register(ServiceRegistry& registry) {
       Path("StreamSandboxEvents"), [this](CallContext&, v1::StreamSandboxEventsRequest request,
                                           rpc::Writer<v1::SandboxEvent>& out) {
         return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
+      });
+  registry.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
+      Path("StreamSandboxNetwork"), [this](CallContext&, v1::StreamSandboxNetworkRequest request,
+                                           rpc::Writer<v1::NetworkDecision>& out) {
+        return network_.Stream(request.sandbox_id(), request.follow(), out);
       });
 }
 
@@ -136,8 +144,7 @@ Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest re
   *event.mutable_created() = std::move(*created);
   auto written = co_await out.Write(event);
   // Whoever was not told the id cannot use the sandbox.
-  if (!written)
-    sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
+  if (!written) sandbox->RequestStop(kCallerGone);
   co_return written;
 }
 
@@ -146,24 +153,28 @@ Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest re
 Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
     std::shared_ptr<LiveSandbox> sandbox, rpc::Writer<v1::CreateSandboxEvent>* out) {
   ProgressUpdate told;
-  while (sandbox->record().status == store::SandboxStatus::kProvisioning ||
-         (!sandbox->ready() && !sandbox->ended())) {
+  bool gone = false;
+  while (!gone && (sandbox->record().status == store::SandboxStatus::kProvisioning ||
+                   (!sandbox->ready() && !sandbox->ended()))) {
     if (out != nullptr && !Same(told, sandbox->progress())) {
       told = sandbox->progress();
       const v1::CreateSandboxEvent event = ToEvent(told);
       auto written = co_await out->Write(event);
-      if (!written) {
-        sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
-        co_return Err(std::move(written).error());
-      }
-      continue;
+      gone = !written.has_value();
+    } else {
+      co_await sandbox->changed().Wait();
+      gone = co_await Cancelled();
     }
-    co_await sandbox->changed().Wait();
-    const bool cancelled = co_await Cancelled();
-    if (cancelled) {
-      sandbox->RequestStop("canceled: the caller went away while the sandbox was being created");
-      co_return Err(ErrorCode::kCanceled, "cancelled while the sandbox was being created");
-    }
+  }
+  // A caller who leaves in the very moment that it became ready is to be noticed, too: there is
+  // nobody to tell the id. A cancellation takes a turn of the loop to arrive.
+  if (!gone) {
+    co_await asio::post(asio::use_awaitable);
+    gone = co_await Cancelled();
+  }
+  if (gone) {
+    sandbox->RequestStop(kCallerGone);
+    co_return Err(ErrorCode::kCanceled, "cancelled while the sandbox was being created");
   }
   if (!sandbox->ready()) {
     Error error = ErrorOf(sandbox->record().reason);

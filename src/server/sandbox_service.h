@@ -6,6 +6,7 @@
 
 #include "base/async.h"
 #include "cleanroom/v1/sandbox.pb.h"
+#include "server/network_records.h"
 #include "server/sandboxes.h"
 #include "server/service_registry.h"
 #include "server/settings.h"
@@ -15,8 +16,8 @@ namespace cleanroom::server {
 class SandboxService {
  public:
   // `capabilities`: what the qemu backend and this control plane enforce together. All outlives it.
-  SandboxService(Sandboxes& sandboxes, const Settings& settings, WallClock clock,
-                 std::set<std::string> capabilities);
+  SandboxService(Sandboxes& sandboxes, NetworkRecords& network, const Settings& settings,
+                 WallClock clock, std::set<std::string> capabilities);
   void Register(ServiceRegistry& registry);
 
  private:
@@ -33,6 +34,7 @@ class SandboxService {
       v1::DownloadSandboxFileRequest request);
 
   Sandboxes& sandboxes_;
+  NetworkRecords& network_;
   const Settings& settings_;
   WallClock clock_;
   std::set<std::string> capabilities_;

@@ -58,6 +58,14 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   settings.vcpus = config.qemu.vcpus;
   settings.memory_mib = config.qemu.memory_mib;
   settings.disk_mib = config.qemu.disk_mib;
+  settings.resolvers = config.network.resolvers;
+  settings.audit_days = config.audit_days;
+  if (!config.observability.metrics_listen.empty()) {
+    auto endpoint = config::Endpoint::Parse("http://" + config.observability.metrics_listen);
+    if (!endpoint)
+      return Err(std::move(endpoint).error().Context("observability.metrics_listen (host:port)"));
+    plane.metrics_listen = std::move(*endpoint);
+  }
   settings.launch_seconds = config.qemu.launch_seconds;
 
   plane.machine.qemu_binary =

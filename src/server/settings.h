@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace cleanroom::server {
 
@@ -30,12 +31,16 @@ struct Settings {
   int64_t disk_mib = 8192;      // sparse: costs what is written
   int64_t launch_seconds = 30;  // boot, without what the image takes
   int64_t ttl_minutes = 60;     // idle limit
+  // DNS servers for names of sandboxes, "address:port"; empty: those of resolv_conf.
+  std::vector<std::string> resolvers;
+  std::filesystem::path resolv_conf = "/etc/resolv.conf";
 
   std::chrono::milliseconds stop_grace{2000};  // for the guest to shut down
   std::chrono::seconds cancel_grace{5};        // from SIGTERM to SIGKILL of a cancelled command
   // Retention, by count.
   int64_t keep_sandboxes = 256;
   int64_t keep_executions = 2048;
+  int audit_days = 90;  // of the audit log, before today
 };
 
 }  // namespace cleanroom::server

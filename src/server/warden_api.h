@@ -9,6 +9,7 @@ inline constexpr char kStartExecution[] = "/cleanroom.internal.v1.WardenService/
 inline constexpr char kAttachExecution[] = "/cleanroom.internal.v1.WardenService/AttachExecution";
 inline constexpr char kSendInput[] = "/cleanroom.internal.v1.WardenService/SendInput";
 inline constexpr char kReadFile[] = "/cleanroom.internal.v1.WardenService/ReadFile";
+inline constexpr char kWatchNetwork[] = "/cleanroom.internal.v1.WardenService/WatchNetwork";
 inline constexpr char kStop[] = "/cleanroom.internal.v1.WardenService/Stop";
 
 }  // namespace cleanroom::server::warden_api

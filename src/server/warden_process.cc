@@ -31,8 +31,8 @@ Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor)
 }  // namespace
 
 Result<WardenProcess> WardenProcess::Start(const std::string& program,
-                                           const std::string& sandbox_id,
-                                           const std::string& folder) {
+                                           const std::string& sandbox_id, const std::string& folder,
+                                           const std::vector<std::string>& readable) {
   CR_TRY_ASSIGN(const auto listener, os::ListenUnix(folder + "/warden.sock"));
   CR_TRY_ASSIGN(const auto log,
                 os::Open(folder + "/warden.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
@@ -42,7 +42,12 @@ Result<WardenProcess> WardenProcess::Start(const std::string& program,
                  {.child = STDERR_FILENO, .parent = log.get()}};
   options.cwd = folder;
   options.new_session = true;
-  auto child = os::Process::Spawn({program, "--sandbox-id", sandbox_id, "--dir", folder}, options);
+  std::vector<std::string> argv = {program, "--sandbox-id", sandbox_id, "--dir", folder};
+  for (const std::string& path : readable) {
+    argv.emplace_back("--read");
+    argv.push_back(path);
+  }
+  auto child = os::Process::Spawn(argv, options);
   if (!child) {
     return Err(Error(ErrorCode::kRuntimeLaunchFailed, child.error().message())
                    .Context(fmt::format("cannot start the warden {}", program)));

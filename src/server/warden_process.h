@@ -26,9 +26,11 @@ class WardenProcess {
  public:
   // Makes FOLDER/warden.sock and starts the program with it as descriptor 3, in a session of its
   // own, with an empty environment and stderr in FOLDER/warden.log. `folder` exists and is
-  // absolute.
+  // absolute. Beside it, the warden will be able to read the files and directories in `readable`
+  // and the distribution's programs, and nothing else.
   static Result<WardenProcess> Start(const std::string& program, const std::string& sandbox_id,
-                                     const std::string& folder);
+                                     const std::string& folder,
+                                     const std::vector<std::string>& readable);
   // Takes over a process found by FindWardens; not_found when it has ended.
   static Result<WardenProcess> Adopt(const FoundWarden& found);
 

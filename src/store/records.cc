@@ -19,6 +19,13 @@ constexpr std::string_view kSandboxColumns =
     "last_execution_id, coalesce((SELECT max(e.id) FROM executions e WHERE e.sandbox_id = "
     "sandboxes.id AND "
     "e.status IN (1, 2)), '')";
+// What inserting and updating write alike; BindSandbox binds it.
+constexpr std::string_view kWrittenSandboxColumns =
+    "status, backend, policy_hash, policy_json, image_ref, image_digest, vcpus, memory_mib, "
+    "disk_mib, accelerator, keep, ttl_minutes, reason, console_tail, phases, updated_us, "
+    "last_activity_us";
+constexpr std::string_view kWrittenSandboxMarks =
+    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?";
 constexpr std::string_view kExecutionColumns =
     "id, sandbox_id, status, kind, command, tty, exit_code, reason, phases, created_us, "
     "started_us, finished_us";
@@ -82,6 +89,16 @@ SandboxRecord ReadSandbox(const Statement& row) {
   return record;
 }
 
+Statement& BindSandbox(Statement& statement, const SandboxRecord& record) {
+  statement.Bind(static_cast<int64_t>(record.status)).Bind(record.backend);
+  statement.Bind(record.policy_hash).Bind(record.policy_json);
+  statement.Bind(record.image_ref).Bind(record.image_digest);
+  statement.Bind(int64_t{record.vcpus}).Bind(record.memory_mib).Bind(record.disk_mib);
+  statement.Bind(record.accelerator).Bind(int64_t{record.keep}).Bind(record.ttl_minutes);
+  statement.Bind(record.reason).Bind(record.console_tail).Bind(PhasesToText(record.phases));
+  return statement.Bind(record.updated_us).Bind(record.last_activity_us);
+}
+
 ExecutionRecord ReadExecution(const Statement& row) {
   ExecutionRecord record;
   record.id = row.Text(0);
@@ -121,31 +138,11 @@ Result<void> RecordStore::AddEvent(const SandboxRecord& record, std::string_view
 
 Result<void> RecordStore::InsertSandbox(const SandboxRecord& record, std::string_view message) {
   CR_TRY_ASSIGN(auto transaction, Transaction::Begin(*database_));
-  CR_TRY_ASSIGN(
-      auto insert,
-      database_->Prepare(
-          "INSERT INTO sandboxes (id, status, backend, policy_hash, policy_json, image_ref, "
-          "image_digest, vcpus, memory_mib, disk_mib, accelerator, keep, ttl_minutes, reason, "
-          "console_tail, phases, created_us, updated_us, last_activity_us) "
-          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO "
-          "NOTHING"));
-  insert.Bind(record.id)
-      .Bind(static_cast<int64_t>(record.status))
-      .Bind(record.backend)
-      .Bind(record.policy_hash);
-  insert.Bind(record.policy_json)
-      .Bind(record.image_ref)
-      .Bind(record.image_digest)
-      .Bind(int64_t{record.vcpus});
-  insert.Bind(record.memory_mib)
-      .Bind(record.disk_mib)
-      .Bind(record.accelerator)
-      .Bind(int64_t{record.keep});
-  insert.Bind(record.ttl_minutes)
-      .Bind(record.reason)
-      .Bind(record.console_tail)
-      .Bind(PhasesToText(record.phases));
-  insert.Bind(record.created_us).Bind(record.updated_us).Bind(record.last_activity_us);
+  CR_TRY_ASSIGN(auto insert, database_->Prepare(fmt::format(
+                                 "INSERT INTO sandboxes ({}, id, created_us) VALUES ({}, ?, ?) "
+                                 "ON CONFLICT DO NOTHING",
+                                 kWrittenSandboxColumns, kWrittenSandboxMarks)));
+  BindSandbox(insert, record).Bind(record.id).Bind(record.created_us);
   CR_TRY_ASSIGN(const int64_t inserted, insert.Run());
   if (inserted == 0) {
     return Err(ErrorCode::kAlreadyExists, fmt::format("there is a sandbox {} already", record.id));
@@ -162,27 +159,10 @@ Result<void> RecordStore::UpdateSandbox(const SandboxRecord& record, std::string
                fmt::format("sandbox {} has ended; its record is final", record.id));
   }
   {
-    CR_TRY_ASSIGN(
-        auto update,
-        database_->Prepare(
-            "UPDATE sandboxes SET status=?, backend=?, policy_hash=?, policy_json=?, image_ref=?, "
-            "image_digest=?, vcpus=?, memory_mib=?, disk_mib=?, accelerator=?, keep=?, "
-            "ttl_minutes=?, "
-            "reason=?, console_tail=?, phases=?, updated_us=?, last_activity_us=? WHERE id=?"));
-    update.Bind(static_cast<int64_t>(record.status)).Bind(record.backend).Bind(record.policy_hash);
-    update.Bind(record.policy_json)
-        .Bind(record.image_ref)
-        .Bind(record.image_digest)
-        .Bind(int64_t{record.vcpus});
-    update.Bind(record.memory_mib)
-        .Bind(record.disk_mib)
-        .Bind(record.accelerator)
-        .Bind(int64_t{record.keep});
-    update.Bind(record.ttl_minutes)
-        .Bind(record.reason)
-        .Bind(record.console_tail)
-        .Bind(PhasesToText(record.phases));
-    update.Bind(record.updated_us).Bind(record.last_activity_us).Bind(record.id);
+    CR_TRY_ASSIGN(auto update,
+                  database_->Prepare(fmt::format("UPDATE sandboxes SET ({}) = ({}) WHERE id=?",
+                                                 kWrittenSandboxColumns, kWrittenSandboxMarks)));
+    BindSandbox(update, record).Bind(record.id);
     CR_TRY(update.Run());
   }
   if (before.status != record.status || !message.empty()) CR_TRY(AddEvent(record, message));
@@ -219,10 +199,11 @@ Result<std::vector<SandboxRecord>> RecordStore::ListSandboxes(Which which) {
 
 Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view sandbox_id,
                                                                 int64_t after, int64_t limit) {
-  CR_TRY_ASSIGN(auto query,
-                database_->Prepare("SELECT sequence, sandbox_id, status, message, time_us FROM "
-                                   "sandbox_events WHERE sandbox_id=? AND sequence>? "
-                                   "ORDER BY sequence LIMIT ?"));
+  CR_TRY_ASSIGN(
+      auto query,
+      database_->Prepare("SELECT sequence, sandbox_id, status, message, time_us, network FROM "
+                         "sandbox_events WHERE sandbox_id=? AND sequence>? "
+                         "ORDER BY sequence LIMIT ?"));
   query.Bind(sandbox_id).Bind(after).Bind(limit);
   std::vector<SandboxEventRecord> records;
   for (;;) {
@@ -232,8 +213,36 @@ Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view
                        .sandbox_id = query.Text(1),
                        .status = static_cast<SandboxStatus>(query.Int(2)),
                        .message = query.Text(3),
-                       .time_us = query.Int(4)});
+                       .time_us = query.Int(4),
+                       .network = query.Text(5)});
   }
+}
+
+Result<void> RecordStore::AddNetworkEvent(std::string_view sandbox_id, std::string_view network,
+                                          int64_t time_us) {
+  CR_TRY_ASSIGN(auto insert,
+                database_->Prepare("INSERT INTO sandbox_events (sandbox_id, status, message, "
+                                   "time_us, network) SELECT id, status, '', ?, ? FROM sandboxes "
+                                   "WHERE id=?"));
+  CR_TRY_ASSIGN(const int64_t inserted, insert.Bind(time_us).Bind(network).Bind(sandbox_id).Run());
+  if (inserted == 1) return {};
+  return Err(ErrorCode::kNotFound, fmt::format("there is no sandbox {}", sandbox_id));
+}
+
+Result<void> RecordStore::SetNetwork(std::string_view sandbox_id, std::string_view decisions) {
+  CR_TRY_ASSIGN(auto insert,
+                database_->Prepare("INSERT INTO sandbox_network (sandbox_id, decisions) "
+                                   "VALUES (?, ?) ON CONFLICT (sandbox_id) DO UPDATE SET "
+                                   "decisions=excluded.decisions"));
+  CR_TRY(insert.Bind(sandbox_id).Bind(decisions).Run());
+  return {};
+}
+
+Result<std::string> RecordStore::GetNetwork(std::string_view sandbox_id) {
+  CR_TRY_ASSIGN(auto query,
+                database_->Prepare("SELECT decisions FROM sandbox_network WHERE sandbox_id=?"));
+  CR_TRY_ASSIGN(const bool found, query.Bind(sandbox_id).Step());
+  return found ? query.Text(0) : std::string();
 }
 
 Result<void> RecordStore::InsertExecution(const ExecutionRecord& record) {

@@ -81,6 +81,7 @@ struct SandboxEventRecord {
   SandboxStatus status = SandboxStatus::kProvisioning;
   std::string message;
   int64_t time_us = 0;
+  std::string network;  // a decision of its doors, as JSON; empty: none
 };
 
 struct ExecutionRecord {
@@ -117,6 +118,14 @@ class RecordStore {
   // In order, after the sequence number, at most `limit`.
   Result<std::vector<SandboxEventRecord>> ListEvents(std::string_view sandbox_id, int64_t after,
                                                      int64_t limit);
+
+  // An event that carries a decision of the sandbox's doors, as JSON. not_found when there is none.
+  Result<void> AddNetworkEvent(std::string_view sandbox_id, std::string_view network,
+                               int64_t time_us);
+  // What is kept of the sandbox's network decisions, as JSON; goes with the sandbox's record.
+  Result<void> SetNetwork(std::string_view sandbox_id, std::string_view decisions);
+  // Empty when nothing is kept.
+  Result<std::string> GetNetwork(std::string_view sandbox_id);
 
   // Also makes it the sandbox's last execution.
   Result<void> InsertExecution(const ExecutionRecord& record);

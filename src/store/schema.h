@@ -6,7 +6,7 @@
 
 namespace cleanroom::store {
 
-inline constexpr std::array<std::string_view, 1> kMigrations = {
+inline constexpr std::array<std::string_view, 2> kMigrations = {
     R"sql(
     CREATE TABLE sandboxes (
       id TEXT PRIMARY KEY,
@@ -55,6 +55,13 @@ inline constexpr std::array<std::string_view, 1> kMigrations = {
     ) WITHOUT ROWID;
     CREATE INDEX executions_by_sandbox ON executions (sandbox_id, status);
     CREATE INDEX executions_by_status ON executions (status, finished_us);
+    )sql",
+    R"sql(
+    ALTER TABLE sandbox_events ADD COLUMN network TEXT NOT NULL DEFAULT '';
+    CREATE TABLE sandbox_network (
+      sandbox_id TEXT PRIMARY KEY REFERENCES sandboxes (id) ON DELETE CASCADE,
+      decisions TEXT NOT NULL
+    ) WITHOUT ROWID;
     )sql",
 };
 

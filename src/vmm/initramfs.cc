@@ -112,7 +112,7 @@ Result<std::string> EnsureInitramfs(const std::string& directory, const Kernel& 
     parts.push_back(module.name);
     parts.push_back(module.contents);
   }
-  const std::string path = fmt::format("{}/{}.cpio", directory, Sha256(parts));
+  std::string path = fmt::format("{}/{}.cpio", directory, Sha256(parts));
   if (access(path.c_str(), R_OK) == 0) return path;
   CR_TRY(os::MakeDirs(directory));
   CR_TRY(WriteInitramfs(path, agent, modules));

@@ -78,7 +78,7 @@ Result<std::string> DependencyOf(const std::string& meta_package) {
   const size_t field = shown.find(kField);
   if (field == std::string::npos) return NoKernel("apt does not know " + meta_package);
   const size_t begin = field + kField.size();
-  const std::string name = shown.substr(begin, shown.find_first_of(" ,\n", begin) - begin);
+  std::string name = shown.substr(begin, shown.find_first_of(" ,\n", begin) - begin);
   if (!name.starts_with("linux-image-") || name.find('/') != std::string::npos) {
     return NoKernel(fmt::format("{} depends on an unexpected package {}", meta_package, name));
   }

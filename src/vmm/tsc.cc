@@ -4,6 +4,7 @@
 #include <time.h>
 #include <x86intrin.h>
 
+#include <cmath>
 #include <limits>
 
 namespace cleanroom::vmm {
@@ -48,7 +49,7 @@ uint64_t TscKhzFromReadings(uint64_t tsc_begin, uint64_t tsc_end, uint64_t ns_be
   if (ns_end <= ns_begin || tsc_end <= tsc_begin) return 0;
   const double ratio =
       static_cast<double>(tsc_end - tsc_begin) / static_cast<double>(ns_end - ns_begin);
-  return static_cast<uint64_t>(ratio * 1'000'000 + 0.5);
+  return static_cast<uint64_t>(std::llround(ratio * 1'000'000));
 }
 
 Result<uint64_t> MeasureTscKhz(std::chrono::milliseconds time) {

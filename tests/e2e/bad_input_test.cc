@@ -48,7 +48,7 @@ TEST_F(BadInputTest, WhatCannotBeEnforcedIsRefusedByName) {
       "      - api.github.com:443\n");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.err.find("backend_capability_mismatch"), std::string::npos) << outcome.err;
-  EXPECT_NE(outcome.err.find("sandbox.network.allow"), std::string::npos) << outcome.err;
+  EXPECT_EQ(outcome.err.find("sandbox.network"), std::string::npos) << outcome.err;
   EXPECT_NE(outcome.err.find("docker"), std::string::npos) << outcome.err;
   ExpectNoSandboxes();
 }

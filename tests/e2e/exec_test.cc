@@ -131,6 +131,7 @@ TEST_F(ExecTest, FilesStayFromCommandToCommand) {
 TEST_F(ExecTest, SeveralCommandsAtOnce) {
   std::vector<std::thread> threads;
   std::array<Outcome, 4> outcomes;
+  threads.reserve(outcomes.size());
   for (size_t i = 0; i < outcomes.size(); ++i) {
     threads.emplace_back([i, &outcomes] {
       // Each waits for the next one's mark, so none can end before all have started.

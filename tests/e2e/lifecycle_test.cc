@@ -153,6 +153,7 @@ TEST_F(LifecycleTest, GracefulStopLeavesNothingRunning) {
 
 TEST_F(LifecycleTest, BootsWhileBothCoresAreBusy) {
   std::vector<os::Process> spinners;
+  spinners.reserve(2);
   for (int i = 0; i < 2; ++i) {
     spinners.push_back(os::Process::Spawn({"/bin/sh", "-c", "while :; do :; done"}, {}).value());
   }

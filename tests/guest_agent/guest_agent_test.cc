@@ -213,8 +213,11 @@ class Guest {
     auto stream = co_await channel_->CallServerStream<FileChunk>(kService + "ReadFile", request);
     for (;;) {
       auto next = co_await stream->Next();
-      if (!next) ended = Err(std::move(next).error());
-      if (!next || !*next) break;
+      if (!next) {
+        ended = Err(std::move(next).error());
+        break;
+      }
+      if (!*next) break;
       data += (*next)->data();
     }
   }

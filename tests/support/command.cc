@@ -48,6 +48,7 @@ TestFolder::~TestFolder() {
 
 Background::Background(const std::vector<std::string>& argv, const std::string& mark) {
   std::vector<char*> args;
+  args.reserve(argv.size() + 1);
   for (const std::string& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
   args.push_back(nullptr);
   int fds[2];

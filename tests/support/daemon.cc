@@ -54,7 +54,9 @@ Daemon::Daemon(const std::string& config) : folder_(os::TempDir::Create().value(
 }
 
 Daemon::~Daemon() {
-  if (process_) EXPECT_EQ(Stop(), 0) << "the daemon's exit code";
+  if (process_) {
+    EXPECT_EQ(Stop(), 0) << "the daemon's exit code";
+  }
   EXPECT_TRUE(Leftovers().empty()) << Leftovers().front();
   if (testing::Test::HasFailure()) {
     std::ifstream log(folder_.path() + "/daemon.log");

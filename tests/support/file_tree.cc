@@ -83,8 +83,8 @@ void ListHost(const fs::path& path, const std::string& name, FileTree& out) {
   out[name] = Line(item);
   if (!S_ISDIR(st.st_mode)) return;
   for (const auto& entry : fs::directory_iterator(path)) {
-    const std::string child = entry.path().filename().string();
-    ListHost(entry.path(), name.empty() ? child : name + "/" + child, out);
+    const std::string child = name + (name.empty() ? "" : "/");
+    ListHost(entry.path(), child + entry.path().filename().string(), out);
   }
 }
 

@@ -3,7 +3,12 @@
 //
 // Client frames pass unchanged, whole header blocks at a time. HPACK is decoded by nghttp2; the
 // server's frames are looked at only for their headers (lengths, SETTINGS_HEADER_TABLE_SIZE), so
-// that a refusal can be put between two of them.
+// that a refusal can be put between two of them. They must be seen here before the client sees
+// them: what the client may do follows from the SETTINGS it has acknowledged.
+//
+// The second HEADERS of a stream are trailers and name no host; HEADERS for a stream number below
+// the latest count as such, for no server opens a stream by them (RFC 9113 5.1.1). Frames of
+// unknown types pass, but not within a header block.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +25,8 @@ class Http2Inspector {
   static constexpr size_t kMaxHeaderBlock = 64 << 10;  // of one request, compressed and decoded
   static constexpr size_t kMaxFrame = (1 << 24) - 1;   // passed through in pieces, never held
   static constexpr size_t kMaxContinuations = 64;
+  static constexpr size_t kMaxSettings = 64;   // of the server's, not yet acknowledged
+  static constexpr size_t kMaxBody = 8 << 10;  // of a refusal; more is cut
 
   using Check = std::function<bool(std::string_view host, uint16_t port)>;
   explicit Http2Inspector(Check check);

@@ -108,6 +108,7 @@ Result<void> Put(int root, const Piece& piece) {
 
 std::vector<Entry> Entries(const PrivateRootConfig& config) {
   std::vector<Entry> entries;
+  entries.reserve(config.read_only.size() + config.writable.size() + config.devices.size());
   for (const std::string& path : config.read_only) entries.push_back({path, Access::kReadOnly});
   for (const std::string& path : config.writable) entries.push_back({path, Access::kWritable});
   for (const std::string& path : config.devices) entries.push_back({path, Access::kDevice});

@@ -3,9 +3,15 @@
 // close-on-exec; the IPv6 ones are empty where the host has no IPv6.
 #pragma once
 
+#include "base/result.h"
 #include "os/unique_fd.h"
 
 namespace cleanroom::os {
+
+// Connections a door has not accepted yet; what comes on top waits for the guest's next attempt.
+inline constexpr int kDoorBacklog = 1024;
+
+enum class Families { kIpv4, kIpv4AndIpv6 };
 
 struct DoorSockets {
   // Listening, IP_TRANSPARENT. What they accept was redirected: getsockname is the address the
@@ -24,5 +30,8 @@ struct DoorSockets {
   UniqueFd raw4;
   UniqueFd raw6;
 };
+
+// Makes them in the network namespace this thread is in now, where it has every capability.
+Result<DoorSockets> MakeDoorSockets(Families families);
 
 }  // namespace cleanroom::os

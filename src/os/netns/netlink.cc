@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <linux/fib_rules.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -140,6 +141,27 @@ Result<void> Netlink::AddNeighbour(unsigned index, const std::string& address,
   request.Add(NDA_DST, ip.bytes.data(), ip.size);
   request.Add(NDA_LLADDR, &hardware, sizeof hardware);
   return Send(&request, fmt::format("add neighbour {}", address));
+}
+
+Result<void> Netlink::DeliverMarked(uint8_t family, uint32_t mark, uint32_t table,
+                                    unsigned loopback) {
+  Request<fib_rule_hdr> rule(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL);
+  rule.body.family = family;
+  rule.body.action = FR_ACT_TO_TBL;
+  rule.body.table = RT_TABLE_UNSPEC;  // FRA_TABLE has it
+  rule.Add(FRA_FWMARK, &mark, sizeof mark);
+  rule.Add(FRA_TABLE, &table, sizeof table);
+  CR_TRY(Send(&rule, fmt::format("add the rule for packets with mark {}", mark)));
+
+  Request<rtmsg> route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  route.body.rtm_family = family;
+  route.body.rtm_protocol = RTPROT_STATIC;
+  route.body.rtm_scope = RT_SCOPE_HOST;
+  route.body.rtm_type = RTN_LOCAL;
+  const auto interface = static_cast<uint32_t>(loopback);
+  route.Add(RTA_TABLE, &table, sizeof table);
+  route.Add(RTA_OIF, &interface, sizeof interface);
+  return Send(&route, fmt::format("add the local route of table {}", table));
 }
 
 }  // namespace cleanroom::os

@@ -1,8 +1,10 @@
-// The few rtnetlink requests the sandbox network needs: link flags, addresses, neighbours.
+// The few rtnetlink requests the sandbox network needs: link flags, addresses, neighbours, and the
+// rule and route that deliver marked packets to this namespace itself.
 #pragma once
 
 #include <sys/socket.h>
 
+#include <cstdint>
 #include <string>
 
 #include "base/result.h"
@@ -24,6 +26,11 @@ class Netlink {
   Result<void> AddAddress(unsigned index, const std::string& address, int prefix);
   // A permanent neighbour: nobody is asked who has `address`.
   Result<void> AddNeighbour(unsigned index, const std::string& address, const std::string& mac);
+
+  // Packets with the mark are for this namespace, whatever their destination: a rule that sends
+  // them to `table`, whose only route is `local default` by the interface `loopback`. `family` is
+  // AF_INET or AF_INET6.
+  Result<void> DeliverMarked(uint8_t family, uint32_t mark, uint32_t table, unsigned loopback);
 
  private:
   explicit Netlink(UniqueFd fd) : fd_(std::move(fd)) {}

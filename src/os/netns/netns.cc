@@ -2,48 +2,45 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/if_tun.h>
-#include <net/if.h>
-#include <nftables/libnftables.h>
 #include <sched.h>
-#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <memory>
+#include <csignal>
+#include <string_view>
+#include <vector>
 
 #include "os/file.h"
 #include "os/netns/netlink.h"
+#include "os/netns/rules.h"
+#include "os/netns/tap.h"
+#include "os/socket.h"
 
 namespace cleanroom::os {
 namespace {
 
-constexpr char kTun[] = "/dev/net/tun";
+constexpr uint32_t kDoorTable = 100;
 
 Result<void> WriteProc(const std::string& path, std::string_view text) {
   CR_TRY_ASSIGN(const UniqueFd fd, Open(path, O_WRONLY));
   return WriteAll(fd.get(), text, path);
 }
 
-std::unexpected<Error> NotAllowed(std::string_view what, std::string_view remedy) {
-  const int saved = errno;
-  Error error = Error::FromErrno(ErrorCode::kFailedPrecondition, saved, what);
-  return Err(Error(error.code(), fmt::format("{}; {}", error.message(), remedy)));
-}
-
-Result<void> EnterNamespaces() {
+Result<void> EnterUserNamespace() {
   const uid_t uid = geteuid();
   const gid_t gid = getegid();
-  if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
+  if (unshare(CLONE_NEWUSER) != 0) {
     if (errno == EINVAL) {
       return Err(ErrorCode::kInternal, "a process with several threads cannot enter a namespace");
     }
-    return NotAllowed(
-        "make a user and network namespace",
-        "allow them: sysctl user.max_user_namespaces must not be 0, "
-        "kernel.unprivileged_userns_clone (where it exists) must be 1, and a container "
-        "needs a seccomp profile that permits unshare");
+    return NotAllowed("make a user namespace",
+                      "allow them: sysctl user.max_user_namespaces must not be 0, "
+                      "kernel.unprivileged_userns_clone (where it exists) must be 1, and a "
+                      "container needs a seccomp profile that permits unshare");
   }
   // An ordinary user may map only itself, and only after giving up setgroups.
   CR_TRY(WriteProc("/proc/self/setgroups", "deny"));
@@ -52,114 +49,153 @@ Result<void> EnterNamespaces() {
   return {};
 }
 
-Result<UniqueFd> OpenTun() {
-  UniqueFd fd(open(kTun, O_RDWR | O_CLOEXEC));
-  if (fd) return fd;
-  if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
-    return NotAllowed(fmt::format("open {}", kTun),
-                      "load the module (modprobe tun), or give the container the device "
-                      "(--device /dev/net/tun)");
+// Settings of the namespace that only add to the rules, so that a read-only /proc/sys does no harm.
+// New interfaces take over what stands in `default`.
+void SetSysctls(Families families) {
+  struct Setting {
+    const char* path;
+    const char* value;
+  };
+  static constexpr Setting kCommon[] = {
+      {"core/somaxconn", "1024"},
+      {"ipv4/tcp_max_syn_backlog", "1024"},
+      {"ipv4/tcp_max_tw_buckets", "4096"},
+      // The kernel limits ICMP errors, per peer and in all, unless no type is subject to it; a
+      // refusal is to be immediate each time.
+      {"ipv4/icmp_ratemask", "0"},
+  };
+  static constexpr Setting kIpv4[] = {
+      {"forwarding", "0"},     {"rp_filter", "0"},        {"accept_redirects", "0"},
+      {"send_redirects", "0"}, {"secure_redirects", "0"}, {"accept_source_route", "0"},
+      {"proxy_arp", "0"},      {"route_localnet", "0"},   {"accept_local", "0"},
+      {"arp_ignore", "1"},  // answers only for the interface's own address
+      {"arp_filter", "1"},     {"arp_accept", "0"},
+  };
+  static constexpr Setting kIpv6[] = {
+      {"forwarding", "0"},       {"accept_ra", "0"},           {"autoconf", "0"},
+      {"accept_redirects", "0"}, {"accept_source_route", "0"}, {"proxy_ndp", "0"},
+      {"accept_dad", "0"},       {"addr_gen_mode", "1"},  // no link-local address
+  };
+  auto set = [](const std::string& path, const char* value) {
+    (void)WriteProc("/proc/sys/net/" + path, value);
+  };
+  for (const Setting& setting : kCommon) set(setting.path, setting.value);
+  for (const char* scope : {"all", "default"}) {
+    for (const Setting& setting : kIpv4) {
+      set(fmt::format("ipv4/conf/{}/{}", scope, setting.path), setting.value);
+    }
+    if (families == Families::kIpv4) continue;
+    for (const Setting& setting : kIpv6) {
+      set(fmt::format("ipv6/conf/{}/{}", scope, setting.path), setting.value);
+    }
   }
-  return NotAllowed(fmt::format("open {}", kTun),
-                    "it must be readable and writable for the user Cleanroom runs as "
-                    "(Debian's udev rule makes it mode 0666)");
+  if (families == Families::kIpv4AndIpv6) set("ipv6/icmp/ratemask", "\n");
 }
 
-// Must run inside the namespace: a TAP belongs to the one its descriptor was opened in.
-Result<UniqueFd> MakeTap(const std::string& name) {
-  CR_TRY_ASSIGN(UniqueFd fd, OpenTun());
-  ifreq request = {};
-  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-  if (name.size() >= sizeof request.ifr_name) {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("interface name {} is too long", name));
+Result<void> ConfigureLinks(const NetNsConfig& config, Families families) {
+  CR_TRY_ASSIGN(Netlink netlink, Netlink::Open());
+  CR_TRY_ASSIGN(const unsigned loopback, Netlink::IndexOf("lo"));
+  CR_TRY_ASSIGN(const unsigned tap, Netlink::IndexOf(config.tap_name));
+  CR_TRY(netlink.SetUp(loopback));
+  CR_TRY(netlink.DeliverMarked(AF_INET, kDoorMark, kDoorTable, loopback));
+  if (families == Families::kIpv4AndIpv6) {
+    CR_TRY(netlink.DeliverMarked(AF_INET6, kDoorMark, kDoorTable, loopback));
   }
-  std::memcpy(request.ifr_name, name.data(), name.size());
-  if (ioctl(fd.get(), TUNSETIFF, &request) != 0) {
-    return NotAllowed(fmt::format("make the TAP {}", name), "the kernel must support TAP devices");
-  }
-  return fd;
-}
-
-struct FreeNft {
-  void operator()(nft_ctx* context) const { nft_ctx_free(context); }
-};
-
-Result<void> LoadRules(const std::string& rules) {
-  const std::unique_ptr<nft_ctx, FreeNft> nft(nft_ctx_new(NFT_CTX_DEFAULT));
-  if (nft == nullptr) return Err(ErrorCode::kInternal, "nftables: cannot make a context");
-  nft_ctx_buffer_error(nft.get());
-  nft_ctx_buffer_output(nft.get());
-  if (nft_run_cmd_from_buffer(nft.get(), rules.c_str()) != 0) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("load the network floor: {}; the kernel needs nf_tables with inet and "
-                           "reject support",
-                           nft_ctx_get_error_buffer(nft.get())));
+  CR_TRY(netlink.SetUp(tap, config.gateway_mac));
+  // The guest's neighbour entries are permanent: nothing it sends changes them.
+  CR_TRY(netlink.AddAddress(tap, config.gateway_ipv4, config.ipv4_prefix));
+  CR_TRY(netlink.AddNeighbour(tap, config.guest_ipv4, config.guest_mac));
+  if (families == Families::kIpv4AndIpv6) {
+    CR_TRY(netlink.AddAddress(tap, config.gateway_ipv6, config.ipv6_prefix));
+    CR_TRY(netlink.AddNeighbour(tap, config.guest_ipv6, config.guest_mac));
   }
   return {};
+}
+
+// In the child: makes everything in a network namespace that this process alone enters.
+Result<NetNs> Furnish(const NetNsConfig& config) {
+  if (unshare(CLONE_NEWNET) != 0) {
+    return NotAllowed("make a network namespace",
+                      "sysctl user.max_net_namespaces must not be 0, and a container or an "
+                      "AppArmor profile must permit it");
+  }
+  NetNs out;
+  out.has_ipv6 = access("/proc/self/net/if_inet6", F_OK) == 0;
+  const Families families = out.has_ipv6 ? Families::kIpv4AndIpv6 : Families::kIpv4;
+  SetSysctls(families);
+  CR_TRY_ASSIGN(out.tap, MakeTap(config.tap_name));
+  CR_TRY_ASSIGN(const std::string rules, DoorRules(config, families));
+  CR_TRY(LoadRules(rules));
+  CR_TRY(ConfigureLinks(config, families));
+  CR_TRY_ASSIGN(out.doors, MakeDoorSockets(families));
+  return out;
+}
+
+// What the child hands over, in this order; without IPv6 the second half is missing.
+std::vector<UniqueFd*> Descriptors(NetNs& net) {
+  DoorSockets& doors = net.doors;
+  std::vector<UniqueFd*> all = {&net.tap, &doors.tcp4, &doors.dns4, &doors.udp4, &doors.raw4};
+  if (net.has_ipv6) all.insert(all.end(), {&doors.tcp6, &doors.dns6, &doors.udp6, &doors.raw6});
+  return all;
+}
+
+constexpr std::string_view kOk = "ok";
+
+[[noreturn]] void RunChild(const NetNsConfig& config, int parent_socket) {
+  auto made = Furnish(config);
+  std::vector<int> fds;
+  std::string text(kOk);
+  if (made) {
+    for (const UniqueFd* fd : Descriptors(*made)) fds.push_back(fd->get());
+  } else {
+    text = fmt::format("{}\n{}", ToString(made.error().code()), made.error().message());
+  }
+  _exit(SendHandover(parent_socket, fds, text) ? 0 : 1);
+}
+
+Result<NetNs> Receive(int socket) {
+  CR_TRY_ASSIGN(Handover handover, ReceiveHandover(socket));
+  if (handover.text != kOk) {
+    const size_t line = std::min(handover.text.find('\n'), handover.text.size());
+    return Err(ErrorCodeFromString(handover.text.substr(0, line)),
+               handover.text.substr(std::min(line + 1, handover.text.size())));
+  }
+  NetNs net;
+  net.has_ipv6 = handover.fds.size() > Descriptors(net).size();
+  const std::vector<UniqueFd*> places = Descriptors(net);
+  if (places.size() != handover.fds.size()) {
+    return Err(ErrorCode::kInternal, "the set-up of the network handed too few descriptors over");
+  }
+  for (size_t i = 0; i < places.size(); ++i) *places[i] = std::move(handover.fds[i]);
+  return net;
 }
 
 }  // namespace
 
-Result<void> CheckTun() {
-  CR_TRY_ASSIGN(const UniqueFd fd, OpenTun());
-  return {};
-}
-
-std::string FloorRules(const NetNsConfig& config) {
-  return fmt::format(R"(table inet cleanroom {{
-  chain prerouting {{
-    type filter hook prerouting priority mangle; policy drop;
-    iifname "lo" accept
-    iifname != "{tap}" counter drop comment "no other interface"
-    meta nfproto ipv4 ip saddr != {ipv4} counter drop comment "spoofed"
-    meta nfproto ipv6 ip6 saddr != {ipv6} counter drop comment "spoofed"
-    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} ip6 hoplimit 255 accept
-    meta pkttype {{ broadcast, multicast }} counter drop
-    ip daddr {{ 224.0.0.0/4, 255.255.255.255 }} counter drop
-    ip6 daddr ff00::/8 counter drop
-    meta l4proto tcp counter reject with tcp reset
-    counter reject with icmpx admin-prohibited
-  }}
-  chain input {{
-    type filter hook input priority filter; policy drop;
-    iifname "lo" accept
-    icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy drop;
-  }}
-}}
-)",
-                     fmt::arg("tap", config.tap_name), fmt::arg("ipv4", config.guest_ipv4),
-                     fmt::arg("ipv6", config.guest_ipv6));
-}
-
 Result<NetNs> NetNs::Create(const NetNsConfig& config) {
-  CR_TRY(EnterNamespaces());
-  CR_TRY(LoadRules(FloorRules(config)));
-  CR_TRY_ASSIGN(UniqueFd tap, MakeTap(config.tap_name));
-  const bool has_ipv6 = access("/proc/self/net/if_inet6", F_OK) == 0;
-  // The kernel limits ICMP errors, per peer and in all, unless no type is subject to it; a refusal
-  // is to be immediate each time. The floor itself does not depend on it, should /proc/sys be
-  // read-only.
-  (void)WriteProc("/proc/sys/net/ipv4/icmp_ratemask", "0");
-  if (has_ipv6) {
-    (void)WriteProc("/proc/sys/net/ipv6/icmp/ratemask", "\n");
-    // No link-local address on the TAP.
-    (void)WriteProc(fmt::format("/proc/sys/net/ipv6/conf/{}/addr_gen_mode", config.tap_name), "1");
+  CR_TRY(EnterUserNamespace());
+  CR_TRY_ASSIGN(auto pair, SocketPair());
+  const pid_t parent = getpid();
+  const pid_t child = fork();
+  if (child < 0) {
+    return ErrErrno(ErrorCode::kResourceExhausted, "start the set-up of the network");
   }
-  CR_TRY_ASSIGN(Netlink netlink, Netlink::Open());
-  CR_TRY_ASSIGN(const unsigned loopback, Netlink::IndexOf("lo"));
-  CR_TRY_ASSIGN(const unsigned index, Netlink::IndexOf(config.tap_name));
-  CR_TRY(netlink.SetUp(loopback));
-  CR_TRY(netlink.SetUp(index, config.gateway_mac));
-  CR_TRY(netlink.AddAddress(index, config.gateway_ipv4, config.ipv4_prefix));
-  CR_TRY(netlink.AddNeighbour(index, config.guest_ipv4, config.guest_mac));
-  if (has_ipv6) {
-    CR_TRY(netlink.AddAddress(index, config.gateway_ipv6, config.ipv6_prefix));
-    CR_TRY(netlink.AddNeighbour(index, config.guest_ipv6, config.guest_mac));
+  if (child == 0) {
+    pair.first.reset();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+    RunChild(config, pair.second.get());
   }
-  return NetNs(std::move(tap), has_ipv6);
+  pair.second.reset();
+  auto made = Receive(pair.first.get());
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!made && made.error().code() == ErrorCode::kUnavailable) {
+    return Err(ErrorCode::kInternal,
+               fmt::format("the set-up of the network ended with status {}", status));
+  }
+  return made;
 }
 
 }  // namespace cleanroom::os

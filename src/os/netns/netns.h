@@ -1,17 +1,16 @@
-// NetNs: this process in a user and network namespace of its own, holding one TAP and no route out.
+// NetNs: the network of one sandbox: a namespace of its own with one TAP, no route to anywhere, and
+// the sockets of its doors. The process that serves the doors stays in the host's namespace, where
+// it dials what they allow; the namespace lives as long as one of these descriptors does.
 //
-// The rules stand before the TAP is up, so no packet ever meets less than the floor:
-//  - what does not come from the guest's own address is dropped (its identity is the namespace);
-//  - neighbour discovery and ARP for the gateway's address are answered by the kernel;
-//  - TCP is answered with a reset; multicast and broadcast are dropped;
-//  - everything else is rejected as administratively prohibited.
-// They hang in prerouting, where `reject` works since Linux 5.9: nothing depends on routes or
-// forwarding.
+// What reaches a door is decided here, by rules that stand before the TAP is up and that do not
+// depend on the sandbox's policy (rules.h). Whatever the doors do, nothing is forwarded: the
+// namespace has no second interface.
 #pragma once
 
 #include <string>
 
 #include "base/result.h"
+#include "os/netns/door_sockets.h"
 #include "os/unique_fd.h"
 
 namespace cleanroom::os {
@@ -29,29 +28,20 @@ struct NetNsConfig {
   std::string guest_mac = "02:00:00:00:00:02";
 };
 
-class NetNs {
- public:
-  // Moves this process, which must have one thread, into the new namespaces (there is no way back)
-  // and sets them up. The user ids stay what they were. failed_precondition, with the remedy, when
-  // the kernel or the permissions do not allow it; the process is then fit only to report that and
-  // exit.
-  static Result<NetNs> Create(const NetNsConfig& config = {});
-
-  // Whether the host has IPv6; without it the guest has no IPv6 gateway either.
-  bool has_ipv6() const { return has_ipv6_; }
+struct NetNs {
   // The TAP, for the VMM: frames with struct virtio_net_hdr (IFF_VNET_HDR) of 10 bytes in front.
-  // The namespace's interface lives as long as a copy of this descriptor.
-  int tap_fd() const { return tap_.get(); }
-  UniqueFd TakeTap() { return std::move(tap_); }
+  UniqueFd tap;
+  DoorSockets doors;
+  // Whether the host has IPv6; without it the guest has no IPv6 gateway either.
+  bool has_ipv6 = false;
 
- private:
-  NetNs(UniqueFd tap, bool has_ipv6) : tap_(std::move(tap)), has_ipv6_(has_ipv6) {}
-  UniqueFd tap_;
-  bool has_ipv6_;
+  // Moves this process, which must have one thread, into a user namespace of its own (there is no
+  // way back; the user ids stay what they were), and there makes
+  // the network namespace in a child process that ends before this returns: about 5 ms in all.
+  // Works as root and as an ordinary user. failed_precondition, with the remedy, when the kernel or
+  // the permissions do not allow it; the process is then fit only to report that and exit.
+  static Result<NetNs> Create(const NetNsConfig& config = {});
 };
-
-// The nftables ruleset for `config`, as text (also for docs and tests).
-std::string FloorRules(const NetNsConfig& config);
 
 // Whether this process could use /dev/net/tun; failed_precondition, with the remedy, otherwise.
 Result<void> CheckTun();

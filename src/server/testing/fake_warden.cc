@@ -2,12 +2,14 @@
 //
 // Launch, by kernel_path: "fail" answers an error, "hang" never answers, "die" ends the process;
 // else it is ready. Commands, by argv[0]: "say" writes argv[1] and exits 0; "exit" exits with
-// argv[1]; "wait" goes on until a signal; "die" ends the process.
+// argv[1]; "wait" goes on until a signal; "die" ends the process; "refuse" is refused the hosts
+// that follow and exits 0; "refuse-wait" goes on until a signal after that; "allow" reaches them.
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <csignal>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,6 +19,7 @@
 #include "http/byte_stream.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
+#include "sandbox/network_log.h"
 #include "sandbox/spool.h"
 
 namespace cleanroom::sandbox {
@@ -29,7 +32,8 @@ std::string Path(std::string_view method) {
 }
 
 struct FakeWarden {
-  explicit FakeWarden(asio::any_io_executor executor) : changed(std::move(executor)) {}
+  explicit FakeWarden(asio::any_io_executor executor)
+      : changed(executor), network(executor, std::filesystem::current_path()) {}
 
   Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
     if (request.kernel_path() == "die") _exit(9);
@@ -66,8 +70,12 @@ struct FakeWarden {
     const auto& argv = request.start().argv();
     auto [place, fresh] = spools.emplace(request.execution_id(), std::move(spool));
     if (argv[0] == "die") _exit(9);
+    network.ExecutionStarted(request.execution_id());
+    if (argv[0] == "refuse" || argv[0] == "refuse-wait" || argv[0] == "allow") {
+      for (int i = 1; i < argv.size(); ++i) Decide(argv[i], argv[0] == "allow");
+    }
     if (argv[0] == "say") (void)place->second.Append(FrameKind::kStdout, argv[1]);
-    if (argv[0] == "wait") {
+    if (argv[0] == "wait" || argv[0] == "refuse-wait") {
       (void)place->second.Append(FrameKind::kStdout, "waiting");
     } else {
       End(request.execution_id(), pb::ExecutionEnd::CAUSE_EXITED,
@@ -109,19 +117,31 @@ struct FakeWarden {
     co_return pb::SendInputResponse();
   }
   Awaitable<Result<pb::StopResponse>> Stop() {
+    network.Close();
     executor_stop();
     co_return pb::StopResponse();
+  }
+  void Decide(const std::string& host, bool allowed) {
+    doors::Decision decision;
+    decision.host = host;
+    decision.port = 443;
+    decision.code = allowed ? doors::Code::kAllowed : doors::Code::kHostNotAllowed;
+    decision.message = host + (allowed ? " is allowed" : " is not allowed");
+    if (!allowed) decision.suggestion = "- " + host + ":443";
+    network.Record(decision);
   }
   void End(const std::string& id, pb::ExecutionEnd::Cause cause, int code, int signal) {
     pb::ExecutionEnd end;
     end.set_cause(cause);
     end.set_exit_code(code);
     end.set_signal(signal);
+    network.ExecutionEnded(id, end);
     (void)spools.at(id).Append(FrameKind::kEnd, end.SerializeAsString());
     changed.NotifyAll();
   }
 
   Notifier changed;
+  NetworkLog network;
   std::map<std::string, SpoolWriter> spools;
   std::function<void()> executor_stop;
 };
@@ -168,6 +188,11 @@ int Main() {
   router.Unary<pb::SendInputRequest, pb::SendInputResponse>(
       Path("SendInput"), [&warden](CallContext&, pb::SendInputRequest request) {
         return warden.Input(std::move(request));
+      });
+  router.ServerStream<pb::WatchNetworkRequest, pb::NetworkEvent>(
+      Path("WatchNetwork"),
+      [&warden](CallContext&, pb::WatchNetworkRequest request, rpc::Writer<pb::NetworkEvent>& out) {
+        return warden.network.Watch(std::move(request), out);
       });
   router.Unary<pb::StopRequest, pb::StopResponse>(
       Path("Stop"), [&warden](CallContext&, pb::StopRequest) { return warden.Stop(); });

@@ -1,6 +1,7 @@
 // Real guests under QEMU, with a small program as /init (testing/agent/main.cc).
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -8,8 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iostream>
@@ -156,7 +159,9 @@ TEST_F(MachineTest, BootsAnswersAndQuits) {
   RecordProperty("cold_boot_ms", std::to_string(boot_ms_));
   std::cout << "cold boot to agent ready: " << boot_ms_ << " ms\n";
   EXPECT_EQ(Ask("e ping"), "ping");
-  EXPECT_EQ(Ask("c"), "tsc") << "the guest's clock counts ticks, and will lose some";
+  // "tsc-early" is the same counter, until the kernel has set up the rest of its clocks.
+  EXPECT_THAT(Ask("c"), testing::StartsWith("tsc"))
+      << "the guest's clock counts ticks, and will lose some";
   EXPECT_TRUE(Ask("o").starts_with("2 online"));
   auto cmdline = os::ReadFile(fmt::format("/proc/{}/cmdline", machine_->pid()), 1 << 16);
   ASSERT_TRUE(cmdline);
@@ -264,6 +269,7 @@ TEST_F(MachineTest, AFloodedConsoleStaysBounded) {
 TEST_F(MachineTest, BootsWithBothCoresLoaded) {
   std::atomic<bool> stop = false;
   std::vector<std::thread> load;
+  load.reserve(size_t{2} * std::thread::hardware_concurrency());
   for (unsigned i = 0; i < 2 * std::thread::hardware_concurrency(); ++i) {
     load.emplace_back([&stop] {
       while (!stop.load(std::memory_order_relaxed)) {
@@ -275,7 +281,7 @@ TEST_F(MachineTest, BootsWithBothCoresLoaded) {
   stop = true;
   for (std::thread& thread : load) thread.join();
   EXPECT_EQ(failure, "");
-  EXPECT_EQ(answer, "tsc");
+  EXPECT_THAT(answer, testing::StartsWith("tsc"));
   std::cout << "cold boot with all cores loaded: " << boot_ms_ << " ms\n";
 }
 
@@ -321,6 +327,28 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
   EXPECT_EQ(refused.error().code(), ErrorCode::kBackendUnavailable);
 }
 
+TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
+  auto machine = QemuBackend().Launch(spec_);
+  ASSERT_TRUE(machine) << machine.error().ToString();
+  const std::string process = fmt::format("/proc/{}", (*machine)->pid());
+  for (const char* kind : {"net", "user", "ipc"}) {
+    const std::string link = fmt::format("/ns/{}", kind);
+    std::error_code error;
+    const auto theirs = std::filesystem::read_symlink(process + link, error);
+    ASSERT_FALSE(error) << error.message();
+    EXPECT_NE(theirs, std::filesystem::read_symlink("/proc/self" + link)) << kind;
+  }
+  const std::string devices = os::ReadFile(process + "/net/dev", 1 << 16).value_or("");
+  EXPECT_EQ(std::count(devices.begin(), devices.end(), '\n'), 3) << devices;  // two of a heading
+  EXPECT_NE(devices.find(" lo:"), std::string::npos) << devices;
+  // A loopback that is up has an address and its routes.
+  EXPECT_EQ(os::ReadFile(process + "/net/if_inet6", 1 << 16).value_or(""), "");
+  EXPECT_EQ(os::ReadFile(process + "/net/fib_trie", 1 << 16).value_or(""), "");
+  const std::string status = os::ReadFile(process + "/status", 1 << 16).value_or("");
+  EXPECT_NE(status.find("CapPrm:\t0000000000000000"), std::string::npos) << status;
+  EXPECT_NE(status.find("NoNewPrivs:\t1"), std::string::npos) << status;
+}
+
 TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {
   // In a child, because a process cannot leave the namespaces again.
   int report[2];
@@ -331,7 +359,8 @@ TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {
       auto net = os::NetNs::Create();
       if (!net) return "skip: " + net.error().ToString();
       if (auto dropped = os::DropPrivileges(); !dropped) return dropped.error().ToString();
-      spec_.tap_fd = net->tap_fd();
+      spec_.tap_fd = net->tap.get();
+      net->doors = {};
       if (std::string failure = Boot(); !failure.empty()) return failure;
       return Ask("n 198.51.100.7") + "\n" + Ask("n 10.0.2.1") + "\n" + Ask("n 169.254.169.254");
     }();

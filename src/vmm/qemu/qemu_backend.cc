@@ -1,6 +1,7 @@
 #include "vmm/qemu/qemu_backend.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -117,6 +118,8 @@ class QemuMachine : public Machine {
 Capabilities QemuBackend::Capabilities() const {
   vmm::Capabilities capabilities = NoCapabilities();
   capabilities[std::string(capability::kNetworkDenyAll)] = true;
+  capabilities[std::string(capability::kNetworkAllowRules)] = true;
+  capabilities[std::string(capability::kNetworkAllowAll)] = true;
   return capabilities;
 }
 
@@ -199,6 +202,8 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
   options.new_session = true;
   options.parent_death_signal = SIGKILL;
   options.no_new_privileges = true;
+  // Its network device is a descriptor: no interface and no abstract socket is within its reach.
+  options.new_namespaces = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC;
   auto process = os::Process::Spawn(BuildArgv({.binary = binary, .machine = spec}), options);
   if (!process) {
     return Err(ErrorCode::kRuntimeLaunchFailed, "start QEMU: " + process.error().message());

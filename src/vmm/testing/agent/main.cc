@@ -158,7 +158,7 @@ std::string Flood() {
 }
 
 std::string Answer(const std::string& line) {
-  const std::string argument = line.size() > 2 ? line.substr(2) : "";
+  std::string argument = line.size() > 2 ? line.substr(2) : "";
   switch (line.empty() ? ' ' : line[0]) {
     case 'e':
       return argument;

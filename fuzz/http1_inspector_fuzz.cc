@@ -1,0 +1,62 @@
+// The requests of one HTTP/1 connection. The first byte chooses how they are cut: the cut must not
+// change what passes, and what passes is what came, unchanged, up to where it ends.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "doors/wire/http1_inspector.h"
+
+namespace wire = cleanroom::doors::wire;
+
+namespace {
+
+struct Seen {
+  wire::Http1Inspector::Outcome outcome = wire::Http1Inspector::Outcome::kGoOn;
+  std::string forward, asked, problem;
+  bool operator==(const Seen&) const = default;
+};
+
+Seen Inspect(std::string_view input, size_t step) {
+  Seen seen;
+  wire::Http1Inspector inspector([&seen](std::string_view host, uint16_t port) {
+    seen.asked += std::string(host) + ":" + std::to_string(port) + " ";
+    return !host.starts_with('x');
+  });
+  auto take = [&seen](const wire::Http1Inspector::Step& result) {
+    seen.outcome = result.outcome;
+    seen.forward += result.forward;
+  };
+  // After this mark: what the server says.
+  const size_t split = input.find(std::string_view("\0\0S", 3));
+  std::string_view answer;
+  if (split != std::string_view::npos) {
+    answer = input.substr(split + 3);
+    input = input.substr(0, split);
+  }
+  for (std::string_view rest = input; !rest.empty();) {
+    const size_t count = std::min(step, rest.size());
+    take(inspector.FromClient(rest.substr(0, count)));
+    rest.remove_prefix(count);
+  }
+  while (inspector.wants_response() && !answer.empty()) {
+    const size_t count = std::min(step, answer.size());
+    take(inspector.FromServer(answer.substr(0, count)));
+    answer.remove_prefix(count);
+  }
+  if (!input.starts_with(seen.forward)) abort();
+  seen.problem = inspector.problem();
+  return seen;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size < 1) return 0;
+  const std::string_view input(reinterpret_cast<const char*>(data + 1), size - 1);
+  const Seen whole = Inspect(input, input.size() + 1);
+  if (Inspect(input, 1) != whole || Inspect(input, data[0] + size_t{1}) != whole) abort();
+  return 0;
+}

@@ -1,0 +1,26 @@
+// "ID | --last": how a command says which sandbox it means.
+#pragma once
+
+#include <string>
+
+#include "base/async.h"
+#include "client/api.h"
+
+namespace CLI {
+class App;
+}
+
+namespace cleanroom::cli {
+
+struct SandboxChoice {
+  std::string id{};
+  bool last = false;
+};
+
+void AddSandboxChoice(CLI::App& command, SandboxChoice& choice);
+// `command`: "cleanroom sandbox inspect".
+Result<void> CheckSandboxChoice(const SandboxChoice& choice, const std::string& command);
+// The id; asks the daemon for --last. not_found when there is no sandbox.
+Awaitable<Result<std::string>> ResolveSandbox(client::Api& api, SandboxChoice choice);
+
+}  // namespace cleanroom::cli

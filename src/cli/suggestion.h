@@ -1,0 +1,46 @@
+// The `allow:` block for what a sandbox was refused. Pure.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cleanroom/v1/sandbox.pb.h"
+
+namespace cleanroom::cli {
+
+namespace v1 = ::cleanroom::v1;
+
+// One rule of an `allow:` block.
+struct SuggestedRule {
+  enum class Kind { kHost, kCidr } kind = Kind::kHost;
+  std::string target;
+  std::string protocol;  // "tcp" or "udp"
+  std::set<uint16_t> ports;
+  std::set<std::string> reasons;  // codes of the refusals that it answers
+  bool port_guessed = false;      // only a name was asked for
+};
+
+struct Suggestion {
+  // Hosts before blocks, by name; one for each target and protocol.
+  std::vector<SuggestedRule> rules;
+  // What no rule can allow, one line each: "tcp 192.0.2.7:443 (malformed): why".
+  std::vector<std::string> others;
+};
+
+// Takes the refusals among the decisions. A suggestion that is not of the three forms a door writes
+// ("- NAME:PORT", "- { host|cidr: X, ports: [N], protocol: udp }") goes to the others, for what
+// becomes part of a policy was chosen by the sandbox.
+Suggestion Suggest(const std::vector<v1::NetworkDecision>& decisions);
+
+// YAML that can stand under `sandbox.network`, with the reasons as comments.
+std::string ToYaml(const Suggestion& suggestion);
+// {"allow": [{"host"|"cidr", "ports", "protocol", "reason_codes"}], "not_allowable": [text]}.
+std::string ToJson(const Suggestion& suggestion);
+
+// "tcp evil.example.com:443", "dns evil.example.com", "udp [2001:db8::1]:53".
+std::string DescribeDestination(const v1::NetworkDecision& decision);
+
+}  // namespace cleanroom::cli

@@ -1,0 +1,60 @@
+#include "os/netns/tap.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "os/netns/netns.h"
+
+namespace cleanroom::os {
+namespace {
+
+constexpr char kTun[] = "/dev/net/tun";
+
+Result<UniqueFd> OpenTun() {
+  UniqueFd fd(open(kTun, O_RDWR | O_CLOEXEC));
+  if (fd) return fd;
+  if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
+    return NotAllowed(fmt::format("open {}", kTun),
+                      "load the module (modprobe tun), or give the container the device "
+                      "(--device /dev/net/tun)");
+  }
+  return NotAllowed(fmt::format("open {}", kTun),
+                    "it must be readable and writable for the user Cleanroom runs as "
+                    "(Debian's udev rule makes it mode 0666)");
+}
+
+}  // namespace
+
+std::unexpected<Error> NotAllowed(std::string_view what, std::string_view remedy) {
+  const int saved = errno;
+  Error error = Error::FromErrno(ErrorCode::kFailedPrecondition, saved, what);
+  return Err(Error(error.code(), fmt::format("{}; {}", error.message(), remedy)));
+}
+
+// The TAP belongs to the namespace that its descriptor was opened in.
+Result<UniqueFd> MakeTap(const std::string& name) {
+  CR_TRY_ASSIGN(UniqueFd fd, OpenTun());
+  ifreq request = {};
+  request.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
+  if (name.size() >= sizeof request.ifr_name) {
+    return Err(ErrorCode::kInvalidArgument, fmt::format("interface name {} is too long", name));
+  }
+  std::memcpy(request.ifr_name, name.data(), name.size());
+  if (ioctl(fd.get(), TUNSETIFF, &request) != 0) {
+    return NotAllowed(fmt::format("make the TAP {}", name), "the kernel must support TAP devices");
+  }
+  return fd;
+}
+
+Result<void> CheckTun() {
+  CR_TRY_ASSIGN(const UniqueFd fd, OpenTun());
+  return {};
+}
+
+}  // namespace cleanroom::os

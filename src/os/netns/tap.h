@@ -1,0 +1,19 @@
+// The TAP device of a sandbox.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "os/unique_fd.h"
+
+namespace cleanroom::os {
+
+// failed_precondition: what errno says, and what to do about it.
+std::unexpected<Error> NotAllowed(std::string_view what, std::string_view remedy);
+
+// A TAP with virtio-net headers in the network namespace this thread is in now, where it stays. It
+// is down, and ends with the last copy of the descriptor.
+Result<UniqueFd> MakeTap(const std::string& name);
+
+}  // namespace cleanroom::os

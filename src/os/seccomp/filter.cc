@@ -1,0 +1,148 @@
+#include "os/seccomp/filter.h"
+
+#include <sched.h>
+#include <seccomp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <memory>
+#include <string>
+
+namespace cleanroom::os {
+namespace {
+
+constexpr const char* kDenied[] = {
+    // The file systems' tree, and files by other ways than their names.
+    "mount",
+    "umount",
+    "umount2",
+    "pivot_root",
+    "chroot",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "open_by_handle_at",
+    "name_to_handle_at",
+    "fanotify_init",
+    "quotactl",
+    "quotactl_fd",
+    "acct",
+    "swapon",
+    "swapoff",
+    "mknod",
+    "mknodat",
+    // Other processes.
+    "process_vm_readv",
+    "process_vm_writev",
+    "pidfd_getfd",
+    "kcmp",
+    "process_madvise",
+    "move_pages",
+    "migrate_pages",
+    "setns",
+    // The kernel's rarer machinery.
+    "bpf",
+    "perf_event_open",
+    "userfaultfd",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "add_key",
+    "keyctl",
+    "request_key",
+    "kexec_load",
+    "kexec_file_load",
+    "init_module",
+    "finit_module",
+    "delete_module",
+    "create_module",
+    "query_module",
+    "get_kernel_syms",
+    "personality",
+    "modify_ldt",
+    "lookup_dcookie",
+    "uselib",
+    "ustat",
+    "sysfs",
+    "_sysctl",
+    "nfsservctl",
+    "vserver",
+    "syslog",
+    // The whole machine.
+    "reboot",
+    "iopl",
+    "ioperm",
+    "settimeofday",
+    "clock_settime",
+    "clock_adjtime",
+    "adjtimex",
+    "stime",
+    "sethostname",
+    "setdomainname",
+    "vhangup",
+#if !defined(__SANITIZE_ADDRESS__)  // whose leak check is a tracer
+    "ptrace",
+#endif
+};
+
+struct ReleaseFilter {
+  void operator()(void* filter) const { seccomp_release(filter); }
+};
+using Filter = std::unique_ptr<void, ReleaseFilter>;
+
+Result<void> Check(int status, const std::string& what) {
+  if (status == 0) return {};
+  return Err(Error::FromErrno(ErrorCode::kFailedPrecondition, -status, "seccomp: " + what));
+}
+
+Result<void> Deny(const Filter& filter, int syscall, const std::string& name,
+                  const scmp_arg_cmp& when) {
+  return Check(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(EPERM), syscall, 1, &when),
+               name);
+}
+
+Result<void> DenyNamespaces(const Filter& filter) {
+  // What os::Process gives the VMM, in one call.
+  constexpr int kAllowed = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC;
+  CR_TRY(Deny(filter, SCMP_SYS(unshare), "unshare", SCMP_A0(SCMP_CMP_NE, kAllowed)));
+  for (const unsigned flag : {CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID,
+                              CLONE_NEWUTS, CLONE_NEWCGROUP}) {
+    CR_TRY(Deny(filter, SCMP_SYS(clone), "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag)));
+  }
+  // Its flags lie in memory, where a filter cannot look; callers fall back to clone.
+  return Check(seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0),
+               "clone3");
+}
+
+Result<void> DenySocketFamilies(const Filter& filter) {
+  // A filter compares with one value at a time: every family up to the last allowed one by itself.
+  for (int family = 0; family <= AF_INET6; ++family) {
+    if (family == AF_UNIX || family == AF_INET || family == AF_INET6) continue;
+    CR_TRY(Deny(filter, SCMP_SYS(socket), "socket",
+                SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family))));
+  }
+  CR_TRY(Deny(filter, SCMP_SYS(socket), "socket", SCMP_A0(SCMP_CMP_GT, AF_INET6)));
+  return Deny(filter, SCMP_SYS(socketpair), "socketpair", SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+}
+
+}  // namespace
+
+Result<void> DenyUnneededSyscalls() {
+  const Filter filter(seccomp_init(SCMP_ACT_ALLOW));
+  if (filter == nullptr) return Err(ErrorCode::kInternal, "seccomp: cannot make a filter");
+  for (const char* name : kDenied) {
+    const int number = seccomp_syscall_resolve_name(name);
+    // Unknown to the library, or no call of this architecture's.
+    if (number < 0) continue;
+    CR_TRY(Check(seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM), number, 0), name));
+  }
+  CR_TRY(DenyNamespaces(filter));
+  CR_TRY(DenySocketFamilies(filter));
+  return Check(seccomp_load(filter.get()), "load the filter; the kernel must support it");
+}
+
+}  // namespace cleanroom::os
