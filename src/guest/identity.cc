@@ -88,12 +88,14 @@ std::string ResolvFile(const std::vector<std::string>& nameservers) {
   return text;
 }
 
+Result<void> WriteNetworkFiles(const Root& root, const std::vector<std::string>& nameservers) {
+  return root.ReplaceFile("/etc", "resolv.conf", ResolvFile(nameservers));
+}
+
 Result<void> WriteIdentityFiles(const Root& root, const std::string& hostname,
-                                const std::vector<std::string>& addresses,
-                                const std::vector<std::string>& nameservers) {
+                                const std::vector<std::string>& addresses) {
   CR_TRY(root.ReplaceFile("/etc", "hostname", hostname + "\n"));
   CR_TRY(root.ReplaceFile("/etc", "hosts", HostsFile(hostname, addresses)));
-  CR_TRY(root.ReplaceFile("/etc", "resolv.conf", ResolvFile(nameservers)));
   return root.ReplaceFile("/etc", "machine-id", NewMachineId() + "\n", 0444);
 }
 

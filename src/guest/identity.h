@@ -32,9 +32,10 @@ std::string NewMachineId();
 std::string HostsFile(const std::string& hostname, const std::vector<std::string>& addresses);
 std::string ResolvFile(const std::vector<std::string>& nameservers);
 
-// Writes /etc/hostname, hosts, resolv.conf and machine-id.
+// Writes /etc/resolv.conf, which is the same in every sandbox.
+Result<void> WriteNetworkFiles(const Root& root, const std::vector<std::string>& nameservers);
+// Writes /etc/hostname, hosts and machine-id.
 Result<void> WriteIdentityFiles(const Root& root, const std::string& hostname,
-                                const std::vector<std::string>& addresses,
-                                const std::vector<std::string>& nameservers);
+                                const std::vector<std::string>& addresses);
 
 }  // namespace cleanroom::guest

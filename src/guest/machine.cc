@@ -24,7 +24,24 @@ Result<std::string> WaitForDisk(DeviceEvents& events, const std::string& serial)
 
 }  // namespace
 
-Result<Root> GuestMachine::Configure(const internal::v1::ConfigureRequest& request) {
+Result<Root> GuestMachine::Prepare(const internal::v1::PrepareRequest& request) {
+  CR_TRY_ASSIGN(DeviceEvents events, DeviceEvents::Create());
+  CR_TRY_ASSIGN(const std::string image, WaitForDisk(events, request.image_device()));
+  CR_TRY_ASSIGN(const std::string disk, WaitForDisk(events, request.disk_device()));
+  CR_TRY_ASSIGN(Root root, MountRoot({.image = image, .disk = disk}));
+  const auto& network = request.network();
+  const NetworkConfig config{.mac = network.interface_mac(),
+                             .addresses = {network.addresses().begin(), network.addresses().end()},
+                             .gateways = {network.gateways().begin(), network.gateways().end()}};
+  CR_TRY(SetUpNetwork(config));
+  const std::vector<std::string> nameservers(network.nameservers().begin(),
+                                             network.nameservers().end());
+  CR_TRY(WriteNetworkFiles(root, nameservers));
+  return root;
+}
+
+Result<void> GuestMachine::Identify(const internal::v1::ConfigureRequest& request,
+                                    const Root& root) {
   if (!IsHostname(request.hostname())) {
     return Err(ErrorCode::kInvalidArgument,
                "hostname must be 1 to 64 characters of letters, digits, '.' and '-'");
@@ -36,18 +53,8 @@ Result<Root> GuestMachine::Configure(const internal::v1::ConfigureRequest& reque
   CR_TRY(SeedRandom(request.entropy()));
   CR_TRY(SetClock(request.wall_clock_ns()));
   CR_TRY(SetHostname(request.hostname()));
-  CR_TRY_ASSIGN(DeviceEvents events, DeviceEvents::Create());
-  CR_TRY_ASSIGN(const std::string image, WaitForDisk(events, request.image_device()));
-  CR_TRY_ASSIGN(const std::string disk, WaitForDisk(events, request.disk_device()));
-  CR_TRY_ASSIGN(Root root, MountRoot({.image = image, .disk = disk}));
-  const auto& network = request.network();
-  const NetworkConfig config{.mac = network.interface_mac(),
-                             .addresses = {network.addresses().begin(), network.addresses().end()},
-                             .gateways = {network.gateways().begin(), network.gateways().end()}};
-  CR_TRY(SetUpNetwork(config));
-  CR_TRY(WriteIdentityFiles(root, request.hostname(), config.addresses,
-                            {network.nameservers().begin(), network.nameservers().end()}));
-  return root;
+  const auto& addresses = request.prepare().network().addresses();
+  return WriteIdentityFiles(root, request.hostname(), {addresses.begin(), addresses.end()});
 }
 
 void GuestMachine::SignalAll(int signal) { (void)kill(-1, signal); }

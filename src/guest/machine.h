@@ -9,6 +9,7 @@
 
 namespace cleanroom::internal::v1 {
 class ConfigureRequest;
+class PrepareRequest;
 }
 
 namespace cleanroom::guest {
@@ -17,8 +18,11 @@ namespace cleanroom::guest {
 class Machine {
  public:
   virtual ~Machine() = default;
-  // Mounts the root and gives the machine its identity and network.
-  virtual Result<Root> Configure(const internal::v1::ConfigureRequest& request) = 0;
+  // Mounts the root and sets up the network: all that copies of the machine may share.
+  virtual Result<Root> Prepare(const internal::v1::PrepareRequest& request) = 0;
+  // Randomness, time and name: all that they may not. Before any user's command runs.
+  virtual Result<void> Identify(const internal::v1::ConfigureRequest& request,
+                                const Root& root) = 0;
   // Sends the signal to every process but this one.
   virtual void SignalAll(int signal) = 0;
   // Leaves the disk clean. No command runs any more.
@@ -28,7 +32,8 @@ class Machine {
 // The machine this process is PID 1 of.
 class GuestMachine : public Machine {
  public:
-  Result<Root> Configure(const internal::v1::ConfigureRequest& request) override;
+  Result<Root> Prepare(const internal::v1::PrepareRequest& request) override;
+  Result<void> Identify(const internal::v1::ConfigureRequest& request, const Root& root) override;
   void SignalAll(int signal) override;
   void Quiesce() override;
 };

@@ -41,11 +41,6 @@ void Complain(std::string_view what) {
   (void)!write(STDERR_FILENO, line.data(), line.size());
 }
 
-void SayPrimed() {
-  const std::string line = fmt::format("{}\n", kPrimedLine);
-  (void)!write(STDERR_FILENO, line.data(), line.size());
-}
-
 // A reset, which every VMM we start takes as the end; power-off needs ACPI, which some lack.
 [[noreturn]] void EndMachine() {
   sync();
@@ -131,6 +126,15 @@ Awaitable<void> EndAfterShutdown(GuestService& service) {
   EndMachine();
 }
 
+// The machine that says this is saved at once: nothing of it may be under way, and its disk is what
+// its copies start from.
+Awaitable<void> PrimeAndSay(const rpc::Server& server) {
+  co_await Prime(server);
+  sync();
+  const std::string line = fmt::format("{}\n", kPrimedLine);
+  (void)!write(STDERR_FILENO, line.data(), line.size());
+}
+
 Result<void> Run() {
   CR_TRY(MountOwnFilesystems());
   TakeConsole();
@@ -140,8 +144,7 @@ Result<void> Run() {
   CR_TRY_ASSIGN(const std::string port,
                 events.WaitFor([] { return FindSerialPort("/sys", kPortName); }, kPortTimeout));
   CR_TRY_ASSIGN(const std::string command_line, os::ReadFile("/proc/cmdline", kMaxCommandLine));
-  const auto image_serial = PrimeImageSerial(command_line);
-  if (image_serial) CR_TRY(Prime(events, *image_serial));
+  CR_TRY_ASSIGN(const auto prepare, ReadPrepareOption(command_line));
 
   asio::io_context context(1);
   GuestMachine machine;
@@ -151,6 +154,10 @@ Result<void> Run() {
       {.ptmx_path = kTerminalMultiplexer, .cgroup_path = kCgroups, .version = CLEANROOM_VERSION});
   rpc::Router router;
   service.Register(router);
+  if (prepare) {
+    CR_TRY_ASSIGN(Root root, machine.Prepare(*prepare));
+    service.UsePrepared(std::move(root));
+  }
   rpc::ServerOptions options;
   options.head_timeout = std::chrono::seconds(0);  // a paused machine is not a slow client
   const rpc::Server server(router, options, nullptr);
@@ -158,10 +165,7 @@ Result<void> Run() {
   tasks.Spawn(reaper->Run());
   tasks.Spawn(EndAfterShutdown(service));
   tasks.Spawn(ServePort(server, service, port));
-  if (image_serial) {
-    // From within the loop: all of the above has been set up and waits for the host.
-    asio::post(context, [] { SayPrimed(); });
-  }
+  if (prepare) tasks.Spawn(PrimeAndSay(server));
   context.run();
   return Err(ErrorCode::kInternal, "the agent has nothing left to do");
 }

@@ -75,11 +75,12 @@ void LinkStandardDevices() {
 }
 
 Result<void> MountOverlay(const RootDevices& devices) {
-  for (const char* directory : {kDisk, kNewRoot}) {
+  for (const char* directory : {kImage, kDisk, kNewRoot}) {
     CR_TRY(os::MakeDirs(directory, 0755));
   }
-  CR_TRY(MountImage(devices.image));
+  const Mount image = {devices.image.c_str(), kImage, "ext4", MS_RDONLY, ""};
   const Mount disk = {devices.disk.c_str(), kDisk, "ext4", MS_NOATIME, ""};
+  CR_TRY(Do(image, kImage));
   CR_TRY(Do(disk, kDisk));
   CR_TRY(os::MakeDirs(fmt::format("{}/upper", kDisk), 0755));
   CR_TRY(os::MakeDirs(fmt::format("{}/work", kDisk), 0755));
@@ -100,15 +101,6 @@ Result<void> MakeTmp(const Root& root) {
 }
 
 }  // namespace
-
-Result<std::string> MountImage(const std::string& device) {
-  CR_TRY(os::MakeDirs(kImage, 0755));
-  // EBUSY: it is there already, for the machine is a copy of one that was primed.
-  if (mount(device.c_str(), kImage, "ext4", MS_RDONLY, "") != 0 && errno != EBUSY) {
-    return ErrErrno(ErrorCode::kInternal, fmt::format("mount {} on {}", device, kImage));
-  }
-  return std::string(kImage);
-}
 
 Result<void> MountOwnFilesystems() { return DoAll(std::begin(kOwn), std::end(kOwn)); }
 

@@ -17,9 +17,6 @@ inline constexpr const char* kCgroups = "/sys/fs/cgroup";
 // Mounts /proc, /sys and /dev in the initramfs. The first thing PID 1 does.
 Result<void> MountOwnFilesystems();
 
-// Mounts the image's device ("/dev/vda") read-only and returns where; may be called again.
-Result<std::string> MountImage(const std::string& device);
-
 struct RootDevices {
   std::string image;  // "/dev/vda": an ext4, mounted read-only
   std::string disk;   // an ext4 that holds what the sandbox writes

@@ -1,57 +1,82 @@
 #include "guest/prime.h"
 
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <charconv>
+#include <memory>
+#include <string>
 
-#include <chrono>
-
-#include "guest/mounts.h"
+#include "http/byte_stream.h"
+#include "os/socket.h"
+#include "rpc/client.h"
 
 namespace cleanroom::guest {
 namespace {
 
-constexpr std::string_view kOption = "cleanroom.prime=";
-constexpr std::chrono::seconds kDeviceTimeout(5);
-// A shell that does not end has this long.
-constexpr unsigned kShellSeconds = 5;
+using internal::v1::ExecInput;
+using internal::v1::ExecOutput;
 
-[[noreturn]] void RunShell(const char* root) {
-  alarm(kShellSeconds);
-  const int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (chroot(root) == 0 && chdir("/") == 0) {
-    for (int fd = 0; fd < 3; ++fd) dup2(null_fd, fd);
-    const char* const argv[] = {"sh", "-c", ":", nullptr};
-    const char* const environment[] = {"PATH=/usr/bin:/bin", nullptr};
-    execve("/bin/sh", const_cast<char* const*>(argv), const_cast<char* const*>(environment));
+// A shell that does not end has this long.
+constexpr std::chrono::seconds kShellLimit(5);
+
+std::optional<std::string> FromHex(std::string_view digits) {
+  if (digits.empty() || digits.size() % 2 != 0) return std::nullopt;
+  std::string bytes;
+  for (size_t i = 0; i < digits.size(); i += 2) {
+    unsigned char byte = 0;
+    const char* const end = digits.data() + i + 2;
+    const auto [rest, error] = std::from_chars(digits.data() + i, end, byte, 16);
+    if (error != std::errc() || rest != end) return std::nullopt;
+    bytes += static_cast<char>(byte);
   }
-  _exit(127);
+  return bytes;
+}
+
+Awaitable<void> RunShell(rpc::Channel& agent) {
+  auto call = co_await agent.Open<ExecInput, ExecOutput>(
+      "/cleanroom.internal.v1.GuestService/Exec", rpc::Shape::kBidi,
+      rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + kShellLimit});
+  if (!call) co_return;
+  ExecInput start;
+  start.mutable_start()->add_argv("/bin/sh");
+  start.mutable_start()->add_argv("-c");
+  start.mutable_start()->add_argv("true; /bin/true");  // the shell's own, and another process
+  auto sent = co_await call->Write(start);
+  while (sent) {
+    auto output = co_await call->Next();
+    if (!output || !*output) break;
+  }
 }
 
 }  // namespace
 
-std::optional<std::string> PrimeImageSerial(std::string_view line) {
+Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(std::string_view line) {
   while (!line.empty()) {
     const size_t end = line.find_first_of(" \n");
     const std::string_view word = line.substr(0, end);
-    if (word.starts_with(kOption)) return std::string(word.substr(kOption.size()));
+    if (word.starts_with(kPrepareOption)) {
+      const auto bytes = FromHex(word.substr(kPrepareOption.size()));
+      internal::v1::PrepareRequest request;
+      if (!bytes || !request.ParseFromString(*bytes)) {
+        return Err(ErrorCode::kInvalidArgument,
+                   "the kernel's command line has no message behind cleanroom.prepare=");
+      }
+      return request;
+    }
     if (end == std::string_view::npos) break;
     line.remove_prefix(end + 1);
   }
   return std::nullopt;
 }
 
-Result<void> Prime(DeviceEvents& events, const std::string& image_serial) {
-  const auto find = [&image_serial] { return FindBlockDevice("/sys", image_serial); };
-  CR_TRY_ASSIGN(const std::string device, events.WaitFor(find, kDeviceTimeout));
-  CR_TRY_ASSIGN(const std::string place, MountImage("/dev/" + device));
-  const pid_t child = fork();
-  if (child == 0) RunShell(place.c_str());
-  if (child < 0) return ErrErrno(ErrorCode::kInternal, "fork");
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return {};
+Awaitable<void> Prime(const rpc::Server& server) {
+  const auto executor = co_await asio::this_coro::executor;
+  auto pair = os::SocketPair();
+  if (!pair) co_return;
+  TaskScope serving(executor);
+  serving.Spawn(server.Serve(http::AdoptSocket(executor, pair->first.release())));
+  auto agent = rpc::Channel::Create(http::AdoptSocket(executor, pair->second.release()), {});
+  co_await RunShell(*agent);
+  co_await agent->Close();
+  co_await serving.Join();
 }
 
 }  // namespace cleanroom::guest

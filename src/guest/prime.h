@@ -2,24 +2,28 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <string_view>
 
-#include "base/result.h"
-#include "guest/devices.h"
+#include "base/async.h"
+#include "cleanroom/internal/v1/guest.pb.h"
+#include "rpc/server.h"
 
 namespace cleanroom::guest {
 
-// The virtio serial after "cleanroom.prime=" on the kernel's command line; nothing when it is not
-// there, which is how every machine boots that is not to be saved.
-std::optional<std::string> PrimeImageSerial(std::string_view kernel_command_line);
-
-// Mounts the image read-only where MountRoot expects it, and runs its shell once in it, so that
-// the loader, the shell and the kernel's paths for them are in memory. The shell reads nothing and
-// is told nothing: no user's data can enter a template. An image without a shell is no error.
-Result<void> Prime(DeviceEvents& events, const std::string& image_serial);
-
+// The word of the kernel's command line that makes a machine prepare itself before anybody speaks
+// to it, with a serialized PrepareRequest in hexadecimal digits behind it.
+inline constexpr std::string_view kPrepareOption = "cleanroom.prepare=";
 // Said on the console when a machine may be saved.
 inline constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
+
+// What the command line asks for; nothing when it asks for nothing, invalid_argument when it cannot
+// be read.
+Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(
+    std::string_view kernel_command_line);
+
+// Runs the shell of a prepared machine once, through the agent's own server and client, so that
+// everything on the way is in memory: loader, shell, the agent's code, the kernel's. It is told
+// nothing: no user's data can enter a template. An image without a shell is no error.
+Awaitable<void> Prime(const rpc::Server& server);
 
 }  // namespace cleanroom::guest

@@ -63,17 +63,20 @@ Awaitable<Result<ConfigureResponse>> GuestService::Configure(rpc::CallContext&,
     co_return Err(ErrorCode::kFailedPrecondition, "the guest has been configured already");
   }
   configure_called_ = true;
-  CR_CO_TRY_ASSIGN(Root root, machine_.Configure(request));
+  if (!root_) {
+    CR_CO_TRY_ASSIGN(Root root, machine_.Prepare(request.prepare()));
+    root_.emplace(std::move(root));
+  }
+  CR_CO_TRY(machine_.Identify(request, *root_));
   // As container runtimes do: the image's own directory is made, one that a caller names is not.
   if (!request.workdir().empty()) {
-    CR_CO_TRY(root.MakeDirs(request.workdir()));
+    CR_CO_TRY(root_->MakeDirs(request.workdir()));
   }
   defaults_ = {.hostname = request.hostname(),
                .env = {request.env().begin(), request.env().end()},
                .workdir = request.workdir(),
                .user = request.user(),
                .change_user = config_.change_user};
-  root_.emplace(std::move(root));
   ConfigureResponse response;
   utsname name = {};
   if (uname(&name) == 0) response.set_kernel_release(name.release);

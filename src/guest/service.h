@@ -33,6 +33,9 @@ class GuestService {
 
   void Register(rpc::Router& router);
 
+  // The root of a machine that was prepared at its boot; before any call.
+  void UsePrepared(Root root) { root_.emplace(std::move(root)); }
+
   // True once Shutdown has ended every command and left the disk clean: the power may go.
   bool ended() const { return ended_; }
   // Notified when that happens, which is just before the answer is sent.
@@ -61,7 +64,7 @@ class GuestService {
   bool configure_called_ = false;
   bool stopping_ = false;
   bool ended_ = false;
-  std::optional<Root> root_;  // once configured
+  std::optional<Root> root_;  // once prepared
   CommandDefaults defaults_;
   std::map<std::string, Execution*, std::less<>> executions_;  // those with a name
 };

@@ -34,11 +34,20 @@ std::vector<std::string> FileNames() { return {"/file", "/empty", "/missing", ""
 
 class HostMachine : public Machine {
  public:
-  Result<Root> Configure(const ConfigureRequest&) override { return Root::Open("/"); }
+  Result<Root> Prepare(const PrepareRequest&) override {
+    ++prepared;
+    return Root::Open("/");
+  }
+  Result<void> Identify(const ConfigureRequest&, const Root&) override {
+    ++identified;
+    return {};
+  }
   void SignalAll(int signal) override { signals.push_back(signal); }
   void Quiesce() override { quiesced = true; }
   std::vector<int> signals;
   bool quiesced = false;
+  int prepared = 0;
+  int identified = 0;
 };
 
 struct Ran {

@@ -41,6 +41,13 @@ Awaitable<Result<pb::StopResponse>> Stop(Supervisor& supervisor, pb::StopRequest
   co_return pb::StopResponse();
 }
 
+Awaitable<Result<pb::MakeTemplateResponse>> MakeTemplate(Supervisor& supervisor,
+                                                         pb::MakeTemplateRequest request) {
+  auto made = co_await supervisor.MakeTemplate(std::move(request));
+  if (!made) co_return Err(std::move(made).error());
+  co_return pb::MakeTemplateResponse();
+}
+
 // Inputs of an attachment, until the caller stops sending.
 Awaitable<void> PumpInputs(Supervisor& supervisor, std::string id, Reader<pb::AttachInput>& in) {
   while (true) {
@@ -85,6 +92,15 @@ void RegisterWardenService(Supervisor& supervisor, NetworkLog& network_log, rpc:
       Path("Launch"),
       [&supervisor](CallContext&, pb::LaunchRequest request, Writer<pb::LaunchEvent>& out) {
         return supervisor.Launch(std::move(request), out);
+      });
+  router.ServerStream<pb::PrepareMachineRequest, pb::LaunchEvent>(
+      Path("Prepare"),
+      [&supervisor](CallContext&, pb::PrepareMachineRequest request, Writer<pb::LaunchEvent>& out) {
+        return supervisor.Prepare(std::move(request), out);
+      });
+  router.Unary<pb::MakeTemplateRequest, pb::MakeTemplateResponse>(
+      Path("MakeTemplate"), [&supervisor](CallContext&, pb::MakeTemplateRequest request) {
+        return MakeTemplate(supervisor, std::move(request));
       });
   router.ServerStream<pb::WatchStateRequest, pb::WardenState>(
       Path("WatchState"),

@@ -3,17 +3,14 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
-#include <unistd.h>
 
-#include <array>
-#include <boost/asio/posix/stream_descriptor.hpp>
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include "base/id.h"
-#include "http/byte_stream.h"
 #include "os/file.h"
-#include "vmm/qemu/qemu_backend.h"
 #include "vmm/tsc.h"
 
 namespace cleanroom::sandbox {
@@ -26,11 +23,11 @@ using std::chrono::steady_clock;
 // The serials of vmm::MachineSpec's two disks.
 constexpr std::string_view kImageSerial = "cr-image";
 constexpr std::string_view kDiskSerial = "cr-disk";
-constexpr size_t kConsoleTailLines = 60;
+// What the agent says on the console of a machine that may be saved (guest/prime.h).
+constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
 constexpr size_t kEntropyBytes = 64;
-constexpr milliseconds kConsoleDrainLimit{500};
 
 std::string GuestPath(std::string_view method) {
   return std::string("/cleanroom.internal.v1.GuestService/").append(method);
@@ -48,17 +45,50 @@ bool IsFinal(pb::WardenState::Phase phase) {
   return phase == pb::WardenState::PHASE_STOPPED || phase == pb::WardenState::PHASE_FAILED;
 }
 
-Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor) {
-  auto [error] = co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
-  if (error) co_return Err(ErrorCode::kCanceled, error.message());
-  co_return Result<void>();
+std::string Hex(std::string_view bytes) {
+  std::string digits;
+  for (const char byte : bytes) {
+    fmt::format_to(std::back_inserter(digits), "{:02x}", static_cast<unsigned char>(byte));
+  }
+  return digits;
 }
 
-// Whether the descriptor became readable before the deadline.
-Awaitable<bool> Readable(asio::posix::stream_descriptor& descriptor,
-                         steady_clock::time_point deadline) {
-  auto ready = co_await WithDeadline(WaitReadable(descriptor), deadline, "");
-  co_return ready.has_value();
+// What every sandbox has alike.
+pb::PrepareRequest Preparation(const os::NetNsConfig& inner) {
+  pb::PrepareRequest prepare;
+  prepare.set_image_device(std::string(kImageSerial));
+  prepare.set_disk_device(std::string(kDiskSerial));
+  pb::Network& network = *prepare.mutable_network();
+  network.set_interface_mac(inner.guest_mac);
+  // Nobody else is on the link: whatever the guest wants goes by the gateway, to be refused at once
+  // rather than looked for.
+  network.add_addresses(inner.guest_ipv4 + "/32");
+  network.add_addresses(inner.guest_ipv6 + "/128");
+  network.add_gateways(inner.gateway_ipv4);
+  network.add_gateways(inner.gateway_ipv6);
+  network.add_nameservers(inner.gateway_ipv4);
+  return prepare;
+}
+
+Result<vmm::MachineSpec> MachineSpecOf(const SupervisorConfig& config, const pb::Machine& machine) {
+  vmm::MachineSpec spec;
+  spec.sandbox_id = config.sandbox_id;
+  spec.kernel = machine.kernel_path();
+  spec.initrd = machine.initrd_path();
+  spec.vcpus = machine.vcpus();
+  spec.memory_mib = static_cast<int>(machine.memory_mib());
+  spec.image = machine.image_path();
+  spec.disk = machine.disk_path();
+  spec.tap_fd = config.space.tap.get();
+  spec.guest_mac = config.network.guest_mac;
+  spec.accelerator = machine.accelerator() == ToString(vmm::Accelerator::kKvm)
+                         ? vmm::Accelerator::kKvm
+                         : vmm::Accelerator::kTcg;
+  spec.tsc_khz = machine.tsc_khz();
+  if (spec.tsc_khz == 0) {
+    CR_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
+  }
+  return spec;
 }
 
 Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name,
@@ -82,39 +112,133 @@ Supervisor::~Supervisor() = default;
 
 Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
                                            rpc::Writer<pb::LaunchEvent>& out) {
-  if (!idle())
+  if (!idle() && state_.phase() != pb::WardenState::PHASE_PREPARED)
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has been launched already");
-  state_.set_phase(pb::WardenState::PHASE_LAUNCHING);
-  changed_.NotifyAll();
-
-  if (config_.launch_error) {
-    Finish(pb::WardenState::PHASE_FAILED, config_.launch_error->ToString());
-    co_return Err(*config_.launch_error);
-  }
-  auto opened = OpenDoors(request);
-  if (!opened) {
-    Finish(pb::WardenState::PHASE_FAILED, opened.error().ToString());
-    co_return opened;
-  }
-  std::string kernel_release;
+  Enter(pb::WardenState::PHASE_LAUNCHING);
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
-  auto booted = co_await Boot(request, out, deadline, &kernel_release);
-  if (!booted) {
+  auto launched = OpenDoors(request);
+  if (launched) launched = co_await StartAndIdentify(std::move(request), out, deadline);
+  if (!launched) {
     co_await EndMachine();
-    Finish(pb::WardenState::PHASE_FAILED, booted.error().ToString());
-    co_return booted;
+    Finish(pb::WardenState::PHASE_FAILED, launched.error().ToString());
   }
-  tasks_.Spawn(WatchMachine());
-  state_.set_phase(pb::WardenState::PHASE_READY);
-  changed_.NotifyAll();
+  co_return launched;
+}
 
+Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
+                                                     rpc::Writer<pb::LaunchEvent>& out,
+                                                     TimePoint deadline) {
+  const bool restored = machine_ || !request.machine().template_state_path().empty();
+  Result<void> started;
+  if (!machine_) started = co_await StartMachine(request.machine(), out, deadline);
+  CR_CO_TRY(started);
+  auto begin = steady_clock::now();
+  // A boot can hang on a busy host: one that takes too long is given up and tried once more.
+  const auto first = restored ? deadline : std::min(deadline, begin + kFirstBootLimit);
+  auto identified = co_await Identify(request, first);
+  if (!identified && first < deadline &&
+      identified.error().code() == ErrorCode::kDeadlineExceeded) {
+    spdlog::warn("sandbox_id={} boot gave no answer in {} ms, trying once more", config_.sandbox_id,
+                 kFirstBootLimit.count());
+    const auto hung = std::exchange(machine_, nullptr);
+    co_await hung->End();
+    started = co_await StartMachine(request.machine(), out, deadline);
+    CR_CO_TRY(started);
+    identified = co_await Identify(request, deadline);
+  }
+  if (!identified) co_return Err(std::move(identified).error());
+  co_await TellPhase(out, restored ? "agent" : "boot", begin);
+  tasks_.Spawn(WatchMachine(machine_));
+  Enter(pb::WardenState::PHASE_READY);
   pb::LaunchEvent ready;
-  ready.mutable_ready()->set_kernel_release(kernel_release);
+  ready.mutable_ready()->set_kernel_release(*identified);
   auto told = co_await out.Write(ready);
   co_return told;
 }
 
+Awaitable<Result<void>> Supervisor::Prepare(pb::PrepareMachineRequest request,
+                                            rpc::Writer<pb::LaunchEvent>& out) {
+  if (!idle()) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not new");
+  Enter(pb::WardenState::PHASE_PREPARING);
+  auto prepared = co_await PrepareMachine(std::move(request), out);
+  while (prepared && state_.phase() == pb::WardenState::PHASE_PREPARED) {
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) prepared = Err(ErrorCode::kCanceled, "nobody wants the prepared machine");
+    if (machine_ended_) prepared = Err(ErrorCode::kUnavailable, "the prepared machine ended");
+  }
+  if (!prepared) {
+    co_await EndMachine();
+    Finish(pb::WardenState::PHASE_FAILED, prepared.error().ToString());
+  }
+  co_return prepared;
+}
+
+Awaitable<Result<void>> Supervisor::PrepareMachine(pb::PrepareMachineRequest request,
+                                                   rpc::Writer<pb::LaunchEvent>& out) {
+  if (config_.launch_error) co_return Err(*config_.launch_error);
+  const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
+  auto started = co_await StartMachine(std::move(*request.mutable_machine()), out, deadline);
+  CR_CO_TRY(started);
+  if (machine_) co_await WarmUp(deadline);
+  if (state_.phase() != pb::WardenState::PHASE_PREPARING) {
+    co_return Err(ErrorCode::kCanceled, "the warden was stopped");
+  }
+  tasks_.Spawn(WatchMachine(machine_));
+  Enter(pb::WardenState::PHASE_PREPARED);
+  pb::LaunchEvent ready;
+  ready.mutable_ready();
+  auto told = co_await out.Write(ready);
+  co_return told;
+}
+
+Awaitable<void> Supervisor::WarmUp(TimePoint deadline) {
+  const auto machine = machine_;
+  auto call = co_await machine->agent()->Open<pb::ExecInput, pb::ExecOutput>(
+      GuestPath("Exec"), rpc::Shape::kBidi, rpc::CallOptions{.deadline = deadline});
+  if (!call) co_return;
+  pb::ExecInput start;
+  start.mutable_start()->add_argv("/bin/sh");
+  start.mutable_start()->add_argv("-c");
+  start.mutable_start()->add_argv("true; /bin/true");
+  auto sent = co_await call->Write(start);
+  while (sent) {
+    auto output = co_await call->Next();
+    if (!output || !*output) break;
+  }
+}
+
+Awaitable<Result<void>> Supervisor::MakeTemplate(pb::MakeTemplateRequest request) {
+  if (!idle()) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not new");
+  Enter(pb::WardenState::PHASE_PREPARING);
+  auto made = co_await SaveTemplate(std::move(request));
+  co_await EndMachine();
+  if (made) {
+    Finish(pb::WardenState::PHASE_STOPPED, "");
+  } else {
+    Finish(pb::WardenState::PHASE_FAILED, made.error().ToString());
+  }
+  co_return made;
+}
+
+Awaitable<Result<void>> Supervisor::SaveTemplate(pb::MakeTemplateRequest request) {
+  if (config_.launch_error) co_return Err(*config_.launch_error);
+  const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
+  CR_CO_TRY_ASSIGN(vmm::MachineSpec spec, MachineSpecOf(config_, request.machine()));
+  spec.memory = vmm::MemoryKind::kTemplate;
+  spec.memory_file = (config_.folder / "memory").string();
+  spec.extra_cmdline = fmt::format("cleanroom.prepare={}", Hex(Preparation(config_.network).SerializeAsString()));
+  CR_CO_TRY_ASSIGN(machine_, RunningMachine::Start(executor_, config_.folder, spec,
+                                                   request.machine(), deadline));
+  const auto machine = machine_;
+  auto primed = co_await machine->WaitForLine(kPrimedLine, deadline);
+  CR_CO_TRY(primed);
+  auto saved = machine->Save((config_.folder / "state").string(), deadline);
+  co_return saved;
+}
+
 Result<void> Supervisor::OpenDoors(const pb::LaunchRequest& request) {
+  if (config_.launch_error) return Err(*config_.launch_error);
   DoorsConfig config{.policy_json = request.policy_json(),
                      .resolvers = {request.resolvers().begin(), request.resolvers().end()},
                      .gateway = {config_.network.gateway_ipv4, config_.network.gateway_ipv6},
@@ -130,172 +254,78 @@ Result<void> Supervisor::SetStage(const pb::SetStageRequest& request) {
   return {};
 }
 
-Awaitable<Result<void>> Supervisor::Boot(const pb::LaunchRequest& request,
-                                         rpc::Writer<pb::LaunchEvent>& out,
-                                         steady_clock::time_point deadline,
-                                         std::string* kernel_release) {
-  const auto first_deadline = std::min(deadline, steady_clock::now() + kFirstBootLimit);
-  auto booted = co_await BootOnce(request, out, first_deadline, kernel_release);
-  if (booted || booted.error().code() != ErrorCode::kDeadlineExceeded ||
-      steady_clock::now() >= deadline) {
-    co_return booted;
+Awaitable<Result<void>> Supervisor::StartMachine(pb::Machine machine,
+                                                 rpc::Writer<pb::LaunchEvent>& out,
+                                                 TimePoint deadline) {
+  const auto begin = steady_clock::now();
+  CR_CO_TRY_ASSIGN(vmm::MachineSpec spec, MachineSpecOf(config_, machine));
+  const bool copy = !machine.template_state_path().empty();
+  if (copy) {
+    spec.memory = vmm::MemoryKind::kCopy;
+    spec.memory_file = machine.template_memory_path();
   }
-  spdlog::warn("sandbox_id={} boot gave no answer in {} ms, trying once more", config_.sandbox_id,
-               kFirstBootLimit.count());
-  co_await DiscardMachine();
-  booted = co_await BootOnce(request, out, deadline, kernel_release);
-  co_return booted;
+  CR_CO_TRY_ASSIGN(machine_,
+                   RunningMachine::Start(executor_, config_.folder, spec, machine, deadline));
+  co_await TellPhase(out, copy ? "restore" : "vmm", begin);
+  co_return Result<void>();
 }
 
-Awaitable<Result<void>> Supervisor::BootOnce(const pb::LaunchRequest& request,
-                                             rpc::Writer<pb::LaunchEvent>& out,
-                                             steady_clock::time_point deadline,
-                                             std::string* kernel_release) {
-  auto begin = steady_clock::now();
-  vmm::MachineSpec spec;
-  spec.sandbox_id = config_.sandbox_id;
-  spec.kernel = request.kernel_path();
-  spec.initrd = request.initrd_path();
-  spec.vcpus = request.vcpus();
-  spec.memory_mib = static_cast<int>(request.memory_mib());
-  spec.image = request.image_path();
-  spec.disk = request.disk_path();
-  spec.tap_fd = config_.space.tap.get();
-  spec.guest_mac = config_.network.guest_mac;
-  spec.accelerator = request.accelerator() == ToString(vmm::Accelerator::kKvm)
-                         ? vmm::Accelerator::kKvm
-                         : vmm::Accelerator::kTcg;
-  spec.tsc_khz = request.tsc_khz();
-  if (spec.tsc_khz == 0) {
-    CR_CO_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
-  }
-  auto log = vmm::ConsoleLog::Create((config_.folder / "console.log").string());
-  if (!log) co_return Err(std::move(log).error());
-  console_ = std::make_shared<vmm::ConsoleLog>(*std::move(log));
-
-  vmm::QemuConfig qemu;
-  if (!request.vmm_path().empty()) qemu.binary = request.vmm_path();
-  auto machine = vmm::QemuBackend(std::move(qemu)).Launch(spec);
-  if (!machine) co_return Err(std::move(machine).error());
-  machine_ = *std::move(machine);
-  tasks_.Spawn(ReadConsole(console_, machine_->TakeConsole()));
-  co_await TellPhase(out, "vmm", begin);
-
-  begin = steady_clock::now();
-  rpc::ChannelOptions link;
-  link.max_message_bytes = kMaxFrameBytes;
-  agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, machine_->TakeAgentStream().release()),
-                                std::move(link));
+Awaitable<Result<std::string>> Supervisor::Identify(const pb::LaunchRequest& request,
+                                                    TimePoint deadline) {
   pb::ConfigureRequest configure;
-  auto entropy = Entropy();
-  if (!entropy) co_return Err(std::move(entropy).error());
-  configure.set_entropy(*entropy);
+  CR_CO_TRY_ASSIGN(std::string entropy, Entropy());
+  configure.set_entropy(std::move(entropy));
   configure.set_hostname(config_.sandbox_id);
   configure.set_wall_clock_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                   std::chrono::system_clock::now().time_since_epoch())
                                   .count());
-  configure.set_image_device(std::string(kImageSerial));
-  configure.set_disk_device(std::string(kDiskSerial));
-  pb::Network& network = *configure.mutable_network();
-  const os::NetNsConfig& inner = config_.network;
-  network.set_interface_mac(inner.guest_mac);
-  // Nobody else is on the link: whatever the guest wants goes by the gateway, to be refused at once
-  // rather than looked for.
-  network.add_addresses(inner.guest_ipv4 + "/32");
-  network.add_addresses(inner.guest_ipv6 + "/128");
-  network.add_gateways(inner.gateway_ipv4);
-  network.add_gateways(inner.gateway_ipv6);
-  network.add_nameservers(inner.gateway_ipv4);
+  *configure.mutable_prepare() = Preparation(config_.network);
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());
-  auto answer = co_await agent_->Call<pb::ConfigureResponse>(
+  const auto machine = machine_;
+  auto answer = co_await machine->agent()->Call<pb::ConfigureResponse>(
       GuestPath("Configure"), std::move(configure), rpc::CallOptions{.deadline = deadline});
   if (!answer) {
-    Error error = std::move(answer).error();
-    // A lost link is told before the machine's end is: wait for what explains it.
-    const bool lost = error.code() == ErrorCode::kUnavailable;
-    const auto death = co_await DescribeDeath(milliseconds(lost ? 1000 : 0));
-    if (death) co_return Err(ErrorCode::kRuntimeLaunchFailed, *death);
-    if (error.code() == ErrorCode::kDeadlineExceeded) {
-      co_return Err(ErrorCode::kDeadlineExceeded,
-                    "the guest did not answer in time after its start");
-    }
-    co_return Err(std::move(error).Context("setting the guest up"));
+    Error error = co_await Explain(std::move(answer).error());
+    co_return Err(std::move(error));
   }
-  *kernel_release = answer->kernel_release().substr(0, 128);
-  co_await TellPhase(out, "boot", begin);
-  co_return Result<void>();
+  co_return answer->kernel_release().substr(0, 128);
+}
+
+Awaitable<Error> Supervisor::Explain(Error error) {
+  const auto machine = machine_;
+  // A lost link is told before the machine's end is: wait for what explains it.
+  const bool lost = error.code() == ErrorCode::kUnavailable;
+  const auto death = co_await machine->DescribeDeath(milliseconds(lost ? 1000 : 0));
+  state_.set_console_tail(machine->ConsoleTail());
+  if (death) co_return Error(ErrorCode::kRuntimeLaunchFailed, *death);
+  if (error.code() == ErrorCode::kDeadlineExceeded) {
+    co_return Error(ErrorCode::kDeadlineExceeded,
+                    "the guest did not answer in time after its start");
+  }
+  co_return std::move(error).Context("setting the guest up");
 }
 
 // Waits for the machine's end and settles the sandbox's.
-Awaitable<void> Supervisor::WatchMachine() {
-  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
-  auto [error] = co_await watched.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
-  (void)error;
+Awaitable<void> Supervisor::WatchMachine(std::shared_ptr<RunningMachine> machine) {
+  co_await machine->WaitEnd();
   const bool cancelled = co_await Cancelled();
-  if (cancelled) co_return;
+  if (cancelled || machine != machine_) co_return;
   machine_ended_ = true;
   changed_.NotifyAll();
-  if (stopping_) co_return;  // Stop settles it
-  const auto death = co_await DescribeDeath(milliseconds(0));
+  // Stop, or whoever prepares the machine, settles it.
+  if (stopping_ || state_.phase() != pb::WardenState::PHASE_READY) co_return;
+  const auto death = co_await machine->DescribeDeath(milliseconds(0));
+  state_.set_console_tail(machine->ConsoleTail());
   co_await EndMachine();
   Finish(pb::WardenState::PHASE_FAILED,
          Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
 }
 
-Awaitable<std::optional<std::string>> Supervisor::DescribeDeath(milliseconds limit) {
-  if (!machine_) co_return std::nullopt;
-  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
-  const bool ended = co_await Readable(watched, steady_clock::now() + limit);
-  if (!ended) co_return std::nullopt;
-  auto status = machine_->Wait();
-  // What the guest said last is still on its way through the console.
-  const auto deadline = steady_clock::now() + kConsoleDrainLimit;
-  while (!console_ended_) {
-    const bool in_time = co_await changed_.WaitUntil(deadline);
-    if (!in_time) break;
-  }
-  state_.set_console_tail(console_->LastLines(kConsoleTailLines));
-  if (console_->panic())
-    co_return fmt::format("the guest's kernel panicked: {}", *console_->panic());
-  if (!status) co_return std::move(status).error().message();
-  co_return fmt::format("the virtual machine {}", status->ToString());
-}
-
-Awaitable<void> Supervisor::ReadConsole(std::shared_ptr<vmm::ConsoleLog> log,
-                                        os::UniqueFd console) {
-  console_ended_ = false;
-  asio::posix::stream_descriptor stream(executor_, console.release());
-  stream.non_blocking(true);
-  while (true) {
-    auto [error] = co_await stream.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
-    if (error) break;
-    auto more = log->ReadFrom(stream.native_handle());
-    if (!more) {
-      spdlog::warn("sandbox_id={} {}", config_.sandbox_id, more.error().ToString());
-      continue;  // about the file; the console must be read on, or the guest stalls
-    }
-    if (!*more) break;
-  }
-  console_ended_ = true;
-  changed_.NotifyAll();
-}
-
-Awaitable<void> Supervisor::DiscardMachine() {
-  if (machine_) {
-    auto killed = machine_->Kill();
-    if (!killed) {
-      spdlog::error("sandbox_id={} {}", config_.sandbox_id, killed.error().ToString());
-    }
-  }
-  const auto agent = std::exchange(agent_, nullptr);
-  if (agent) co_await agent->Close();
-  machine_.reset();
-}
-
 Awaitable<void> Supervisor::EndMachine() {
-  co_await DiscardMachine();
+  const auto machine = std::exchange(machine_, nullptr);
+  if (machine) co_await machine->End();
   const std::unique_ptr<Doors> doors = std::exchange(doors_, nullptr);
   if (doors) co_await doors->Close();
 }
@@ -338,7 +368,7 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
 }
 
 Awaitable<void> Supervisor::RunExecution(std::shared_ptr<Execution> execution) {
-  const auto agent = agent_;
+  const auto agent = machine_->agent();
   ++running_;
   co_await execution->Run(*agent);
   --running_;
@@ -355,8 +385,8 @@ Result<std::shared_ptr<Execution>> Supervisor::FindExecution(const std::string& 
 Awaitable<Result<void>> Supervisor::Input(std::string execution_id, pb::ExecInput input) {
   auto execution = FindExecution(execution_id);
   if (!execution) co_return Err(std::move(execution).error());
-  const auto agent = agent_;
-  if (!agent) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has ended");
+  if (!machine_) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has ended");
+  const auto agent = machine_->agent();
   auto done = co_await (*execution)->Input(*agent, std::move(input));
   co_return done;
 }
@@ -366,7 +396,7 @@ Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request,
   if (state_.phase() != pb::WardenState::PHASE_READY) {
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
   }
-  const auto agent = agent_;
+  const auto agent = machine_->agent();
   int64_t left = request.max_bytes();
   auto stream =
       co_await agent->CallServerStream<pb::FileChunk>(GuestPath("ReadFile"), std::move(request));
@@ -391,8 +421,8 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
     co_return;
   }
   stopping_ = true;
-  const auto agent = agent_;
-  if (state_.phase() == pb::WardenState::PHASE_READY && grace.count() > 0 && agent) {
+  if (state_.phase() == pb::WardenState::PHASE_READY && grace.count() > 0 && machine_) {
+    const auto agent = machine_->agent();
     const auto deadline = steady_clock::now() + grace;
     auto asked = co_await agent->Call<pb::ShutdownResponse>(
         GuestPath("Shutdown"), pb::ShutdownRequest(), rpc::CallOptions{.deadline = deadline});
@@ -403,6 +433,11 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
   }
   co_await EndMachine();
   Finish(pb::WardenState::PHASE_STOPPED, "");
+}
+
+void Supervisor::Enter(pb::WardenState::Phase phase) {
+  state_.set_phase(phase);
+  changed_.NotifyAll();
 }
 
 void Supervisor::Finish(pb::WardenState::Phase phase, const std::string& reason) {

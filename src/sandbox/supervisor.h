@@ -1,6 +1,9 @@
 // Supervisor: the life of one sandbox inside its warden: launch, executions, and the end.
 //
-//   IDLE -> LAUNCHING -> READY -> STOPPED (asked for) or FAILED (anything else)
+//   IDLE -> [PREPARING -> PREPARED ->] LAUNCHING -> READY -> STOPPED (asked for) or FAILED (anything
+//   else)
+//
+// A warden that makes a template goes from PREPARING to STOPPED.
 //
 // The machine's end is the sandbox's end, and a final state never changes. It is written to the
 // file `end` in the sandbox's folder (a serialized WardenState) before anybody is told, so that a
@@ -25,8 +28,7 @@
 #include "sandbox/doors.h"
 #include "sandbox/execution.h"
 #include "sandbox/network_log.h"
-#include "vmm/backend.h"
-#include "vmm/console_log.h"
+#include "sandbox/running_machine.h"
 
 namespace cleanroom::sandbox {
 
@@ -49,9 +51,14 @@ class Supervisor {
   Supervisor(asio::any_io_executor executor, SupervisorConfig config);
   ~Supervisor();
 
-  // Opens the doors and starts the machine, once, and tells the phases. When it fails, or the call
-  // is cancelled, the sandbox is FAILED.
+  // Opens the doors and starts the machine, unless it is prepared, once, and tells the phases. When
+  // it fails, or the call is cancelled, the sandbox is FAILED.
   Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out);
+  // Starts the machine without an owner and returns when it is launched; see warden.proto.
+  Awaitable<Result<void>> Prepare(pb::PrepareMachineRequest request,
+                                  rpc::Writer<pb::LaunchEvent>& out);
+  // Makes a template of a machine, after which the sandbox is STOPPED.
+  Awaitable<Result<void>> MakeTemplate(pb::MakeTemplateRequest request);
   // The state, and every change of it, up to a final one.
   Awaitable<Result<void>> WatchState(rpc::Writer<pb::WardenState>& out);
   // Switches the doors' rules; failed_precondition before the launch and after the end.
@@ -74,25 +81,30 @@ class Supervisor {
   Awaitable<void> Close();
 
  private:
-  Awaitable<Result<void>> Boot(const pb::LaunchRequest& request, rpc::Writer<pb::LaunchEvent>& out,
-                               std::chrono::steady_clock::time_point deadline,
-                               std::string* kernel_release);
+  using TimePoint = std::chrono::steady_clock::time_point;
+
   Result<void> OpenDoors(const pb::LaunchRequest& request);
-  Awaitable<Result<void>> BootOnce(const pb::LaunchRequest& request,
-                                   rpc::Writer<pb::LaunchEvent>& out,
-                                   std::chrono::steady_clock::time_point deadline,
-                                   std::string* kernel_release);
-  Awaitable<void> WatchMachine();
+  // Starts machine_ and, if it boots, tries again once when it does not answer.
+  Awaitable<Result<void>> StartMachine(pb::Machine machine, rpc::Writer<pb::LaunchEvent>& out,
+                                       TimePoint deadline);
+  // Gives the guest its identity. It has booted, or runs on as a copy, when it answers.
+  Awaitable<Result<std::string>> Identify(const pb::LaunchRequest& request, TimePoint deadline);
+  Awaitable<Result<void>> StartAndIdentify(pb::LaunchRequest request,
+                                           rpc::Writer<pb::LaunchEvent>& out, TimePoint deadline);
+  // One command in a machine that nobody has claimed, so that the first of its owner is quick.
+  Awaitable<void> WarmUp(TimePoint deadline);
+  Awaitable<Result<void>> PrepareMachine(pb::PrepareMachineRequest request,
+                                         rpc::Writer<pb::LaunchEvent>& out);
+  Awaitable<Result<void>> SaveTemplate(pb::MakeTemplateRequest request);
+  Awaitable<void> WatchMachine(std::shared_ptr<RunningMachine> machine);
   Awaitable<void> RunExecution(std::shared_ptr<Execution> execution);
-  Awaitable<void> DiscardMachine();
-  // Discards the machine, then closes the doors: what the guest did last is on record.
+  // Why a call to the agent failed: the machine's end, if that is the reason.
+  Awaitable<Error> Explain(Error error);
+  // Ends the machine, then closes the doors: what the guest did last is on record.
   Awaitable<void> EndMachine();
+  void Enter(pb::WardenState::Phase phase);
   // Moves to a final state: the first one counts.
   void Finish(pb::WardenState::Phase phase, const std::string& reason);
-  Awaitable<void> ReadConsole(std::shared_ptr<vmm::ConsoleLog> log, os::UniqueFd console);
-  // Waits for the VMM's end, for at most `limit`, and says how it died; nothing when it lives.
-  Awaitable<std::optional<std::string>> DescribeDeath(std::chrono::milliseconds limit);
-
   asio::any_io_executor executor_;
   SupervisorConfig config_;
   TaskScope tasks_;
@@ -101,11 +113,8 @@ class Supervisor {
   bool stopping_ = false;
   std::unique_ptr<Doors> doors_;
 
-  std::unique_ptr<vmm::Machine> machine_;
-  std::shared_ptr<vmm::ConsoleLog> console_;
+  std::shared_ptr<RunningMachine> machine_;
   bool machine_ended_ = false;
-  bool console_ended_ = true;
-  std::shared_ptr<rpc::Channel> agent_;  // shared with the calls under way
   std::map<std::string, std::shared_ptr<Execution>> executions_;
   size_t running_ = 0;
 };

@@ -142,9 +142,9 @@ class Guest {
     request.set_hostname("testbox");
     request.set_entropy(std::string(32, 'e'));
     request.set_wall_clock_ns(1'900'000'000'000'000'000);
-    request.set_image_device("cr-image");
-    request.set_disk_device("cr-disk");
-    request.mutable_network()->add_nameservers("10.0.2.1");
+    request.mutable_prepare()->set_image_device("cr-image");
+    request.mutable_prepare()->set_disk_device("cr-disk");
+    request.mutable_prepare()->mutable_network()->add_nameservers("10.0.2.1");
     request.add_env("PATH=/bin");
     request.set_workdir("/srv/made");
     auto response = co_await channel_->Call<ConfigureResponse>(kService + "Configure", request);

@@ -50,7 +50,9 @@ std::string KernelCommandLine(const MachineSpec& machine) {
     // tsc=reliable a busy host makes the guest think otherwise, and it falls back to counting
     // ticks, which it then loses. Self-tests of the kernel's ciphers cost a third of a second.
     // Emulated processors do not speculate, so counter-measures cost and protect from nothing.
-    line += " tsc=reliable cryptomgr.notests mitigations=off";
+    // QEMU translates code anew for every address that it is mapped at: with addresses that change
+    // with each process, starting one takes twice as long.
+    line += " tsc=reliable cryptomgr.notests mitigations=off norandmaps";
     if (machine.tsc_khz != 0) line += fmt::format(" lpj={}", machine.tsc_khz * 1000 / kKernelHz);
   }
   if (!machine.extra_cmdline.empty()) line += " " + machine.extra_cmdline;

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,7 +100,7 @@ class MachineTest : public testing::Test {
 
   Result<std::unique_ptr<Machine>> Restore() {
     CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(dir_->path() + "/state", O_RDONLY));
-    return QemuBackend().Restore(spec_, state.get(), Soon());
+    return QemuBackend({.read_only_opener = QEMU_OPENER}).Restore(spec_, state.get(), Soon());
   }
 
   // The next line from the agent, while the console is drained; "" when the machine ended or hangs.
@@ -187,6 +188,7 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
   spec_.disk = dir_->path() + "/disk";
   ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
   MakeTemplate();
+  ASSERT_EQ(chmod(spec_.memory_file.c_str(), 0400), 0);
   const auto before = os::ReadFile(spec_.memory_file, 512 << 20);
   ASSERT_TRUE(before);
   std::vector<std::string> disks;

@@ -184,7 +184,7 @@ std::vector<Check> QemuBackend::Checks() const {
 namespace {
 
 Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const MachineSpec& spec,
-                                           int state_fd) {
+                                           int state_fd, const std::string& opener) {
   CR_TRY_ASSIGN(auto agent, os::SocketPair());
   CR_TRY_ASSIGN(auto console, os::SocketPair());
   CR_TRY_ASSIGN(auto monitor, os::SocketPair());
@@ -199,6 +199,10 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
   if (spec.tap_fd >= 0) options.fds.push_back({kQemuTapFd, spec.tap_fd});
   if (state_fd >= 0) options.fds.push_back({kQemuStateFd, state_fd});
   options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
+  if (spec.memory == MemoryKind::kCopy && !opener.empty()) {
+    options.env->push_back("LD_PRELOAD=" + opener);
+    options.env->push_back("CLEANROOM_READ_ONLY=" + spec.memory_file);
+  }
   options.new_session = true;
   options.parent_death_signal = SIGKILL;
   options.no_new_privileges = true;
@@ -216,13 +220,13 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
 
 Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  return Start(binary, spec, -1);
+  return Start(binary, spec, -1, "");
 }
 
 Result<std::unique_ptr<Machine>> QemuBackend::Restore(const MachineSpec& spec, int state_fd,
                                                       steady_clock::time_point deadline) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  CR_TRY_ASSIGN(auto machine, Start(binary, spec, state_fd));
+  CR_TRY_ASSIGN(auto machine, Start(binary, spec, state_fd, config_.read_only_opener));
   CR_TRY(machine->Resume(deadline));
   return machine;
 }

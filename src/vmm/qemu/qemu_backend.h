@@ -13,6 +13,9 @@ namespace cleanroom::vmm {
 struct QemuConfig {
   // A path, or a name looked up in PATH.
   std::string binary = "qemu-system-x86_64";
+  // The library of preload/open_read_only.cc, for copies of a template whose memory may not be
+  // written to; empty: QEMU opens it for writing.
+  std::string read_only_opener = {};
 };
 
 class QemuBackend : public Backend {

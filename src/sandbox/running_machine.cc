@@ -1,0 +1,161 @@
+#include "sandbox/running_machine.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <utility>
+
+#include "http/byte_stream.h"
+#include "os/file.h"
+#include "sandbox/spool.h"
+#include "vmm/qemu/qemu_backend.h"
+
+namespace cleanroom::sandbox {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr size_t kConsoleTailLines = 60;
+constexpr milliseconds kConsoleDrainLimit{500};
+
+Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor) {
+  auto [error] = co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+  if (error) co_return Err(ErrorCode::kCanceled, error.message());
+  co_return Result<void>();
+}
+
+Result<std::unique_ptr<vmm::Machine>> StartVmm(const vmm::MachineSpec& spec,
+                                               const pb::Machine& machine,
+                                               steady_clock::time_point deadline) {
+  vmm::QemuConfig config;
+  if (!machine.vmm_path().empty()) config.binary = machine.vmm_path();
+  config.read_only_opener = machine.opener_path();
+  const vmm::QemuBackend backend(std::move(config));
+  if (spec.memory != vmm::MemoryKind::kCopy) return backend.Launch(spec);
+  CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(machine.template_state_path(), O_RDONLY));
+  return backend.Restore(spec, state.get(), deadline);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<RunningMachine>> RunningMachine::Start(asio::any_io_executor executor,
+                                                              const std::filesystem::path& folder,
+                                                              const vmm::MachineSpec& spec,
+                                                              const pb::Machine& machine,
+                                                              TimePoint deadline) {
+  CR_TRY_ASSIGN(auto log, vmm::ConsoleLog::Create((folder / "console.log").string()));
+  CR_TRY_ASSIGN(auto vmm, StartVmm(spec, machine, deadline));
+  std::shared_ptr<RunningMachine> made(
+      new RunningMachine(std::move(executor), std::move(vmm), std::move(log)));
+  made->tasks_.Spawn(made->ReadConsole(made->machine_->TakeConsole()));
+  return made;
+}
+
+RunningMachine::RunningMachine(asio::any_io_executor executor,
+                               std::unique_ptr<vmm::Machine> machine, vmm::ConsoleLog log)
+    : executor_(executor),
+      machine_(std::move(machine)),
+      console_(std::move(log)),
+      changed_(executor),
+      tasks_(executor) {
+  rpc::ChannelOptions link;
+  link.max_message_bytes = kMaxFrameBytes;
+  agent_ = rpc::Channel::Create(http::AdoptSocket(executor, machine_->TakeAgentStream().release()),
+                                std::move(link));
+}
+
+Awaitable<void> RunningMachine::ReadConsole(os::UniqueFd console) {
+  asio::posix::stream_descriptor stream(executor_, console.release());
+  stream.non_blocking(true);
+  while (true) {
+    auto [error] = co_await stream.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+    if (error) break;
+    auto more = console_.ReadFrom(stream.native_handle());
+    changed_.NotifyAll();
+    if (!more) {
+      spdlog::warn("{}", more.error().ToString());
+      continue;  // about the file; the console must be read on, or the guest stalls
+    }
+    if (!*more) break;
+  }
+  console_ended_ = true;
+  changed_.NotifyAll();
+}
+
+Awaitable<void> RunningMachine::WaitEnd() {
+  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
+  auto waited = co_await WaitReadable(watched);
+  (void)waited;
+}
+
+Awaitable<bool> RunningMachine::Ended(TimePoint deadline) {
+  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
+  auto ended = co_await WithDeadline(WaitReadable(watched), deadline, "");
+  co_return ended.has_value();
+}
+
+Awaitable<std::optional<std::string>> RunningMachine::DescribeDeath(milliseconds limit) {
+  const bool ended = co_await Ended(steady_clock::now() + limit);
+  if (!ended) co_return std::nullopt;
+  auto status = machine_->Wait();
+  co_await DrainConsole();
+  if (console_.panic())
+    co_return fmt::format("the guest's kernel panicked: {}", *console_.panic());
+  if (!status) co_return std::move(status).error().message();
+  co_return fmt::format("the virtual machine {}", status->ToString());
+}
+
+// What the guest said last is still on its way when the VMM has ended.
+Awaitable<void> RunningMachine::DrainConsole() {
+  const auto deadline = steady_clock::now() + kConsoleDrainLimit;
+  while (!console_ended_) {
+    const bool in_time = co_await changed_.WaitUntil(deadline);
+    if (!in_time) break;
+  }
+}
+
+Awaitable<Result<void>> RunningMachine::WaitForLine(std::string_view line, TimePoint deadline) {
+  while (ConsoleTail().find(line) == std::string::npos) {
+    if (console_ended_) {
+      const auto death = co_await DescribeDeath(milliseconds(1000));
+      co_return Err(ErrorCode::kRuntimeLaunchFailed,
+                    death.value_or("the machine closed its console"));
+    }
+    const bool in_time = co_await changed_.WaitUntil(deadline);
+    if (!in_time) co_return Err(ErrorCode::kDeadlineExceeded, "the guest was not ready in time");
+  }
+  co_return Result<void>();
+}
+
+Result<void> RunningMachine::Save(const std::string& state_file, TimePoint deadline) {
+  CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(state_file, O_RDWR | O_CREAT | O_EXCL, 0600));
+  return machine_->Save(state.get(), deadline);
+}
+
+std::string RunningMachine::ConsoleTail() const { return console_.LastLines(kConsoleTailLines); }
+
+Awaitable<void> RunningMachine::End() {
+  if (!std::exchange(ending_, true)) {
+    auto killed = machine_->Kill();
+    if (!killed) spdlog::error("{}", killed.error().ToString());
+    co_await agent_->Close();
+    // Reaps, and closes the other end of the console.
+    auto status = machine_->Wait();
+    if (!status) spdlog::error("{}", status.error().ToString());
+    co_await DrainConsole();
+    tasks_.Cancel();
+    co_await tasks_.Join();
+    ended_ = true;
+    changed_.NotifyAll();
+  }
+  while (!ended_) {
+    co_await asio::this_coro::reset_cancellation_state();
+    co_await changed_.Wait();
+  }
+}
+
+}  // namespace cleanroom::sandbox

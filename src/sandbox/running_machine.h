@@ -1,0 +1,70 @@
+// RunningMachine: a sandbox's VMM with its console, which it reads, and the channel to its agent.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/async.h"
+#include "cleanroom/internal/v1/warden.pb.h"
+#include "rpc/client.h"
+#include "vmm/backend.h"
+#include "vmm/console_log.h"
+
+namespace cleanroom::sandbox {
+
+namespace pb = ::cleanroom::internal::v1;
+
+class RunningMachine {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+
+  // Starts the VMM, with the console in `folder`/console.log, anew. The guest boots, or, when the
+  // machine is a copy of a template, runs on: then this blocks for the milliseconds that it takes,
+  // at most until the deadline.
+  static Result<std::shared_ptr<RunningMachine>> Start(asio::any_io_executor executor,
+                                                       const std::filesystem::path& folder,
+                                                       const vmm::MachineSpec& spec,
+                                                       const pb::Machine& machine,
+                                                       TimePoint deadline);
+
+  // Shared with the calls under way, which end with kUnavailable when the machine does.
+  const std::shared_ptr<rpc::Channel>& agent() const { return agent_; }
+
+  // Returns when the VMM has ended; also when the task is cancelled.
+  Awaitable<void> WaitEnd();
+  // Waits for the VMM's end, for at most `limit`, and says how it died; nothing when it lives.
+  Awaitable<std::optional<std::string>> DescribeDeath(std::chrono::milliseconds limit);
+  // Waits for a line on the console; deadline_exceeded or, when the machine ends before,
+  // runtime_launch_failed.
+  Awaitable<Result<void>> WaitForLine(std::string_view line, TimePoint deadline);
+  // Stops the machine for good and writes its devices to the file (vmm::Machine::Save). Blocks.
+  Result<void> Save(const std::string& state_file, TimePoint deadline);
+  std::string ConsoleTail() const;
+
+  // Kills the machine and returns once it is reaped and all that it said is read. May be called by
+  // several, and again.
+  Awaitable<void> End();
+
+ private:
+  RunningMachine(asio::any_io_executor executor, std::unique_ptr<vmm::Machine> machine,
+                 vmm::ConsoleLog log);
+  Awaitable<void> ReadConsole(os::UniqueFd console);
+  Awaitable<void> DrainConsole();
+  Awaitable<bool> Ended(TimePoint deadline);
+
+  asio::any_io_executor executor_;
+  std::unique_ptr<vmm::Machine> machine_;
+  vmm::ConsoleLog console_;
+  bool console_ended_ = false;
+  bool ending_ = false;
+  bool ended_ = false;
+  std::shared_ptr<rpc::Channel> agent_;
+  Notifier changed_;
+  TaskScope tasks_;
+};
+
+}  // namespace cleanroom::sandbox
