@@ -343,8 +343,8 @@ default_backend: {}    # qemu or firecracker
 #   peers: []
 
 # pool:
-#   size: 0                # restored machines kept ready
-#   memory_mib: 4096       # no limit when left out
+#   size: 2                # restored machines kept ready for each image in use; 0: none
+#   memory_mib: 4096       # what they may take; left out: an eighth of what is free
 
 # auth:
 #   required: false

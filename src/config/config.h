@@ -96,7 +96,7 @@ struct Cache {
 };
 
 struct Pool {
-  int size = 0;  // restored machines kept ready; 0 for none
+  int size = 2;  // restored machines kept ready for each image in use; 0 for none
   std::optional<int> memory_mib;
   bool operator==(const Pool&) const = default;
 };

@@ -28,8 +28,7 @@ TEST(IdentityTest, FilesNameTheMachine) {
   ASSERT_TRUE(folder);
   const auto root = Root::Open(folder->path());
   ASSERT_TRUE(root);
-  ASSERT_TRUE(
-      WriteIdentityFiles(*root, "box", {"10.0.2.2/24", "fd00::2/64"}));
+  ASSERT_TRUE(WriteIdentityFiles(*root, "box", {"10.0.2.2/24", "fd00::2/64"}));
   ASSERT_TRUE(WriteNetworkFiles(*root, {"10.0.2.1", "fd00::1"}));
   EXPECT_EQ(root->ReadFile("/etc/hostname", 100).value(), "box\n");
   EXPECT_EQ(root->ReadFile("/etc/resolv.conf", 100).value(),

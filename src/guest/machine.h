@@ -10,7 +10,7 @@
 namespace cleanroom::internal::v1 {
 class ConfigureRequest;
 class PrepareRequest;
-}
+}  // namespace cleanroom::internal::v1
 
 namespace cleanroom::guest {
 

@@ -156,6 +156,17 @@ Result<UniqueFd> OpenFormatted(const std::filesystem::path& cache, uint64_t size
   return OpenFile(ready, O_RDONLY);
 }
 
+Result<void> CopyTo(int from, uint64_t size, const std::filesystem::path& destination) {
+  UniqueFd to(::open(destination.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!to) {
+    return ErrErrno(errno == EEXIST ? ErrorCode::kAlreadyExists : ErrorCode::kFailedPrecondition,
+                    fmt::format("make the disk {}", destination.string()));
+  }
+  Result<void> copied = CopySparse(from, to.get(), size);
+  if (!copied) ::unlink(destination.c_str());
+  return copied;
+}
+
 }  // namespace
 
 Result<void> MakeEmptyDisk(const std::filesystem::path& cache_folder, uint64_t size_bytes,
@@ -166,14 +177,15 @@ Result<void> MakeEmptyDisk(const std::filesystem::path& cache_folder, uint64_t s
                                                         kMinBytes, kMaxBytes, size_bytes));
   }
   CR_TRY_ASSIGN(const UniqueFd from, OpenFormatted(cache_folder, size));
-  UniqueFd to(::open(destination.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!to) {
-    return ErrErrno(errno == EEXIST ? ErrorCode::kAlreadyExists : ErrorCode::kFailedPrecondition,
-                    fmt::format("make the disk {}", destination.string()));
-  }
-  Result<void> copied = CopySparse(from.get(), to.get(), size);
-  if (!copied) ::unlink(destination.c_str());
-  return copied;
+  return CopyTo(from.get(), size, destination);
+}
+
+Result<void> CopyDisk(const std::filesystem::path& source,
+                      const std::filesystem::path& destination) {
+  CR_TRY_ASSIGN(const UniqueFd from, OpenFile(source, O_RDONLY));
+  const off_t size = ::lseek(from.get(), 0, SEEK_END);
+  if (size < 0) return ErrErrno(ErrorCode::kInternal, "measure a disk");
+  return CopyTo(from.get(), static_cast<uint64_t>(size), destination);
 }
 
 }  // namespace cleanroom::image

@@ -20,4 +20,8 @@ namespace cleanroom::image {
 Result<void> MakeEmptyDisk(const std::filesystem::path& cache_folder, uint64_t size_bytes,
                            const std::filesystem::path& destination);
 
+// Makes `destination` (it must not exist) a sparse copy of the disk `source`, which stays as it is.
+Result<void> CopyDisk(const std::filesystem::path& source,
+                      const std::filesystem::path& destination);
+
 }  // namespace cleanroom::image

@@ -61,11 +61,16 @@ RunningMachine::RunningMachine(asio::any_io_executor executor,
       machine_(std::move(machine)),
       console_(std::move(log)),
       changed_(executor),
-      tasks_(executor) {
-  rpc::ChannelOptions link;
-  link.max_message_bytes = kMaxFrameBytes;
-  agent_ = rpc::Channel::Create(http::AdoptSocket(executor, machine_->TakeAgentStream().release()),
-                                std::move(link));
+      tasks_(executor) {}
+
+const std::shared_ptr<rpc::Channel>& RunningMachine::agent() {
+  if (!agent_) {
+    rpc::ChannelOptions link;
+    link.max_message_bytes = kMaxFrameBytes;
+    agent_ = rpc::Channel::Create(
+        http::AdoptSocket(executor_, machine_->TakeAgentStream().release()), std::move(link));
+  }
+  return agent_;
 }
 
 Awaitable<void> RunningMachine::ReadConsole(os::UniqueFd console) {
@@ -103,8 +108,7 @@ Awaitable<std::optional<std::string>> RunningMachine::DescribeDeath(milliseconds
   if (!ended) co_return std::nullopt;
   auto status = machine_->Wait();
   co_await DrainConsole();
-  if (console_.panic())
-    co_return fmt::format("the guest's kernel panicked: {}", *console_.panic());
+  if (console_.panic()) co_return fmt::format("the guest's kernel panicked: {}", *console_.panic());
   if (!status) co_return std::move(status).error().message();
   co_return fmt::format("the virtual machine {}", status->ToString());
 }
@@ -142,7 +146,7 @@ Awaitable<void> RunningMachine::End() {
   if (!std::exchange(ending_, true)) {
     auto killed = machine_->Kill();
     if (!killed) spdlog::error("{}", killed.error().ToString());
-    co_await agent_->Close();
+    if (agent_) co_await agent_->Close();
     // Reaps, and closes the other end of the console.
     auto status = machine_->Wait();
     if (!status) spdlog::error("{}", status.error().ToString());

@@ -31,8 +31,9 @@ class RunningMachine {
                                                        const pb::Machine& machine,
                                                        TimePoint deadline);
 
-  // Shared with the calls under way, which end with kUnavailable when the machine does.
-  const std::shared_ptr<rpc::Channel>& agent() const { return agent_; }
+  // Shared with the calls under way, which end with kUnavailable when the machine does. The first
+  // call begins to speak to the agent: never for a machine that is to be saved.
+  const std::shared_ptr<rpc::Channel>& agent();
 
   // Returns when the VMM has ended; also when the task is cancelled.
   Awaitable<void> WaitEnd();

@@ -227,7 +227,8 @@ Awaitable<Result<void>> Supervisor::SaveTemplate(pb::MakeTemplateRequest request
   CR_CO_TRY_ASSIGN(vmm::MachineSpec spec, MachineSpecOf(config_, request.machine()));
   spec.memory = vmm::MemoryKind::kTemplate;
   spec.memory_file = (config_.folder / "memory").string();
-  spec.extra_cmdline = fmt::format("cleanroom.prepare={}", Hex(Preparation(config_.network).SerializeAsString()));
+  spec.extra_cmdline =
+      fmt::format("cleanroom.prepare={}", Hex(Preparation(config_.network).SerializeAsString()));
   CR_CO_TRY_ASSIGN(machine_, RunningMachine::Start(executor_, config_.folder, spec,
                                                    request.machine(), deadline));
   const auto machine = machine_;

@@ -1,7 +1,7 @@
 // Supervisor: the life of one sandbox inside its warden: launch, executions, and the end.
 //
-//   IDLE -> [PREPARING -> PREPARED ->] LAUNCHING -> READY -> STOPPED (asked for) or FAILED (anything
-//   else)
+//   IDLE -> [PREPARING -> PREPARED ->] LAUNCHING -> READY -> STOPPED (asked for) or FAILED
+//   (anything else)
 //
 // A warden that makes a template goes from PREPARING to STOPPED.
 //

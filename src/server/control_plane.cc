@@ -62,10 +62,12 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       executions_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
       network_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
       observers_({&executions_, &network_}),
-      sandboxes_(
-          executor,
-          SandboxContext{*store_, resources_, pool_, config_.settings, layout_, SystemClock()},
-          observers_),
+      templates_(executor, resources_, pool_, config_.settings, layout_, SystemClock()),
+      spares_(executor, templates_, resources_, pool_, config_.settings, layout_, SystemClock()),
+      sandboxes_(executor,
+                 SandboxContext{*store_, resources_, spares_, pool_, config_.settings, layout_,
+                                SystemClock()},
+                 observers_),
       sandbox_service_(sandboxes_, network_, config_.settings, SystemClock(),
                        TrueOnes(CapabilitiesOf(config_.machine))),
       execution_service_(executions_, SystemClock()),
@@ -160,6 +162,8 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
   if (recovered && !stop_) {
     machines_.WarmUp();
     tasks.Spawn(Housekeep());
+    tasks.Spawn(ForgetOldTemplates());
+    spares_.Start([this] { return sandboxes_.creating(); });
     for (const auto& acceptor : acceptors_) tasks.Spawn(acceptor->Run());
     if (metrics_acceptor_) tasks.Spawn(metrics_acceptor_->Run());
     std::vector<Endpoint> endpoints;
@@ -171,6 +175,8 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
   }
   // While the listeners still serve, so that whoever follows a command learns of its end.
   co_await sandboxes_.Shutdown();
+  co_await spares_.Shutdown();
+  co_await templates_.Shutdown();
   tasks.Cancel();
   co_await images_.Shutdown();
   co_await tasks.Join();
@@ -185,6 +191,16 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
 void ControlPlane::Stop() {
   stop_ = true;
   stopping_.NotifyAll();
+}
+
+Awaitable<void> ControlPlane::ForgetOldTemplates() {
+  while (!machines_.prepared()) {
+    co_await machines_.changed().Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return;
+  }
+  const std::string identity = machines_.prepared()->machine.identity;
+  co_await templates_.RemoveStale(identity);
 }
 
 Awaitable<void> ControlPlane::Housekeep() {

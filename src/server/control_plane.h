@@ -18,7 +18,9 @@
 #include "server/network_records.h"
 #include "server/sandbox_service.h"
 #include "server/sandboxes.h"
+#include "server/spares.h"
 #include "server/system_service.h"
+#include "server/templates.h"
 
 namespace cleanroom::server {
 
@@ -50,6 +52,7 @@ class ControlPlane {
   ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config, os::FileLock lock,
                std::unique_ptr<store::RecordStore> store, image::ImageStore images);
   Result<void> Listen();
+  Awaitable<void> ForgetOldTemplates();
   Awaitable<void> Housekeep();
   std::string Metrics();
 
@@ -65,6 +68,8 @@ class ControlPlane {
   Executions executions_;
   NetworkRecords network_;
   SandboxObservers observers_;
+  Templates templates_;
+  Spares spares_;
   Sandboxes sandboxes_;
 
   SandboxService sandbox_service_;

@@ -5,6 +5,7 @@
 //   STATE/sandboxes/ID/                 one live sandbox: warden.sock, warden.log, disk,
 //   executions/EXECUTION.log STATE/executions/EXECUTION.log      output of executions whose sandbox
 //   is gone STATE/executions/EXECUTION/execution-observability.json
+//   STATE/templates/                    saved machines, see vmm/template_store.h
 //   STATE/audit/                        network decisions of all sandboxes, see audit_log.h
 #pragma once
 
@@ -20,6 +21,7 @@ class Layout {
   std::string Lock() const { return state_ / "lock"; }
   std::string Records() const { return state_ / "records.db"; }
   std::string Sandboxes() const { return state_ / "sandboxes"; }
+  std::string Templates() const { return state_ / "templates"; }
   std::string Audit() const { return state_ / "audit"; }
   std::string Executions() const { return state_ / "executions"; }
 

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <filesystem>
 
-#include "http/byte_stream.h"
+#include "image/disk.h"
 #include "os/file.h"
-#include "os/socket.h"
 #include "server/convert.h"
 #include "server/host_resolvers.h"
 #include "server/plain_text.h"
@@ -26,9 +26,15 @@ constexpr std::chrono::seconds kLaunchSlack{5};
 constexpr std::chrono::seconds kWardenExitWait{2};
 constexpr std::chrono::seconds kWardenKillWait{10};
 
-// What a warden and its machine read of the host, beside the distribution's programs.
-std::vector<std::string> FilesOf(const LaunchImage& image, const LaunchMachine& machine) {
-  return {image.path, machine.kernel_path, machine.initrd_path, machine.vmm_path};
+// A copy of a template answers in a fraction of it, or never; then it is booted.
+constexpr std::chrono::seconds kCopyLimit{10};
+
+// What says that another way to start the machine is worth trying.
+bool IsMachineTrouble(const Error& error) {
+  return error.code() == ErrorCode::kRuntimeLaunchFailed ||
+         error.code() == ErrorCode::kDeadlineExceeded || error.code() == ErrorCode::kUnavailable ||
+         error.code() == ErrorCode::kDataCorrupt || error.code() == ErrorCode::kInternal ||
+         error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kFailedPrecondition;
 }
 
 }  // namespace
@@ -48,9 +54,9 @@ void LiveSandbox::RequestStop(std::string reason) {
   changed_.NotifyAll();
 }
 
-Awaitable<void> LiveSandbox::Create(LaunchPlan plan) {
+Awaitable<void> LiveSandbox::Create(LaunchPlan plan, std::optional<Spare> spare) {
   const auto start = steady_clock::now();
-  tasks_.Spawn(LaunchTask(std::move(plan)));
+  tasks_.Spawn(LaunchTask(std::move(plan), std::move(spare)));
   while (!launched_ && !stop_reason_) co_await changed_.Wait();
   if (!launched_) tasks_.Cancel();
   while (!launched_) co_await changed_.Wait();
@@ -60,6 +66,7 @@ Awaitable<void> LiveSandbox::Create(LaunchPlan plan) {
     AddPhase("total", start);
     auto entered = Enter(store::SandboxStatus::kReady, "ready");
     if (entered) {
+      context_.warm.Launched(shape_);
       co_await Serve();
     } else {
       SetFinal(entered.error());
@@ -69,12 +76,13 @@ Awaitable<void> LiveSandbox::Create(LaunchPlan plan) {
 }
 
 Awaitable<void> LiveSandbox::Adopt(WardenProcess warden) {
-  warden_ = std::move(warden);
+  link_.process = std::move(warden);
   image_use_ = context_.resources.UseImage(record_.image_digest);
-  image_.was_present = true;
-  auto connected = Connect();
+  shape_.image.was_present = true;
+  auto connected = ConnectWarden(executor_, context_.layout, id());
   if (connected) {
-    spdlog::info("sandbox found again sandbox_id={} warden_pid={}", id(), warden_->pid());
+    link_.channel = std::move(*connected);
+    spdlog::info("sandbox found again sandbox_id={} warden_pid={}", id(), link_.process->pid());
     co_await Serve();
   } else {
     SetFinal(connected.error());
@@ -82,8 +90,8 @@ Awaitable<void> LiveSandbox::Adopt(WardenProcess warden) {
   co_await End();
 }
 
-Awaitable<void> LiveSandbox::LaunchTask(LaunchPlan plan) {
-  auto launched = co_await Launch(std::move(plan));
+Awaitable<void> LiveSandbox::LaunchTask(LaunchPlan plan, std::optional<Spare> spare) {
+  auto launched = co_await Launch(std::move(plan), std::move(spare));
   launched_ = std::move(launched);
   changed_.NotifyAll();
 }
@@ -96,18 +104,67 @@ Result<void> LiveSandbox::StopAsked() const {
 
 // The task is cancelled when a stop is asked for; steps on the pool forget that, so each is
 // followed by a check.
-Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan) {
+Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare> spare) {
+  image_use_ = context_.resources.UseImage(record_.image_digest);
+  Result<void> launched;
+  if (spare) {
+    launched = co_await LaunchSpare(*std::move(spare), plan.boot_limit);
+    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
+    auto again = co_await StartOver(launched.error(), "spare machine");
+    CR_CO_TRY(again);
+  }
+  auto found = co_await FindParts();
+  CR_CO_TRY(found);
+  auto since = steady_clock::now();
+  auto from = co_await context_.warm.Find(shape_);
+  CR_CO_TRY(StopAsked());
+  AddPhase("template", since);
+  if (from) {
+    launched = co_await LaunchFrom(from, std::min(plan.boot_limit, kCopyLimit));
+    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
+    co_await context_.warm.Distrust(shape_);
+    auto again = co_await StartOver(launched.error(), "copy of a template");
+    CR_CO_TRY(again);
+  }
+  launched = co_await LaunchFrom(std::nullopt, plan.boot_limit);
+  co_return launched;
+}
+
+Awaitable<Result<void>> LiveSandbox::StartOver(const Error& why, std::string_view what) {
+  CR_CO_TRY(StopAsked());
+  spdlog::warn("a {} did not start, going on without sandbox_id={} error=\"{}\"", what, id(),
+               why.ToString());
+  co_await KillWarden(link_);
+  const std::string folder = context_.layout.Sandbox(id());
+  auto work = [folder] {
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    return error;
+  };
+  const auto error = co_await context_.pool.Run(work);
+  if (error) co_return Err(ErrorCode::kInternal, fmt::format("remove {}", folder));
+  CR_CO_TRY(StopAsked());
+  co_return Result<void>();
+}
+
+Awaitable<Result<void>> LiveSandbox::LaunchSpare(Spare spare, std::chrono::seconds limit) {
+  shape_ = std::move(spare.shape);
+  shape_.image.was_present = true;
+  link_ = std::move(spare.link);
+  record_.accelerator = shape_.machine.accelerator;
+  auto started = co_await Start(pb::LaunchRequest(), std::min(limit, kCopyLimit));
+  co_return started;
+}
+
+Awaitable<Result<void>> LiveSandbox::FindParts() {
   auto self = shared_from_this();
   const ProgressFn progress = [self](ProgressUpdate update) {
     self->TellProgress(std::move(update));
   };
-
-  image_use_ = context_.resources.UseImage(record_.image_digest);
   auto since = steady_clock::now();
   auto image = co_await context_.resources.Image(record_.image_ref, progress);
   CR_CO_TRY(StopAsked());
   if (!image) co_return Err(std::move(image).error());
-  image_ = std::move(*image);
   AddPhase("image", since);
 
   since = steady_clock::now();
@@ -116,49 +173,48 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan) {
   if (!machine) co_return Err(std::move(machine).error());
   record_.accelerator = machine->accelerator;
   AddPhase("kernel", since);
+  shape_ = {.backend = record_.backend,
+            .image_digest = record_.image_digest,
+            .image = *std::move(image),
+            .machine = *std::move(machine),
+            .vcpus = record_.vcpus,
+            .memory_mib = record_.memory_mib,
+            .disk_mib = record_.disk_mib};
+  co_return Result<void>();
+}
 
+Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<vmm::Template> from,
+                                                std::chrono::seconds limit) {
   TellProgress({.phase = "boot", .message = "starting the machine"});
-  since = steady_clock::now();
+  auto since = steady_clock::now();
+  const std::string disk = context_.layout.Disk(id());
   CR_CO_TRY(os::MakeDirs(context_.layout.LiveOutputs(id())));
-  auto disk = co_await context_.resources.MakeDisk(context_.layout.Disk(id()), record_.disk_mib);
+  Result<void> made;
+  if (from) {
+    auto work = [source = from->disk_file, disk] { return image::CopyDisk(source, disk); };
+    made = co_await context_.pool.Run(work);
+  } else {
+    made = co_await context_.resources.MakeDisk(disk, record_.disk_mib);
+  }
   CR_CO_TRY(StopAsked());
-  if (!disk) co_return Err(std::move(disk).error());
+  CR_CO_TRY(made);
   AddPhase("disk", since);
 
   since = steady_clock::now();
-  auto warden = WardenProcess::Start(context_.settings.warden_program.string(), id(),
-                                     context_.layout.Sandbox(id()), FilesOf(image_, *machine));
-  if (!warden) co_return Err(std::move(warden).error());
-  warden_ = std::move(*warden);
-  CR_CO_TRY(Connect());
+  CR_CO_TRY_ASSIGN(link_, StartWarden(executor_, context_.settings, context_.layout, id(), shape_,
+                                      from ? &*from : nullptr));
   AddPhase("warden", since);
-
-  auto booted = co_await Boot(*machine, plan.boot_limit);
-  co_return booted;
-}
-
-Result<void> LiveSandbox::Connect() {
-  CR_TRY_ASSIGN(auto socket, os::ConnectUnix(context_.layout.WardenSocket(id())));
-  channel_ = rpc::Channel::Create(http::AdoptSocket(executor_, socket.release()), {});
-  return {};
-}
-
-Awaitable<Result<void>> LiveSandbox::Boot(const LaunchMachine& machine,
-                                          std::chrono::seconds limit) {
   pb::LaunchRequest request;
-  request.set_backend(record_.backend);
-  request.set_kernel_path(machine.kernel_path);
-  request.set_initrd_path(machine.initrd_path);
-  request.set_image_path(image_.path);
-  request.set_disk_path(context_.layout.Disk(id()));
-  request.set_vcpus(record_.vcpus);
-  request.set_memory_mib(record_.memory_mib);
-  request.set_accelerator(machine.accelerator);
+  *request.mutable_machine() = ToMessage(shape_, disk, from ? &*from : nullptr);
+  auto started = co_await Start(std::move(request), limit);
+  co_return started;
+}
+
+Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chrono::seconds limit) {
   request.set_deadline_ms(std::chrono::milliseconds(limit).count());
-  for (const std::string& variable : image_.env) request.add_env(variable);
-  request.set_workdir(image_.workdir);
-  request.set_user(image_.user);
-  request.set_vmm_path(machine.vmm_path);
+  for (const std::string& variable : shape_.image.env) request.add_env(variable);
+  request.set_workdir(shape_.image.workdir);
+  request.set_user(shape_.image.user);
   request.set_policy_json(record_.policy_json);
   for (std::string& server : HostResolvers(context_.settings)) {
     request.add_resolvers(std::move(server));
@@ -166,8 +222,8 @@ Awaitable<Result<void>> LiveSandbox::Boot(const LaunchMachine& machine,
 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kLaunchSlack;
-  auto events = co_await channel_->CallServerStream<pb::LaunchEvent>(warden_api::kLaunch,
-                                                                     std::move(request), options);
+  auto events = co_await link_.channel->CallServerStream<pb::LaunchEvent>(
+      warden_api::kLaunch, std::move(request), options);
   if (!events) co_return Err(std::move(events).error());
   for (;;) {
     auto event = co_await events->Next();
@@ -190,8 +246,8 @@ Awaitable<void> LiveSandbox::Serve() {
 
 Awaitable<void> LiveSandbox::Watch() {
   std::string reason = "unavailable: the connection to the warden was lost";
-  auto states = co_await channel_->CallServerStream<pb::WardenState>(warden_api::kWatchState,
-                                                                     pb::WatchStateRequest());
+  auto states = co_await link_.channel->CallServerStream<pb::WardenState>(warden_api::kWatchState,
+                                                                          pb::WatchStateRequest());
   while (states) {
     auto state = co_await states->Next();
     if (!state || !*state) break;
@@ -220,7 +276,7 @@ void LiveSandbox::SetFinal(const Error& error) {
       error.code() == ErrorCode::kRuntimeLaunchFailed;
   failure_ = telling ? error.ToString()
                      : Error(ErrorCode::kRuntimeLaunchFailed, error.message()).ToString();
-  if (error.code() == ErrorCode::kUnavailable && warden_) {
+  if (error.code() == ErrorCode::kUnavailable && link_.process) {
     failure_ =
         Error(ErrorCode::kRuntimeLaunchFailed, "the warden ended before the machine was ready")
             .ToString();
@@ -233,10 +289,10 @@ Awaitable<void> LiveSandbox::End() {
     (void)Enter(store::SandboxStatus::kStopping, "stopping");
   }
   co_await EndWarden();
-  if (channel_) co_await channel_->Close();
+  if (link_.channel) co_await link_.channel->Close();
   tasks_.Cancel();
   co_await tasks_.Join();
-  if (warden_ && !stop_reason_) ReadEndFile();
+  if (link_.process && !stop_reason_) ReadEndFile();
   co_await observer_.OnEnding(*this);
 
   const std::string folder = context_.layout.Sandbox(id());
@@ -264,29 +320,31 @@ Awaitable<void> LiveSandbox::End() {
 }
 
 Awaitable<void> LiveSandbox::EndWarden() {
-  if (!warden_) co_return;
+  if (!link_.process) co_return;
   auto wait = kWardenExitWait;
-  if (stop_reason_ && channel_ && channel_->alive()) {
+  if (stop_reason_ && link_.channel && link_.channel->alive()) {
     pb::StopRequest request;
     // A machine that is not up yet has nothing to shut down.
     const bool graceful = launched_ ? launched_->has_value() : true;
     request.set_grace_ms(graceful ? context_.settings.stop_grace.count() : 0);
     rpc::CallOptions options;
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;
-    auto stopped = co_await channel_->Call<pb::StopResponse>(warden_api::kStop, request, options);
+    auto stopped =
+        co_await link_.channel->Call<pb::StopResponse>(warden_api::kStop, request, options);
     if (!stopped)
       spdlog::debug("stop unanswered sandbox_id={} error=\"{}\"", id(), stopped.error().ToString());
   }
   // A warden that has ended its machine waits for its callers to hang up.
-  if (channel_) co_await channel_->Close();
-  const bool gone = co_await warden_->WaitEnd(steady_clock::now() + wait);
+  if (link_.channel) co_await link_.channel->Close();
+  const bool gone = co_await link_.process->WaitEnd(steady_clock::now() + wait);
   if (gone) co_return;
   spdlog::warn("killing a warden that does not end sandbox_id={} warden_pid={}", id(),
-               warden_->pid());
-  warden_->Kill();
-  const bool killed = co_await warden_->WaitEnd(steady_clock::now() + kWardenKillWait);
+               link_.process->pid());
+  link_.process->Kill();
+  const bool killed = co_await link_.process->WaitEnd(steady_clock::now() + kWardenKillWait);
   if (!killed)
-    spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", id(), warden_->pid());
+    spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", id(),
+                  link_.process->pid());
 }
 
 // The warden's own account, for when nobody listened, and its console, which the error of a launch
@@ -306,7 +364,8 @@ void LiveSandbox::ReadEndFile() {
 
 std::string LiveSandbox::DescribeWardenEnd() const {
   std::string text;
-  if (!warden_->EndText().empty()) text = fmt::format(" (the warden {})", warden_->EndText());
+  if (!link_.process->EndText().empty())
+    text = fmt::format(" (the warden {})", link_.process->EndText());
   auto log = os::ReadFile(context_.layout.Sandbox(id()) + "/warden.log", 1U << 20);
   if (log && !log->empty()) {
     std::string words = PlainText(*log, kLastWordsBytes);

@@ -21,7 +21,8 @@
 #include "server/launch_resources.h"
 #include "server/layout.h"
 #include "server/settings.h"
-#include "server/warden_process.h"
+#include "server/warden_link.h"
+#include "server/warm_start.h"
 #include "store/records.h"
 
 namespace cleanroom::server {
@@ -66,6 +67,7 @@ class SandboxObservers : public SandboxObserver {
 struct SandboxContext {
   store::RecordStore& store;
   LaunchResources& resources;
+  WarmStart& warm;
   BlockingPool& pool;
   const Settings& settings;
   const Layout& layout;
@@ -77,9 +79,9 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   LiveSandbox(asio::any_io_executor executor, SandboxContext& context, SandboxObserver& observer,
               store::SandboxRecord record);
 
-  // The whole life of a new sandbox, whose record is PROVISIONING. Never cancelled: RequestStop
-  // ends it.
-  Awaitable<void> Create(LaunchPlan plan);
+  // The whole life of a new sandbox, whose record is PROVISIONING, in the spare machine of that id
+  // if there is one. Never cancelled: RequestStop ends it.
+  Awaitable<void> Create(LaunchPlan plan, std::optional<Spare> spare);
   // The rest of the life of one that an earlier control plane started.
   Awaitable<void> Adopt(WardenProcess warden);
 
@@ -93,9 +95,9 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   }
   bool ended() const { return ended_; }
   const ProgressUpdate& progress() const { return progress_; }
-  bool image_was_present() const { return image_.was_present; }
+  bool image_was_present() const { return shape_.image.was_present; }
   // Null before the warden runs.
-  std::shared_ptr<rpc::Channel> channel() const { return channel_; }
+  std::shared_ptr<rpc::Channel> channel() const { return link_.channel; }
   // Notified after every change of the above.
   Notifier& changed() { return changed_; }
   // Tasks that end, cancelled, before the sandbox does.
@@ -109,14 +111,21 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   bool IdleTooLong() const;
 
  private:
-  Awaitable<void> LaunchTask(LaunchPlan plan);
-  Awaitable<Result<void>> Launch(LaunchPlan plan);
-  Awaitable<Result<void>> Boot(const LaunchMachine& machine, std::chrono::seconds limit);
+  Awaitable<void> LaunchTask(LaunchPlan plan, std::optional<Spare> spare);
+  // By the quickest way there is; one that fails gives way to the next: a spare machine, a copy of
+  // a template, a boot.
+  Awaitable<Result<void>> Launch(LaunchPlan plan, std::optional<Spare> spare);
+  Awaitable<Result<void>> LaunchSpare(Spare spare, std::chrono::seconds limit);
+  Awaitable<Result<void>> FindParts();
+  Awaitable<Result<void>> LaunchFrom(std::optional<vmm::Template> from, std::chrono::seconds limit);
+  // What the machine runs with, policy included, and what it takes until it is ready.
+  Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::seconds limit);
+  // Back to before the warden: nothing of the attempt is left.
+  Awaitable<Result<void>> StartOver(const Error& why, std::string_view what);
   Awaitable<void> Serve();
   Awaitable<void> Watch();
   Awaitable<void> End();
   Awaitable<void> EndWarden();
-  Result<void> Connect();
   Result<void> StopAsked() const;
   void SetFinal(const Error& error);
   void ReadEndFile();
@@ -134,10 +143,9 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   Notifier changed_;
   TaskScope tasks_;
 
-  LaunchImage image_;
+  MachineShape shape_;
   std::shared_ptr<void> image_use_;
-  std::optional<WardenProcess> warden_;
-  std::shared_ptr<rpc::Channel> channel_;
+  WardenLink link_;
   ProgressUpdate progress_;
   std::set<std::string> running_;
 

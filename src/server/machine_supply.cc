@@ -10,6 +10,7 @@
 #include "vmm/kernel_store.h"
 #include "vmm/qemu/boot_probe.h"
 #include "vmm/qemu/qemu_backend.h"
+#include "vmm/template_store.h"
 #include "vmm/tsc.h"
 
 namespace cleanroom::server {
@@ -45,6 +46,9 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
   CR_TRY_ASSIGN(prepared.machine.initrd_path,
                 vmm::EnsureInitramfs(config.cache_dir / "initramfs", kernel, config.agent));
 
+  prepared.machine.opener_path = config.opener;
+  CR_TRY_ASSIGN(prepared.machine.tsc_khz, vmm::MeasureTscKhz());
+
   say("choosing the accelerator");
   CR_TRY_ASSIGN(const auto choice, vmm::ParseAcceleratorChoice(config.accel));
   CR_TRY_ASSIGN(const auto key, vmm::MakeVerdictKey(kernel.digest, prepared.machine.vmm_path));
@@ -57,13 +61,15 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
     spec.vcpus = 1;
     spec.memory_mib = kProbeMemoryMib;
     spec.accelerator = vmm::Accelerator::kKvm;
-    CR_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
+    spec.tsc_khz = prepared.machine.tsc_khz;
     return vmm::ProbeBoot(backend, spec, kProbeLimit);
   };
   CR_TRY_ASSIGN(const auto decision,
                 vmm::ChooseAccelerator(choice, vmm::ReadKvmFacts(), verdicts, probe));
   prepared.machine.accelerator = vmm::ToString(decision.accelerator);
   prepared.accelerator_reason = decision.reason;
+  prepared.machine.identity =
+      vmm::MachineIdentity(key, prepared.machine.initrd_path, prepared.machine.accelerator);
   return prepared;
 }
 

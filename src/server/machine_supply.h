@@ -17,6 +17,7 @@ struct MachineConfig {
   std::string kernel_image;  // empty: the managed kernel
   std::string accel = "auto";
   std::filesystem::path agent;      // cleanroom-guest
+  std::filesystem::path opener;     // cleanroom-qemu-open.so
   std::filesystem::path cache_dir;  // kernels, initramfs
   std::filesystem::path state_dir;  // the accelerator's verdict
 };
@@ -39,6 +40,8 @@ class MachineSupply {
   void WarmUp();
   // Nothing before the first success.
   const std::optional<PreparedMachine>& prepared() const { return prepared_; }
+  // Notified when that changes.
+  Notifier& changed() { return changed_; }
   const MachineConfig& config() const { return config_; }
 
   Awaitable<void> Shutdown();

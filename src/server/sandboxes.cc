@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -31,15 +32,21 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::Create(LaunchPlan plan) {
   }
   CR_TRY_ASSIGN(const HostRoom room, context_.resources.Room());
   CR_TRY(Admit(room, plan.record.memory_mib, promised));
-  CR_TRY(context_.store.InsertSandbox(plan.record, "creating"));
+  std::optional<Spare> spare = context_.warm.Claim(plan.record);
+  if (spare) plan.record.id = spare->id;
+  if (auto inserted = context_.store.InsertSandbox(plan.record, "creating"); !inserted) {
+    if (spare) context_.warm.Discard(*std::move(spare));
+    return Err(std::move(inserted).error());
+  }
   auto sandbox = std::make_shared<LiveSandbox>(executor_, context_, observer_, plan.record);
   live_[plan.record.id] = sandbox;
-  lives_.Spawn(RunCreate(sandbox, std::move(plan)));
+  lives_.Spawn(RunCreate(sandbox, std::move(plan), std::move(spare)));
   return sandbox;
 }
 
-Awaitable<void> Sandboxes::RunCreate(std::shared_ptr<LiveSandbox> sandbox, LaunchPlan plan) {
-  co_await sandbox->Create(std::move(plan));
+Awaitable<void> Sandboxes::RunCreate(std::shared_ptr<LiveSandbox> sandbox, LaunchPlan plan,
+                                     std::optional<Spare> spare) {
+  co_await sandbox->Create(std::move(plan), std::move(spare));
   Forget(sandbox->id());
 }
 
@@ -52,6 +59,12 @@ void Sandboxes::Forget(const std::string& id) {
   live_.erase(id);
   auto pruned = context_.store.PruneSandboxes(context_.settings.keep_sandboxes);
   if (!pruned) spdlog::error("cannot prune records error=\"{}\"", pruned.error().ToString());
+}
+
+bool Sandboxes::creating() const {
+  return std::ranges::any_of(live_, [](const auto& item) {
+    return item.second->record().status == store::SandboxStatus::kProvisioning;
+  });
 }
 
 std::shared_ptr<LiveSandbox> Sandboxes::FindLive(const std::string& id) const {

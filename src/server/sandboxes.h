@@ -46,9 +46,12 @@ class Sandboxes {
   Awaitable<void> Shutdown();
 
   size_t live() const { return live_.size(); }
+  // Whether one is on its way.
+  bool creating() const;
 
  private:
-  Awaitable<void> RunCreate(std::shared_ptr<LiveSandbox> sandbox, LaunchPlan plan);
+  Awaitable<void> RunCreate(std::shared_ptr<LiveSandbox> sandbox, LaunchPlan plan,
+                            std::optional<Spare> spare);
   Awaitable<void> RunAdopt(std::shared_ptr<LiveSandbox> sandbox, WardenProcess warden);
   Awaitable<void> SettleLost(store::SandboxRecord record);
   Awaitable<void> RemoveStrays();

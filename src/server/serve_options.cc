@@ -66,6 +66,8 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
       return Err(std::move(endpoint).error().Context("observability.metrics_listen (host:port)"));
     plane.metrics_listen = std::move(*endpoint);
   }
+  settings.pool_size = config.pool.size;
+  settings.pool_memory_mib = config.pool.memory_mib;
   settings.launch_seconds = config.qemu.launch_seconds;
 
   plane.machine.qemu_binary =
@@ -73,6 +75,7 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   plane.machine.kernel_image = config.qemu.kernel_image;
   plane.machine.accel = config::ToString(config.qemu.accel);
   plane.machine.agent = std::filesystem::path(program_dir) / "cleanroom-guest";
+  plane.machine.opener = std::filesystem::path(program_dir) / "cleanroom-qemu-open.so";
   plane.machine.cache_dir = settings.cache_dir;
   plane.machine.state_dir = settings.state_dir;
   if (const char* docker = std::getenv("DOCKER_CONFIG"); docker != nullptr && *docker != '\0') {

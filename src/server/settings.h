@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,9 @@ struct Settings {
 
   std::chrono::milliseconds stop_grace{2000};  // for the guest to shut down
   std::chrono::seconds cancel_grace{5};        // from SIGTERM to SIGKILL of a cancelled command
+  // Machines that are kept restored and unclaimed, for each template in use; 0 for none.
+  int pool_size = 2;
+  std::optional<int64_t> pool_memory_mib;  // nothing: what the host can spare
   // Retention, by count.
   int64_t keep_sandboxes = 256;
   int64_t keep_executions = 2048;

@@ -4,6 +4,8 @@
 namespace cleanroom::server::warden_api {
 
 inline constexpr char kLaunch[] = "/cleanroom.internal.v1.WardenService/Launch";
+inline constexpr char kPrepare[] = "/cleanroom.internal.v1.WardenService/Prepare";
+inline constexpr char kMakeTemplate[] = "/cleanroom.internal.v1.WardenService/MakeTemplate";
 inline constexpr char kWatchState[] = "/cleanroom.internal.v1.WardenService/WatchState";
 inline constexpr char kStartExecution[] = "/cleanroom.internal.v1.WardenService/StartExecution";
 inline constexpr char kAttachExecution[] = "/cleanroom.internal.v1.WardenService/AttachExecution";

@@ -2,14 +2,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
+#include "os/file.h"
 #include "vmm/digest.h"
 
 namespace cleanroom::vmm {
@@ -19,10 +24,14 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 // Raised when what a template contains changes without its inputs changing.
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;
 constexpr size_t kMaxState = 64 << 20;
 constexpr size_t kMaxManifest = 64 << 10;
 constexpr size_t kKeyLength = 64;
+constexpr size_t kReadBytes = 1 << 20;
+constexpr const char* kMemory = "memory";
+constexpr const char* kState = "state";
+constexpr const char* kDisk = "disk.img";
 
 bool IsKey(std::string_view text) {
   return text.size() == kKeyLength && std::ranges::all_of(text, [](char c) {
@@ -31,40 +40,119 @@ bool IsKey(std::string_view text) {
 }
 
 Template At(const std::string& folder, const std::string& key) {
-  return {.key = key, .memory_file = folder + "/memory", .state_file = folder + "/state"};
+  return {.key = key,
+          .folder = folder,
+          .memory_file = fmt::format("{}/{}", folder, kMemory),
+          .state_file = fmt::format("{}/{}", folder, kState),
+          .disk_file = fmt::format("{}/{}", folder, kDisk)};
 }
 
-// What tells one version of the memory file from another without reading it.
-Result<Json> Identity(const std::string& path) {
-  struct stat info;
+std::string ManifestOf(const Template& at) { return at.folder + "/manifest.json"; }
+
+Result<struct stat> Stat(const std::string& path) {
+  struct stat info = {};
   if (stat(path.c_str(), &info) != 0) {
     return ErrErrno(ErrorCode::kDataCorrupt, fmt::format("look at {}", path));
   }
+  return info;
+}
+
+// What tells one version of a file from another without reading it. Nobody can set the time of a
+// change of status (st_ctim).
+Result<Json> Identity(const std::string& path) {
+  CR_TRY_ASSIGN(const auto info, Stat(path));
   return Json{{"size", info.st_size},
               {"inode", info.st_ino},
-              {"changed", fmt::format("{}.{:09}", info.st_mtim.tv_sec, info.st_mtim.tv_nsec)}};
+              {"changed", fmt::format("{}.{:09}", info.st_ctim.tv_sec, info.st_ctim.tv_nsec)}};
 }
 
+// SHA-256 of a sparse file's data, with the offsets where it lies.
+Result<std::string> DataDigest(const std::string& path) {
+  CR_TRY_ASSIGN(const os::UniqueFd file, os::Open(path, O_RDONLY));
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(),
+                                                                     &EVP_MD_CTX_free);
+  EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr);
+  std::string buffer(kReadBytes, '\0');
+  off_t end = 0;
+  for (;;) {
+    off_t at = lseek(file.get(), end, SEEK_DATA);
+    if (at < 0 && errno == ENXIO) break;
+    if (at < 0) return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", path));
+    end = lseek(file.get(), at, SEEK_HOLE);
+    if (end < 0) return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", path));
+    EVP_DigestUpdate(hash.get(), &at, sizeof at);
+    while (at < end) {
+      const auto want = std::min<size_t>(buffer.size(), static_cast<size_t>(end - at));
+      const ssize_t n = pread(file.get(), buffer.data(), want, at);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return ErrErrno(ErrorCode::kDataCorrupt, fmt::format("read {}", path));
+      EVP_DigestUpdate(hash.get(), buffer.data(), static_cast<size_t>(n));
+      at += n;
+    }
+  }
+  std::string digest(EVP_MAX_MD_SIZE, '\0');
+  unsigned int size = 0;
+  EVP_DigestFinal_ex(hash.get(), reinterpret_cast<unsigned char*>(digest.data()), &size);
+  digest.resize(size);
+  return Sha256(digest);
+}
+
+// What a glance can tell.
 Result<Json> Describe(const Template& made) {
   CR_TRY_ASSIGN(Json memory, Identity(made.memory_file));
+  CR_TRY_ASSIGN(Json disk, Identity(made.disk_file));
   CR_TRY_ASSIGN(const std::string state, os::ReadFile(made.state_file, kMaxState));
-  return Json{{"format", kFormat}, {"memory", std::move(memory)}, {"state", Sha256(state)}};
+  return Json{{"memory", std::move(memory)}, {"disk", std::move(disk)}, {"state", Sha256(state)}};
 }
 
-Result<void> Check(const std::string& folder, const Template& made) {
-  CR_TRY_ASSIGN(const std::string text, os::ReadFile(folder + "/manifest.json", kMaxManifest));
-  const Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  CR_TRY_ASSIGN(const Json now, Describe(made));
-  if (manifest != now) {
-    return Err(ErrorCode::kDataCorrupt, fmt::format("{} is not as it was made", folder));
+Result<Json> Digests(const Template& made) {
+  CR_TRY_ASSIGN(const std::string memory, DataDigest(made.memory_file));
+  CR_TRY_ASSIGN(const std::string disk, DataDigest(made.disk_file));
+  return Json{{"memory", memory}, {"disk", disk}};
+}
+
+Json ToJson(const TemplateInputs& inputs) {
+  return {{"image", inputs.image_digest},
+          {"machine", inputs.machine},
+          {"vcpus", inputs.vcpus},
+          {"memory_mib", inputs.memory_mib},
+          {"disk_mib", inputs.disk_mib}};
+}
+
+TemplateInputs FromJson(const Json& json) {
+  return {.image_digest = json.value("image", ""),
+          .machine = json.value("machine", ""),
+          .vcpus = json.value("vcpus", 0),
+          .memory_mib = json.value("memory_mib", int64_t{0}),
+          .disk_mib = json.value("disk_mib", int64_t{0})};
+}
+
+Result<Json> ReadManifest(const Template& at) {
+  CR_TRY_ASSIGN(const std::string text, os::ReadFile(ManifestOf(at), kMaxManifest));
+  Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!manifest.is_object() || !manifest.contains("inputs") || !manifest["inputs"].is_object()) {
+    return Err(ErrorCode::kDataCorrupt, fmt::format("{} is no manifest", ManifestOf(at)));
   }
-  return {};
+  return manifest;
 }
 
-Result<void> Sync(const std::string& path, int flags) {
-  CR_TRY_ASSIGN(const os::UniqueFd fd, os::Open(path, flags));
-  if (fsync(fd.get()) != 0) return ErrErrno(ErrorCode::kInternal, fmt::format("sync {}", path));
-  return {};
+Result<void> Compare(const Json& manifest, const char* what, const Json& now,
+                     const Template& found) {
+  const auto then = manifest.find(what);
+  if (then != manifest.end() && *then == now) return {};
+  return Err(ErrorCode::kDataCorrupt,
+             fmt::format("the template {} is not as it was made", found.folder));
+}
+
+Result<void> Check(const Template& found) {
+  CR_TRY_ASSIGN(const Json manifest, ReadManifest(found));
+  CR_TRY_ASSIGN(const Json now, Describe(found));
+  return Compare(manifest, "files", now, found);
+}
+
+Result<void> Rename(const std::string& from, const std::string& to) {
+  if (rename(from.c_str(), to.c_str()) == 0) return {};
+  return ErrErrno(ErrorCode::kInternal, fmt::format("move {} to {}", from, to));
 }
 
 }  // namespace
@@ -74,68 +162,86 @@ std::string TemplateKey(const TemplateInputs& inputs) {
   const std::string vcpus = std::to_string(inputs.vcpus);
   const std::string memory = std::to_string(inputs.memory_mib);
   const std::string disk = std::to_string(inputs.disk_mib);
-  return Sha256({format, inputs.image_digest, inputs.kernel_digest, inputs.initrd, inputs.vmm,
-                 inputs.accelerator, vcpus, memory, disk, inputs.boot_id});
+  return Sha256({format, inputs.image_digest, inputs.machine, vcpus, memory, disk});
 }
 
-Result<std::optional<Template>> TemplateStore::Find(const std::string& key) const {
-  const std::string folder = folder_ + "/" + key;
-  if (!IsKey(key) || access(folder.c_str(), F_OK) != 0) return std::nullopt;
-  Template found = At(folder, key);
-  if (Check(folder, found)) return found;
+std::string MachineIdentity(const std::string& verdict_key, const std::string& initrd,
+                            const std::string& accelerator) {
+  return Sha256({verdict_key, initrd, accelerator});
+}
+
+Result<std::optional<Template>> TemplateStore::Find(const TemplateInputs& inputs) const {
+  const std::string key = TemplateKey(inputs);
+  Template found = At(folder_ + "/" + key, key);
+  if (access(found.folder.c_str(), F_OK) != 0) return std::nullopt;
+  if (Check(found)) return found;
   CR_TRY(Remove(key));
   return std::nullopt;
 }
 
-Result<TemplateStore::Draft> TemplateStore::Begin(const std::string& key) const {
-  CR_TRY(os::MakeDirs(folder_));
-  CR_TRY_ASSIGN(os::TempDir folder, os::TempDir::Create(folder_));
-  Template made = At(folder.path(), key);
-  return Draft{.made = std::move(made), .folder = std::move(folder)};
+Result<void> TemplateStore::Verify(const Template& found) const {
+  CR_TRY_ASSIGN(const Json manifest, ReadManifest(found));
+  CR_TRY_ASSIGN(const Json now, Digests(found));
+  return Compare(manifest, "digests", now, found);
 }
 
-Result<Template> TemplateStore::Commit(Draft draft) const {
-  const std::string folder = draft.folder.path();
-  CR_TRY(Sync(draft.made.memory_file, O_RDWR));
-  CR_TRY(Sync(draft.made.state_file, O_RDWR));
+Result<Template> TemplateStore::Add(const TemplateInputs& inputs, const std::string& from) const {
+  const std::string key = TemplateKey(inputs);
+  CR_TRY(os::MakeDirs(folder_));
+  CR_TRY_ASSIGN(os::TempDir draft, os::TempDir::Create(folder_));
+  const Template source = At(from, key);
+  Template made = At(draft.path(), key);
+  CR_TRY(Rename(source.memory_file, made.memory_file));
+  CR_TRY(Rename(source.state_file, made.state_file));
+  CR_TRY(Rename(source.disk_file, made.disk_file));
   // Nobody is to write there again.
-  if (chmod(draft.made.memory_file.c_str(), 0400) != 0) {
+  if (chmod(made.memory_file.c_str(), 0400) != 0 || chmod(made.disk_file.c_str(), 0400) != 0) {
     return ErrErrno(ErrorCode::kInternal, "seal a template");
   }
-  CR_TRY_ASSIGN(const Json manifest, Describe(draft.made));
-  CR_TRY(os::WriteFileAtomic(folder + "/manifest.json", manifest.dump() + "\n"));
-  const std::string place = folder_ + "/" + draft.made.key;
-  if (rename(folder.c_str(), place.c_str()) != 0) {
-    if (errno != ENOTEMPTY && errno != EEXIST) {
-      return ErrErrno(ErrorCode::kInternal, fmt::format("make {}", place));
-    }
-    // Somebody else made the same one.
-    return At(place, draft.made.key);
-  }
-  (void)draft.folder.Keep();
-  CR_TRY(Sync(folder_, O_RDONLY | O_DIRECTORY));
-  return At(place, draft.made.key);
+  CR_TRY_ASSIGN(Json digests, Digests(made));
+  CR_TRY_ASSIGN(Json files, Describe(made));
+  const Json manifest = {
+      {"inputs", ToJson(inputs)}, {"files", std::move(files)}, {"digests", std::move(digests)}};
+  CR_TRY(os::WriteFileAtomic(ManifestOf(made), manifest.dump() + "\n"));
+  // Not synced: a host that loses power boots anew, and its templates are then stale.
+  const Template placed = At(folder_ + "/" + key, key);
+  CR_TRY(Remove(key));
+  CR_TRY(Rename(draft.path(), placed.folder));
+  (void)draft.Keep();
+  return placed;
 }
 
 Result<std::vector<TemplateStore::Entry>> TemplateStore::List() const {
   std::vector<Entry> entries;
   std::error_code error;
   for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
-    Entry entry{.key = it->path().filename()};
-    struct stat memory;
-    struct stat state;
-    const Template files = At(it->path(), entry.key);
-    if (!IsKey(entry.key) || stat(files.memory_file.c_str(), &memory) != 0 ||
-        stat(files.state_file.c_str(), &state) != 0) {
-      continue;
+    Entry entry{.key = it->path().filename(), .inputs = {}};
+    const Template at = At(it->path(), entry.key);
+    if (!IsKey(entry.key)) continue;
+    auto manifest = ReadManifest(at);
+    if (!manifest) continue;
+    entry.inputs = FromJson((*manifest)["inputs"]);
+    for (const std::string& path : {at.memory_file, at.state_file, at.disk_file}) {
+      auto info = Stat(path);
+      if (!info) continue;
+      constexpr uint64_t kBlock = 512;  // of st_blocks, stat(2)
+      entry.disk_bytes += static_cast<uint64_t>(info->st_blocks) * kBlock;
     }
-    constexpr uint64_t kBlock = 512;  // of st_blocks, stat(2)
-    entry.disk_bytes = static_cast<uint64_t>(memory.st_blocks + state.st_blocks) * kBlock;
-    entry.made_at = memory.st_mtim.tv_sec;
+    auto written = Stat(ManifestOf(at));
+    if (written) {
+      entry.made_at = written->st_mtim.tv_sec;
+      entry.used_at = written->st_atim.tv_sec;
+    }
     entries.push_back(std::move(entry));
   }
   std::ranges::sort(entries, {}, &Entry::key);
   return entries;
+}
+
+void TemplateStore::Touch(const Template& used) const {
+  const timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_NOW},
+                             {.tv_sec = 0, .tv_nsec = UTIME_OMIT}};
+  (void)utimensat(AT_FDCWD, ManifestOf(used).c_str(), times, 0);
 }
 
 Result<void> TemplateStore::Remove(const std::string& key) const {
@@ -147,6 +253,29 @@ Result<void> TemplateStore::Remove(const std::string& key) const {
                fmt::format("remove the template {}: {}", key, error.message()));
   }
   return {};
+}
+
+Result<size_t> TemplateStore::RemoveStale(const std::string& machine) const {
+  size_t removed = 0;
+  std::error_code error;
+  std::vector<fs::path> stale;
+  for (fs::directory_iterator it(folder_, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename();
+    auto manifest = ReadManifest(At(it->path(), name));
+    const bool good = IsKey(name) && manifest &&
+                      TemplateKey(FromJson((*manifest)["inputs"])) == name &&
+                      FromJson((*manifest)["inputs"]).machine == machine;
+    if (!good) stale.push_back(it->path());
+  }
+  for (const fs::path& path : stale) {
+    fs::remove_all(path, error);
+    if (error) {
+      return Err(ErrorCode::kInternal,
+                 fmt::format("remove {}: {}", path.string(), error.message()));
+    }
+    ++removed;
+  }
+  return removed;
 }
 
 }  // namespace cleanroom::vmm

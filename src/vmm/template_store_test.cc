@@ -2,28 +2,34 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 
+#include "os/file.h"
+
 namespace cleanroom::vmm {
 namespace {
 
+TemplateInputs Inputs() {
+  return {.image_digest = "sha256:1", .machine = "m", .vcpus = 2, .memory_mib = 1, .disk_mib = 1};
+}
+
 class TemplateStoreTest : public testing::Test {
  protected:
-  TemplateStoreTest()
-      : dir_(os::TempDir::Create().value()),
-        store_(dir_.path() + "/templates"),
-        key_(TemplateKey(TemplateInputs())) {}
+  TemplateStoreTest() : dir_(os::TempDir::Create().value()), store_(dir_.path() + "/templates") {}
 
-  Result<Template> Make() {
-    CR_TRY_ASSIGN(auto draft, store_.Begin(key_));
-    CR_TRY(os::WriteFileAtomic(draft.made.memory_file, std::string(1 << 20, 'm')));
-    CR_TRY(os::WriteFileAtomic(draft.made.state_file, "state"));
-    return store_.Commit(std::move(draft));
+  Result<Template> Make(const TemplateInputs& inputs = Inputs()) {
+    const std::string from = dir_.path() + "/made";
+    CR_TRY(os::MakeDirs(from));
+    CR_TRY(os::WriteFileAtomic(from + "/memory", std::string(1 << 20, 'm')));
+    CR_TRY(os::WriteFileAtomic(from + "/state", "state"));
+    CR_TRY(os::WriteFileAtomic(from + "/disk.img", std::string(1 << 16, 'd')));
+    return store_.Add(inputs, from);
   }
   bool Found() {
-    auto found = store_.Find(key_);
+    auto found = store_.Find(Inputs());
     EXPECT_TRUE(found) << found.error().ToString();
     return found && found->has_value();
   }
@@ -34,29 +40,28 @@ class TemplateStoreTest : public testing::Test {
 
   os::TempDir dir_;
   TemplateStore store_;
-  std::string key_;
 };
 
 TEST_F(TemplateStoreTest, AppearsWholeOrNotAtAll) {
   EXPECT_FALSE(Found());
-  {
-    auto draft = store_.Begin(key_);
-    ASSERT_TRUE(draft);
-    ASSERT_TRUE(os::WriteFileAtomic(draft->made.memory_file, "half"));
-    EXPECT_FALSE(Found());
-  }
+  const std::string from = dir_.path() + "/made";
+  ASSERT_TRUE(os::MakeDirs(from));
+  ASSERT_TRUE(os::WriteFileAtomic(from + "/memory", "half"));
+  EXPECT_FALSE(store_.Add(Inputs(), from));
   EXPECT_EQ(Folders(), 0U);
   auto made = Make();
   ASSERT_TRUE(made) << made.error().ToString();
   ASSERT_TRUE(Found());
-  EXPECT_EQ((*store_.Find(key_))->memory_file, made->memory_file);
+  EXPECT_EQ((*store_.Find(Inputs()))->memory_file, made->memory_file);
+  EXPECT_TRUE(store_.Verify(*made));
   ASSERT_TRUE(Make()) << "made twice";
   EXPECT_EQ(Folders(), 1U);
   const auto entries = store_.List();
   ASSERT_EQ(entries->size(), 1U);
-  EXPECT_EQ(entries->at(0).key, key_);
+  EXPECT_EQ(entries->at(0).key, made->key);
+  EXPECT_EQ(entries->at(0).inputs, Inputs());
   EXPECT_GE(entries->at(0).disk_bytes, 1U << 20);
-  EXPECT_TRUE(store_.Remove(key_));
+  EXPECT_TRUE(store_.Remove(made->key));
   EXPECT_FALSE(Found());
 }
 
@@ -67,24 +72,30 @@ TEST_F(TemplateStoreTest, ADamagedOneIsRemovedAndNotTrusted) {
       [](const Template& t) { (void)os::WriteFileAtomic(t.state_file, "stale"); },
       [](const Template& t) { std::filesystem::remove(t.state_file); },
       [](const Template& t) { std::filesystem::remove(t.memory_file); },
+      [](const Template& t) { std::filesystem::remove(t.disk_file); },
       [](const Template& t) {
         std::filesystem::permissions(t.memory_file, std::filesystem::perms::owner_all);
         std::filesystem::resize_file(t.memory_file, 1 << 19);
       },
       [](const Template& t) {
-        // One bit, in place.
-        std::filesystem::permissions(t.memory_file, std::filesystem::perms::owner_all);
+        // One bit, in place, with the times put back.
+        struct stat before = {};
+        ASSERT_EQ(stat(t.memory_file.c_str(), &before), 0);
         auto file = os::Open(t.memory_file, O_RDWR);
+        if (!file) {  // an ordinary user must ask for it
+          std::filesystem::permissions(t.memory_file, std::filesystem::perms::owner_all);
+          file = os::Open(t.memory_file, O_RDWR);
+        }
         ASSERT_TRUE(file);
         ASSERT_EQ(pwrite(file->get(), "n", 1, 4096), 1);
+        const timespec times[2] = {before.st_atim, before.st_mtim};
+        ASSERT_EQ(futimens(file->get(), times), 0);
       },
       [](const Template& t) {
         (void)os::WriteFileAtomic(t.memory_file, std::string(1 << 20, 'm'));
       },
-      [](const Template& t) {
-        const auto folder = std::filesystem::path(t.state_file).parent_path();
-        (void)os::WriteFileAtomic((folder / "manifest.json").string(), "{}");
-      },
+      [](const Template& t) { (void)os::WriteFileAtomic(t.folder + "/manifest.json", "{}"); },
+      [](const Template& t) { (void)os::WriteFileAtomic(t.folder + "/manifest.json", "["); },
   };
   for (size_t i = 0; i < std::size(damages); ++i) {
     auto made = Make();
@@ -96,23 +107,46 @@ TEST_F(TemplateStoreTest, ADamagedOneIsRemovedAndNotTrusted) {
   }
 }
 
+TEST_F(TemplateStoreTest, AMediumThatForgetsIsNoticed) {
+  auto made = Make();
+  ASSERT_TRUE(made);
+  // As if the file system had not been told: the manifest describes the changed file, but for its
+  // contents.
+  const std::string whole = *os::ReadFile(made->folder + "/manifest.json", 1 << 16);
+  auto changed = *made;
+  ASSERT_TRUE(os::WriteFileAtomic(made->disk_file, std::string(1 << 16, 'e')));
+  const auto verified = store_.Verify(changed);
+  ASSERT_FALSE(verified);
+  EXPECT_EQ(verified.error().code(), ErrorCode::kDataCorrupt);
+}
+
+TEST_F(TemplateStoreTest, WhatBelongsToAnotherMachineGoes) {
+  ASSERT_TRUE(Make());
+  TemplateInputs other = Inputs();
+  other.machine = "another";
+  ASSERT_TRUE(Make(other));
+  ASSERT_TRUE(os::MakeDirs(dir_.path() + "/templates/half-made"));
+  EXPECT_EQ(Folders(), 3U);
+  EXPECT_EQ(*store_.RemoveStale("m"), 2U);
+  EXPECT_TRUE(Found());
+  EXPECT_EQ(*store_.RemoveStale("m"), 0U);
+  EXPECT_EQ(store_.Remove("../x").error().code(), ErrorCode::kInvalidArgument);
+}
+
 TEST_F(TemplateStoreTest, EveryInputCounts) {
-  const TemplateInputs base;
   auto differs = [&](auto change) {
-    TemplateInputs inputs;
+    TemplateInputs inputs = Inputs();
     change(inputs);
-    return TemplateKey(inputs) != TemplateKey(base);
+    return TemplateKey(inputs) != TemplateKey(Inputs());
   };
   EXPECT_TRUE(differs([](TemplateInputs& i) { i.image_digest = "x"; }));
-  EXPECT_TRUE(differs([](TemplateInputs& i) { i.kernel_digest = "x"; }));
-  EXPECT_TRUE(differs([](TemplateInputs& i) { i.initrd = "x"; }));
-  EXPECT_TRUE(differs([](TemplateInputs& i) { i.vmm = "x"; }));
-  EXPECT_TRUE(differs([](TemplateInputs& i) { i.accelerator = "x"; }));
+  EXPECT_TRUE(differs([](TemplateInputs& i) { i.machine = "x"; }));
   EXPECT_TRUE(differs([](TemplateInputs& i) { i.vcpus = 1; }));
-  EXPECT_TRUE(differs([](TemplateInputs& i) { i.memory_mib = 1; }));
-  EXPECT_TRUE(differs([](TemplateInputs& i) { i.disk_mib = 1; }));
-  EXPECT_TRUE(differs([](TemplateInputs& i) { i.boot_id = "x"; }));
-  EXPECT_EQ(store_.Remove("../x").error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(differs([](TemplateInputs& i) { i.memory_mib = 7; }));
+  EXPECT_TRUE(differs([](TemplateInputs& i) { i.disk_mib = 7; }));
+  EXPECT_NE(MachineIdentity("a", "b", "tcg"), MachineIdentity("a", "b", "kvm"));
+  EXPECT_NE(MachineIdentity("a", "b", "tcg"), MachineIdentity("x", "b", "tcg"));
+  EXPECT_NE(MachineIdentity("a", "b", "tcg"), MachineIdentity("a", "x", "tcg"));
 }
 
 }  // namespace

@@ -36,10 +36,10 @@ struct FakeWarden {
       : changed(executor), network(executor, std::filesystem::current_path()) {}
 
   Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
-    if (request.kernel_path() == "die") _exit(9);
-    if (request.kernel_path() == "fail")
+    if (request.machine().kernel_path() == "die") _exit(9);
+    if (request.machine().kernel_path() == "fail")
       co_return Err(ErrorCode::kRuntimeLaunchFailed, "the fake machine is broken");
-    while (request.kernel_path() == "hang") {
+    while (request.machine().kernel_path() == "hang") {
       co_await changed.Wait();
       const bool cancelled = co_await Cancelled();
       if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled");

@@ -30,8 +30,10 @@ class FakeResources : public LaunchResources {
     co_return image;
   }
   Awaitable<Result<LaunchMachine>> Machine(std::string, ProgressFn) override {
-    co_return LaunchMachine{
-        .vmm_path = "", .kernel_path = kernel, .initrd_path = "", .accelerator = "tcg"};
+    LaunchMachine machine;
+    machine.kernel_path = kernel;
+    machine.accelerator = "tcg";
+    co_return machine;
   }
   Awaitable<Result<void>> MakeDisk(std::string path, int64_t) override {
     co_return os::WriteFileAtomic(path, "disk");
@@ -83,7 +85,7 @@ struct Plane {
         std::make_unique<Executions>(io.get_executor(), *store, pool, settings, layout, clock);
     observers = SandboxObservers({executions.get(), network.get()});
     sandboxes = std::make_unique<Sandboxes>(
-        io.get_executor(), SandboxContext{*store, resources, pool, settings, layout, clock},
+        io.get_executor(), SandboxContext{*store, resources, warm, pool, settings, layout, clock},
         observers);
     executions->Bind(*sandboxes);
   }
@@ -164,6 +166,7 @@ struct Plane {
   asio::io_context io{1};
   BlockingPool pool{1};
   FakeResources resources;
+  NoWarmStart warm;
   std::unique_ptr<store::RecordStore> store;
   std::unique_ptr<Executions> executions;
   std::unique_ptr<NetworkRecords> network;

@@ -1,0 +1,245 @@
+#include "server/spares.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "base/id.h"
+#include "image/disk.h"
+#include "os/file.h"
+#include "server/warden_api.h"
+
+namespace cleanroom::server {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// A template that nobody has used for this long keeps no spares.
+constexpr std::chrono::minutes kInUse{10};
+constexpr milliseconds kPrepareLimit{20'000};
+// How often budget and use are looked at when nothing happens.
+constexpr std::chrono::seconds kLook{5};
+// While others are being served.
+constexpr milliseconds kPatience{20};
+constexpr std::chrono::seconds kAfterFailure{30};
+// What a spare machine takes at most of its own: measured, see docs/benchmarks.md.
+constexpr int64_t kSpareMib = 96;
+// The part of the available memory that spares may take without a limit in the configuration.
+constexpr int64_t kShare = 8;
+
+}  // namespace
+
+Spares::Spares(asio::any_io_executor executor, Templates& templates, LaunchResources& resources,
+               BlockingPool& pool, const Settings& settings, const Layout& layout, WallClock clock)
+    : executor_(executor),
+      templates_(templates),
+      resources_(resources),
+      pool_(pool),
+      settings_(settings),
+      layout_(layout),
+      clock_(std::move(clock)),
+      tasks_(executor),
+      ends_(executor),
+      changed_(executor) {}
+
+std::optional<Spare> Spares::Claim(const store::SandboxRecord& wanted) {
+  for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
+    const MachineShape& shape = it->spare.shape;
+    if (shape.backend != wanted.backend || shape.image_digest != wanted.image_digest ||
+        shape.vcpus != wanted.vcpus || shape.memory_mib != wanted.memory_mib ||
+        shape.disk_mib != wanted.disk_mib || !it->spare.link.channel->alive()) {
+      continue;
+    }
+    std::optional<Spare> spare(std::move(it->spare));
+    waiting_.erase(it);
+    return spare;
+  }
+  return std::nullopt;
+}
+
+void Spares::Discard(Spare spare) { ends_.Spawn(End(std::move(spare))); }
+
+Awaitable<std::optional<vmm::Template>> Spares::Find(MachineShape shape) {
+  auto found = co_await templates_.Find(std::move(shape));
+  co_return found;
+}
+
+Awaitable<void> Spares::Distrust(MachineShape shape) {
+  const std::string key = TemplateKey(InputsOf(shape));
+  auto removed = co_await templates_.Remove(key);
+  if (!removed) spdlog::warn("{}", removed.error().ToString());
+}
+
+void Spares::Launched(const MachineShape& shape) {
+  if (stopping_) return;
+  kinds_[TemplateKey(InputsOf(shape))] = {.shape = shape, .used = steady_clock::now()};
+  templates_.Want(shape);
+  changed_.NotifyAll();
+}
+
+void Spares::Start(std::function<bool()> busy) {
+  if (settings_.pool_size > 0) tasks_.Spawn(Keep(std::move(busy)));
+}
+
+size_t Spares::Count(const std::string& key) const {
+  return static_cast<size_t>(std::ranges::count(waiting_, key, &Waiting::key));
+}
+
+size_t Spares::Budget() const {
+  int64_t mib = 0;
+  if (settings_.pool_memory_mib) mib = *settings_.pool_memory_mib;
+  const auto room = resources_.Room();
+  if (room) {
+    const int64_t spare = std::max<int64_t>(0, room->memory_mib - kMemoryReserveMib) / kShare;
+    mib = settings_.pool_memory_mib ? std::min(mib, spare * (kShare / 2)) : spare;
+  }
+  return static_cast<size_t>(mib / kSpareMib);
+}
+
+std::optional<std::string> Spares::Lacking() const {
+  std::optional<std::string> best;
+  for (const auto& [key, kind] : kinds_) {
+    if (Count(key) >= static_cast<size_t>(settings_.pool_size)) continue;
+    if (!best || kinds_.at(*best).used < kind.used) best = key;
+  }
+  return best;
+}
+
+void Spares::DropUnused() {
+  const auto oldest = steady_clock::now() - kInUse;
+  std::erase_if(kinds_, [&](const auto& item) { return item.second.used < oldest; });
+  const size_t budget = Budget();
+  size_t kept = 0;
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (kinds_.contains(it->key) && kept < budget) {
+      ++kept;
+      ++it;
+      continue;
+    }
+    Discard(std::move(it->spare));
+    it = waiting_.erase(it);
+  }
+}
+
+void Spares::Drain(const std::optional<std::string>& image_digest) {
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (image_digest && it->spare.shape.image_digest != *image_digest) {
+      ++it;
+      continue;
+    }
+    Discard(std::move(it->spare));
+    it = waiting_.erase(it);
+  }
+  std::erase_if(kinds_, [&](const auto& item) {
+    return !image_digest || item.second.shape.image_digest == *image_digest;
+  });
+}
+
+Awaitable<void> Spares::Keep(std::function<bool()> busy) {
+  while (!stopping_) {
+    DropUnused();
+    const auto key = Lacking();
+    const bool room = waiting_.size() < Budget();
+    if (!key || !room || templates_.making()) {
+      co_await changed_.WaitUntil(steady_clock::now() + kLook);
+    } else if (busy()) {
+      co_await changed_.WaitUntil(steady_clock::now() + kPatience);
+    } else {
+      const MachineShape shape = kinds_.at(*key).shape;
+      co_await Add(*key, shape);
+    }
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return;
+  }
+}
+
+Awaitable<void> Spares::Add(std::string key, MachineShape shape) {
+  auto from = co_await templates_.Find(shape);
+  if (!from) {
+    kinds_.erase(key);  // the next launch asks for it again
+    co_return;
+  }
+  Spare spare{.id = NewId(clock_()), .shape = std::move(shape), .link = {}};
+  auto prepared = co_await Prepare(spare, *from);
+  if (prepared && !stopping_ && kinds_.contains(key)) {
+    waiting_.push_back({.key = std::move(key), .spare = std::move(spare)});
+    co_return;
+  }
+  if (!prepared) {
+    spdlog::warn("no spare machine was made image={} error=\"{}\"", spare.shape.image_digest,
+                 prepared.error().ToString());
+    kinds_.erase(key);
+  }
+  Discard(std::move(spare));
+  if (!prepared) (void)co_await SleepFor(kAfterFailure);
+}
+
+Awaitable<Result<void>> Spares::Prepare(Spare& spare, const vmm::Template& from) {
+  const std::string disk = layout_.Disk(spare.id);
+  CR_CO_TRY(os::MakeDirs(layout_.LiveOutputs(spare.id)));
+  auto work = [source = from.disk_file, disk] { return image::CopyDisk(source, disk); };
+  auto copied = co_await pool_.Run(work);
+  CR_CO_TRY(copied);
+  CR_CO_TRY_ASSIGN(spare.link,
+                   StartWarden(executor_, settings_, layout_, spare.id, spare.shape, &from));
+  pb::PrepareMachineRequest request;
+  *request.mutable_machine() = ToMessage(spare.shape, disk, &from);
+  request.set_deadline_ms(kPrepareLimit.count());
+  const auto channel = spare.link.channel;
+  auto events =
+      co_await channel->CallServerStream<pb::LaunchEvent>(warden_api::kPrepare, std::move(request));
+  if (!events) co_return Err(std::move(events).error());
+  for (;;) {
+    auto event = co_await WithDeadline(events->Next(), steady_clock::now() + kPrepareLimit,
+                                       "the machine was not ready in time");
+    if (!event) co_return Err(std::move(event).error());
+    if (!*event) co_return Err(ErrorCode::kUnavailable, "the warden ended without a word");
+    if ((*event)->has_ready()) break;
+  }
+  tasks_.Spawn(Watch(spare.id, *std::move(events)));
+  co_return Result<void>();
+}
+
+// The stream ends when the machine does, or when it is launched.
+Awaitable<void> Spares::Watch(
+    std::string id, rpc::ClientStream<pb::PrepareMachineRequest, pb::LaunchEvent> events) {
+  for (;;) {
+    auto event = co_await events.Next();
+    if (!event || !*event) break;
+  }
+  const auto found =
+      std::ranges::find(waiting_, id, [](const Waiting& one) { return one.spare.id; });
+  if (found == waiting_.end()) co_return;
+  spdlog::warn("a spare machine has ended sandbox_id={}", id);
+  Spare spare = std::move(found->spare);
+  waiting_.erase(found);
+  Discard(std::move(spare));
+  changed_.NotifyAll();
+}
+
+Awaitable<void> Spares::End(Spare spare) {
+  co_await KillWarden(spare.link);
+  auto work = [folder = layout_.Sandbox(spare.id)] {
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    return error;
+  };
+  const auto error = co_await pool_.Run(work);
+  if (error) {
+    spdlog::error("cannot remove a folder folder={} error=\"{}\"", layout_.Sandbox(spare.id),
+                  error.message());
+  }
+}
+
+Awaitable<void> Spares::Shutdown() {
+  stopping_ = true;
+  tasks_.Cancel();
+  co_await tasks_.Join();
+  Drain(std::nullopt);
+  co_await ends_.Join();
+}
+
+}  // namespace cleanroom::server

@@ -1,0 +1,79 @@
+// Spares: restored machines that wait for an owner, for the templates in use.
+//
+// They are made one at a time while no sandbox is being created, within a budget of memory, and go
+// when their template has not been used for a while or the host runs short. One is handed out once:
+// it leaves the list before anybody hears of it, and its warden takes one launch. A spare of a
+// control plane that has died ends by itself, because its warden sees the connection close.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/async.h"
+#include "server/templates.h"
+#include "server/warm_start.h"
+
+namespace cleanroom::server {
+
+class Spares : public WarmStart {
+ public:
+  // What it is given outlives it.
+  Spares(asio::any_io_executor executor, Templates& templates, LaunchResources& resources,
+         BlockingPool& pool, const Settings& settings, const Layout& layout, WallClock clock);
+
+  std::optional<Spare> Claim(const store::SandboxRecord& wanted) override;
+  void Discard(Spare spare) override;
+  Awaitable<std::optional<vmm::Template>> Find(MachineShape shape) override;
+  Awaitable<void> Distrust(MachineShape shape) override;
+  void Launched(const MachineShape& shape) override;
+
+  // Keeps the pool filled until Shutdown. `busy`: whether to wait, for others are being served.
+  void Start(std::function<bool()> busy);
+  // Ends those of this image, or all.
+  void Drain(const std::optional<std::string>& image_digest);
+  size_t size() const { return waiting_.size(); }
+  // Ends all of them and waits for it.
+  Awaitable<void> Shutdown();
+
+ private:
+  struct Kind {
+    MachineShape shape;
+    std::chrono::steady_clock::time_point used;
+  };
+  struct Waiting {
+    std::string key;
+    Spare spare;
+  };
+  Awaitable<void> Keep(std::function<bool()> busy);
+  // The key of a kind that lacks spares, the one used last first.
+  std::optional<std::string> Lacking() const;
+  void DropUnused();
+  size_t Budget() const;
+  size_t Count(const std::string& key) const;
+  Awaitable<void> Add(std::string key, MachineShape shape);
+  Awaitable<Result<void>> Prepare(Spare& spare, const vmm::Template& from);
+  Awaitable<void> Watch(std::string id,
+                        rpc::ClientStream<pb::PrepareMachineRequest, pb::LaunchEvent> events);
+  Awaitable<void> End(Spare spare);
+
+  asio::any_io_executor executor_;
+  Templates& templates_;
+  LaunchResources& resources_;
+  BlockingPool& pool_;
+  const Settings& settings_;
+  const Layout& layout_;
+  WallClock clock_;
+  TaskScope tasks_;
+  TaskScope ends_;  // not cancelled
+  Notifier changed_;
+  std::map<std::string, Kind> kinds_;
+  std::list<Waiting> waiting_;
+  bool stopping_ = false;
+};
+
+}  // namespace cleanroom::server

@@ -1,0 +1,180 @@
+#include "server/templates.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/resource.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "base/id.h"
+#include "os/file.h"
+#include "server/warden_api.h"
+
+namespace cleanroom::server {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// For the boot, the warming and the saving; a busy host takes several times what an idle one does.
+constexpr milliseconds kMakeLimit{90'000};
+constexpr std::chrono::seconds kCallSlack{5};
+// After a failure, until it is tried again for somebody who did not ask for a template.
+constexpr std::chrono::minutes kRetry{5};
+// Nobody waits for it, and somebody runs commands meanwhile.
+constexpr int kNiceness = 10;
+
+}  // namespace
+
+Templates::Templates(asio::any_io_executor executor, LaunchResources& resources, BlockingPool& pool,
+                     const Settings& settings, const Layout& layout, WallClock clock)
+    : executor_(executor),
+      resources_(resources),
+      pool_(pool),
+      settings_(settings),
+      layout_(layout),
+      clock_(std::move(clock)),
+      store_(layout.Templates()),
+      tasks_(executor),
+      changed_(executor) {}
+
+Awaitable<std::optional<vmm::Template>> Templates::Find(MachineShape shape) {
+  if (shape.machine.identity.empty()) co_return std::nullopt;
+  const vmm::TemplateInputs inputs = InputsOf(shape);
+  const bool verified = verified_.contains(TemplateKey(inputs));
+  auto work = [store = store_, inputs, verified]() -> std::optional<vmm::Template> {
+    auto found = store.Find(inputs);
+    if (!found || !*found) return std::nullopt;
+    if (!verified && !store.Verify(**found)) {
+      (void)store.Remove((*found)->key);
+      return std::nullopt;
+    }
+    store.Touch(**found);
+    return **found;
+  };
+  auto found = co_await pool_.Run(work);
+  if (found) verified_.insert(found->key);
+  co_return found;
+}
+
+std::shared_ptr<Templates::Job> Templates::Begin(const MachineShape& shape) {
+  const std::string key = TemplateKey(InputsOf(shape));
+  auto& job = jobs_[key];
+  if (!job) {
+    job = std::make_shared<Job>(Job{.shape = shape, .outcome = {}});
+    tasks_.Spawn(Run(job));
+  }
+  return job;
+}
+
+Awaitable<Result<vmm::Template>> Templates::Make(MachineShape shape) {
+  if (shape.machine.identity.empty() || stopping_) {
+    co_return Err(ErrorCode::kUnavailable, "no templates are made now");
+  }
+  const auto job = Begin(shape);
+  while (!job->outcome) {
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled while a template was made");
+  }
+  co_return *job->outcome;
+}
+
+void Templates::Want(const MachineShape& shape) {
+  if (shape.machine.identity.empty() || stopping_) return;
+  const auto failed = failed_.find(TemplateKey(InputsOf(shape)));
+  if (failed != failed_.end() && steady_clock::now() - failed->second < kRetry) return;
+  Begin(shape);
+}
+
+Awaitable<void> Templates::Run(std::shared_ptr<Job> job) {
+  while (busy_) co_await changed_.Wait();
+  busy_ = true;
+  Result<vmm::Template> made = Err(ErrorCode::kCanceled, "the daemon is stopping");
+  if (!stopping_) made = co_await MakeNow(job->shape);
+  busy_ = false;
+  const std::string key = TemplateKey(InputsOf(job->shape));
+  if (made) {
+    verified_.insert(key);
+    failed_.erase(key);
+  } else {
+    failed_[key] = steady_clock::now();
+  }
+  job->outcome = std::move(made);
+  jobs_.erase(key);
+  changed_.NotifyAll();
+}
+
+Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
+  auto present = co_await Find(shape);
+  if (present) co_return *present;
+  const auto begin = steady_clock::now();
+  const std::string id = NewId(clock_());
+  const std::string folder = layout_.Sandbox(id);
+  auto saved = co_await SaveMachine(id, shape);
+  auto work = [store = store_, inputs = InputsOf(shape), folder, saved]() -> Result<vmm::Template> {
+    Result<vmm::Template> made =
+        saved ? store.Add(inputs, folder) : Result<vmm::Template>(Err(saved.error()));
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    return made;
+  };
+  auto made = co_await pool_.Run(work);
+  const std::chrono::duration<double, std::milli> spent = steady_clock::now() - begin;
+  if (made) {
+    spdlog::info("template made key={} image={} ms={:.0f}", made->key, shape.image_digest,
+                 spent.count());
+  } else {
+    spdlog::warn("no template was made image={} error=\"{}\"", shape.image_digest,
+                 made.error().ToString());
+  }
+  co_return made;
+}
+
+Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const MachineShape& shape) {
+  const std::string disk = layout_.Disk(id);
+  CR_CO_TRY(os::MakeDirs(layout_.Sandbox(id)));
+  auto formatted = co_await resources_.MakeDisk(disk, shape.disk_mib);
+  CR_CO_TRY(formatted);
+  CR_CO_TRY_ASSIGN(WardenLink link, StartWarden(executor_, settings_, layout_, id, shape, nullptr));
+  (void)setpriority(PRIO_PROCESS, static_cast<id_t>(link.process->pid()), kNiceness);
+  pb::MakeTemplateRequest request;
+  *request.mutable_machine() = ToMessage(shape, disk, nullptr);
+  request.set_deadline_ms(kMakeLimit.count());
+  rpc::CallOptions options;
+  options.deadline = steady_clock::now() + kMakeLimit + kCallSlack;
+  auto answer = co_await link.channel->Call<pb::MakeTemplateResponse>(warden_api::kMakeTemplate,
+                                                                      request, options);
+  co_await KillWarden(link);
+  if (!answer) co_return Err(std::move(answer).error());
+  co_return Result<void>();
+}
+
+Awaitable<Result<std::vector<vmm::TemplateStore::Entry>>> Templates::List() {
+  auto work = [store = store_] { return store.List(); };
+  auto entries = co_await pool_.Run(work);
+  co_return entries;
+}
+
+Awaitable<Result<void>> Templates::Remove(std::string key) {
+  verified_.erase(key);
+  auto work = [store = store_, key] { return store.Remove(key); };
+  auto removed = co_await pool_.Run(work);
+  co_return removed;
+}
+
+Awaitable<void> Templates::RemoveStale(std::string machine) {
+  auto work = [store = store_, machine] { return store.RemoveStale(machine); };
+  auto removed = co_await pool_.Run(work);
+  if (!removed) spdlog::warn("cannot remove old templates: {}", removed.error().ToString());
+  if (removed && *removed > 0) spdlog::info("removed old templates count={}", *removed);
+}
+
+Awaitable<void> Templates::Shutdown() {
+  stopping_ = true;
+  tasks_.Cancel();
+  changed_.NotifyAll();
+  co_await tasks_.Join();
+}
+
+}  // namespace cleanroom::server

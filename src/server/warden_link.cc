@@ -1,0 +1,86 @@
+#include "server/warden_link.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "http/byte_stream.h"
+#include "os/socket.h"
+
+namespace cleanroom::server {
+namespace {
+
+constexpr std::chrono::seconds kKillWait{10};
+
+// What a warden and its machine read of the host, beside the distribution's programs.
+std::vector<std::string> FilesOf(const MachineShape& shape, const vmm::Template* from) {
+  const LaunchMachine& machine = shape.machine;
+  std::vector<std::string> files = {shape.image.path, machine.kernel_path, machine.initrd_path,
+                                    machine.vmm_path};
+  if (from != nullptr) {
+    files.push_back(from->folder);
+    files.push_back(machine.opener_path);
+  }
+  return files;
+}
+
+}  // namespace
+
+Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
+                               const Layout& layout, const std::string& id,
+                               const MachineShape& shape, const vmm::Template* from) {
+  WardenLink link;
+  CR_TRY_ASSIGN(auto process, WardenProcess::Start(settings.warden_program.string(), id,
+                                                   layout.Sandbox(id), FilesOf(shape, from)));
+  link.process = std::move(process);
+  CR_TRY_ASSIGN(link.channel, ConnectWarden(std::move(executor), layout, id));
+  return link;
+}
+
+Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,
+                                                    const Layout& layout, const std::string& id) {
+  CR_TRY_ASSIGN(auto socket, os::ConnectUnix(layout.WardenSocket(id)));
+  return std::shared_ptr<rpc::Channel>(
+      rpc::Channel::Create(http::AdoptSocket(std::move(executor), socket.release()), {}));
+}
+
+Awaitable<void> KillWarden(WardenLink& link) {
+  co_await asio::this_coro::reset_cancellation_state();  // whoever is cancelled still cleans up
+  if (link.process) link.process->Kill();
+  if (link.channel) co_await link.channel->Close();
+  if (!link.process) co_return;
+  const bool gone = co_await link.process->WaitEnd(std::chrono::steady_clock::now() + kKillWait);
+  if (!gone) spdlog::error("a killed warden does not end warden_pid={}", link.process->pid());
+  link = {};
+}
+
+pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
+                      const vmm::Template* from) {
+  pb::Machine message;
+  message.set_backend(shape.backend);
+  message.set_kernel_path(shape.machine.kernel_path);
+  message.set_initrd_path(shape.machine.initrd_path);
+  message.set_vmm_path(shape.machine.vmm_path);
+  message.set_accelerator(shape.machine.accelerator);
+  message.set_tsc_khz(shape.machine.tsc_khz);
+  message.set_image_path(shape.image.path);
+  message.set_disk_path(disk);
+  message.set_vcpus(shape.vcpus);
+  message.set_memory_mib(shape.memory_mib);
+  if (from != nullptr) {
+    message.set_template_memory_path(from->memory_file);
+    message.set_template_state_path(from->state_file);
+    message.set_opener_path(shape.machine.opener_path);
+  }
+  return message;
+}
+
+vmm::TemplateInputs InputsOf(const MachineShape& shape) {
+  return {.image_digest = shape.image_digest,
+          .machine = shape.machine.identity,
+          .vcpus = shape.vcpus,
+          .memory_mib = shape.memory_mib,
+          .disk_mib = shape.disk_mib};
+}
+
+}  // namespace cleanroom::server
