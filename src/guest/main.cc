@@ -128,8 +128,8 @@ Awaitable<void> EndAfterShutdown(GuestService& service) {
 
 // The machine that says this is saved at once: nothing of it may be under way, and its disk is what
 // its copies start from.
-Awaitable<void> PrimeAndSay(const rpc::Server& server) {
-  co_await Prime(server);
+Awaitable<void> PrimeAndSay(const rpc::Server& server, internal::v1::PrepareRequest prepared) {
+  co_await Prime(server, std::move(prepared));
   sync();
   const std::string line = fmt::format("{}\n", kPrimedLine);
   (void)!write(STDERR_FILENO, line.data(), line.size());
@@ -165,7 +165,7 @@ Result<void> Run() {
   tasks.Spawn(reaper->Run());
   tasks.Spawn(EndAfterShutdown(service));
   tasks.Spawn(ServePort(server, service, port));
-  if (prepare) tasks.Spawn(PrimeAndSay(server));
+  if (prepare) tasks.Spawn(PrimeAndSay(server, *prepare));
   context.run();
   return Err(ErrorCode::kInternal, "the agent has nothing left to do");
 }

@@ -1,6 +1,9 @@
 #include "guest/prime.h"
 
+#include <sys/random.h>
+
 #include <charconv>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -28,6 +31,26 @@ std::optional<std::string> FromHex(std::string_view digits) {
     bytes += static_cast<char>(byte);
   }
   return bytes;
+}
+
+// A name as long as a sandbox's, which is then written over it.
+constexpr const char* kNobody = "00000000000000000000000000";
+constexpr size_t kEntropyBytes = 64;
+
+Awaitable<void> Rehearse(rpc::Channel& agent, internal::v1::PrepareRequest prepared) {
+  internal::v1::ConfigureRequest request;
+  request.set_rehearsal(true);
+  request.set_hostname(kNobody);
+  std::string& entropy = *request.mutable_entropy();
+  entropy.resize(kEntropyBytes);
+  (void)!getrandom(entropy.data(), entropy.size(), 0);
+  request.set_wall_clock_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                std::chrono::system_clock::now().time_since_epoch())
+                                .count());
+  *request.mutable_prepare() = std::move(prepared);
+  auto answer = co_await agent.Call<internal::v1::ConfigureResponse>(
+      "/cleanroom.internal.v1.GuestService/Configure", std::move(request));
+  (void)answer;
 }
 
 Awaitable<void> RunShell(rpc::Channel& agent) {
@@ -67,13 +90,14 @@ Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(std::strin
   return std::nullopt;
 }
 
-Awaitable<void> Prime(const rpc::Server& server) {
+Awaitable<void> Prime(const rpc::Server& server, internal::v1::PrepareRequest prepared) {
   const auto executor = co_await asio::this_coro::executor;
   auto pair = os::SocketPair();
   if (!pair) co_return;
   TaskScope serving(executor);
   serving.Spawn(server.Serve(http::AdoptSocket(executor, pair->first.release())));
   auto agent = rpc::Channel::Create(http::AdoptSocket(executor, pair->second.release()), {});
+  co_await Rehearse(*agent, std::move(prepared));
   co_await RunShell(*agent);
   co_await agent->Close();
   co_await serving.Join();

@@ -21,9 +21,9 @@ inline constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
 Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(
     std::string_view kernel_command_line);
 
-// Runs the shell of a prepared machine once, through the agent's own server and client, so that
-// everything on the way is in memory: loader, shell, the agent's code, the kernel's. It is told
+// Rehearses what every copy of a prepared machine does first, through the agent's own server and
+// client, so that everything on the way is in memory: takes a name, and runs the shell. It is told
 // nothing: no user's data can enter a template. An image without a shell is no error.
-Awaitable<void> Prime(const rpc::Server& server);
+Awaitable<void> Prime(const rpc::Server& server, internal::v1::PrepareRequest prepared);
 
 }  // namespace cleanroom::guest

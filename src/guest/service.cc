@@ -62,7 +62,7 @@ Awaitable<Result<ConfigureResponse>> GuestService::Configure(rpc::CallContext&,
   if (configure_called_) {
     co_return Err(ErrorCode::kFailedPrecondition, "the guest has been configured already");
   }
-  configure_called_ = true;
+  configure_called_ = !request.rehearsal();
   if (!root_) {
     CR_CO_TRY_ASSIGN(Root root, machine_.Prepare(request.prepare()));
     root_.emplace(std::move(root));

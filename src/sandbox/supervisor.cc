@@ -180,7 +180,8 @@ Awaitable<Result<void>> Supervisor::PrepareMachine(pb::PrepareMachineRequest req
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
   auto started = co_await StartMachine(std::move(*request.mutable_machine()), out, deadline);
   CR_CO_TRY(started);
-  if (machine_) co_await WarmUp(deadline);
+  auto rehearsed = co_await Rehearse(deadline);
+  CR_CO_TRY(rehearsed);
   if (state_.phase() != pb::WardenState::PHASE_PREPARING) {
     co_return Err(ErrorCode::kCanceled, "the warden was stopped");
   }
@@ -192,19 +193,27 @@ Awaitable<Result<void>> Supervisor::PrepareMachine(pb::PrepareMachineRequest req
   co_return told;
 }
 
-Awaitable<void> Supervisor::WarmUp(TimePoint deadline) {
+Awaitable<Result<void>> Supervisor::Rehearse(TimePoint deadline) {
   const auto machine = machine_;
+  if (!machine) co_return Err(ErrorCode::kCanceled, "the warden was stopped");
+  CR_CO_TRY_ASSIGN(pb::ConfigureRequest configure, Identity());
+  configure.set_rehearsal(true);
+  auto answer = co_await machine->agent()->Call<pb::ConfigureResponse>(
+      GuestPath("Configure"), std::move(configure), rpc::CallOptions{.deadline = deadline});
+  if (!answer) co_return Err(std::move(answer).error());
   auto call = co_await machine->agent()->Open<pb::ExecInput, pb::ExecOutput>(
       GuestPath("Exec"), rpc::Shape::kBidi, rpc::CallOptions{.deadline = deadline});
-  if (!call) co_return;
+  if (!call) co_return Err(std::move(call).error());
   pb::ExecInput start;
   start.mutable_start()->add_argv("/bin/sh");
   start.mutable_start()->add_argv("-c");
   start.mutable_start()->add_argv("true; /bin/true");
   auto sent = co_await call->Write(start);
-  while (sent) {
+  CR_CO_TRY(sent);
+  for (;;) {
     auto output = co_await call->Next();
-    if (!output || !*output) break;
+    if (!output) co_return Err(std::move(output).error());
+    if (!*output) co_return Result<void>();
   }
 }
 
@@ -271,16 +280,22 @@ Awaitable<Result<void>> Supervisor::StartMachine(pb::Machine machine,
   co_return Result<void>();
 }
 
-Awaitable<Result<std::string>> Supervisor::Identify(const pb::LaunchRequest& request,
-                                                    TimePoint deadline) {
+// What every machine is told, whoever it will be.
+Result<pb::ConfigureRequest> Supervisor::Identity() const {
   pb::ConfigureRequest configure;
-  CR_CO_TRY_ASSIGN(std::string entropy, Entropy());
+  CR_TRY_ASSIGN(std::string entropy, Entropy());
   configure.set_entropy(std::move(entropy));
   configure.set_hostname(config_.sandbox_id);
   configure.set_wall_clock_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                   std::chrono::system_clock::now().time_since_epoch())
                                   .count());
   *configure.mutable_prepare() = Preparation(config_.network);
+  return configure;
+}
+
+Awaitable<Result<std::string>> Supervisor::Identify(const pb::LaunchRequest& request,
+                                                    TimePoint deadline) {
+  CR_CO_TRY_ASSIGN(pb::ConfigureRequest configure, Identity());
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());

@@ -91,8 +91,9 @@ class Supervisor {
   Awaitable<Result<std::string>> Identify(const pb::LaunchRequest& request, TimePoint deadline);
   Awaitable<Result<void>> StartAndIdentify(pb::LaunchRequest request,
                                            rpc::Writer<pb::LaunchEvent>& out, TimePoint deadline);
-  // One command in a machine that nobody has claimed, so that the first of its owner is quick.
-  Awaitable<void> WarmUp(TimePoint deadline);
+  Result<pb::ConfigureRequest> Identity() const;
+  // Identity and one command in a machine that nobody has claimed, so that its owner's are quick.
+  Awaitable<Result<void>> Rehearse(TimePoint deadline);
   Awaitable<Result<void>> PrepareMachine(pb::PrepareMachineRequest request,
                                          rpc::Writer<pb::LaunchEvent>& out);
   Awaitable<Result<void>> SaveTemplate(pb::MakeTemplateRequest request);

@@ -324,8 +324,8 @@ Awaitable<void> LiveSandbox::EndWarden() {
   auto wait = kWardenExitWait;
   if (stop_reason_ && link_.channel && link_.channel->alive()) {
     pb::StopRequest request;
-    // A machine that is not up yet has nothing to shut down.
-    const bool graceful = launched_ ? launched_->has_value() : true;
+    // A machine that is not up yet, or runs no command, has nothing to shut down: its disk goes.
+    const bool graceful = (!launched_ || launched_->has_value()) && !running_.empty();
     request.set_grace_ms(graceful ? context_.settings.stop_grace.count() : 0);
     rpc::CallOptions options;
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;

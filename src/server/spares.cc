@@ -143,7 +143,9 @@ Awaitable<void> Spares::Keep(std::function<bool()> busy) {
     DropUnused();
     const auto key = Lacking();
     const bool room = waiting_.size() < Budget();
-    if (!key || !room || templates_.making()) {
+    if (templates_.making()) {
+      co_await templates_.changed().WaitUntil(steady_clock::now() + kLook);
+    } else if (!key || !room) {
       co_await changed_.WaitUntil(steady_clock::now() + kLook);
     } else if (busy()) {
       co_await changed_.WaitUntil(steady_clock::now() + kPatience);

@@ -53,7 +53,11 @@ Awaitable<std::optional<vmm::Template>> Templates::Find(MachineShape shape) {
     return **found;
   };
   auto found = co_await pool_.Run(work);
-  if (found) verified_.insert(found->key);
+  if (found) {
+    verified_.insert(found->key);
+  } else {
+    verified_.erase(TemplateKey(inputs));
+  }
   co_return found;
 }
 
@@ -82,7 +86,9 @@ Awaitable<Result<vmm::Template>> Templates::Make(MachineShape shape) {
 
 void Templates::Want(const MachineShape& shape) {
   if (shape.machine.identity.empty() || stopping_) return;
-  const auto failed = failed_.find(TemplateKey(InputsOf(shape)));
+  const std::string key = TemplateKey(InputsOf(shape));
+  if (verified_.contains(key)) return;
+  const auto failed = failed_.find(key);
   if (failed != failed_.end() && steady_clock::now() - failed->second < kRetry) return;
   Begin(shape);
 }

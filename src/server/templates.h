@@ -34,6 +34,8 @@ class Templates {
   void Want(const MachineShape& shape);
   // Whether it is being made.
   bool making() const { return !jobs_.empty(); }
+  // Notified when that ends.
+  Notifier& changed() { return changed_; }
 
   Awaitable<Result<std::vector<vmm::TemplateStore::Entry>>> List();
   Awaitable<Result<void>> Remove(std::string key);
