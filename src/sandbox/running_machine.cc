@@ -21,6 +21,7 @@ using std::chrono::steady_clock;
 
 constexpr size_t kConsoleTailLines = 60;
 constexpr milliseconds kConsoleDrainLimit{500};
+constexpr milliseconds kKillLimit{10'000};
 
 Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor) {
   auto [error] = co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
@@ -144,11 +145,12 @@ std::string RunningMachine::ConsoleTail() const { return console_.LastLines(kCon
 
 Awaitable<void> RunningMachine::End() {
   if (!std::exchange(ending_, true)) {
+    co_await asio::this_coro::reset_cancellation_state();  // whoever is cancelled still reaps
     auto killed = machine_->Kill();
     if (!killed) spdlog::error("{}", killed.error().ToString());
     if (agent_) co_await agent_->Close();
-    // Reaps, and closes the other end of the console.
-    auto status = machine_->Wait();
+    const bool gone = co_await Ended(steady_clock::now() + kKillLimit);
+    auto status = gone ? machine_->Wait() : Err(ErrorCode::kInternal, "a killed VMM does not end");
     if (!status) spdlog::error("{}", status.error().ToString());
     co_await DrainConsole();
     tasks_.Cancel();
