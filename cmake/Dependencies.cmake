@@ -16,9 +16,7 @@ pkg_check_modules(sqlite3 REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(ext2fs REQUIRED IMPORTED_TARGET ext2fs com_err)
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(lz4 REQUIRED IMPORTED_TARGET liblz4)
-pkg_check_modules(nftables REQUIRED IMPORTED_TARGET libnftables)
 pkg_check_modules(idn2 REQUIRED IMPORTED_TARGET libidn2)
-pkg_check_modules(seccomp REQUIRED IMPORTED_TARGET libseccomp)
 
 # Linked statically, so that the CLI starts without loading them: a `cleanroom version` costs milliseconds.
 find_library(PROTOBUF_STATIC libprotobuf.a REQUIRED)
@@ -28,6 +26,9 @@ find_library(SQLITE_STATIC libsqlite3.a)
 find_library(YAML_STATIC libyaml.a REQUIRED)
 find_library(CRYPTO_STATIC libcrypto.a REQUIRED)
 find_library(SSL_STATIC libssl.a REQUIRED)
+find_library(IDN2_STATIC libidn2.a REQUIRED)
+find_library(UNISTRING_STATIC libunistring.a REQUIRED)
+find_library(SECCOMP_STATIC libseccomp.a REQUIRED)
 
 # OpenSSL, for modules: the shared library, unless the program that links them has the property STATIC_OPENSSL (one
 # that also links libcurl, which brings the shared one, must not have it).
@@ -35,3 +36,8 @@ add_library(cr_crypto INTERFACE)
 add_library(cr_ssl INTERFACE)
 target_link_libraries(cr_crypto INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_OPENSSL>>,${CRYPTO_STATIC},OpenSSL::Crypto>)
 target_link_libraries(cr_ssl INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_OPENSSL>>,${SSL_STATIC},OpenSSL::SSL> cr_crypto)
+
+# A program with the property FULLY_STATIC, which has STATIC_OPENSSL too, loads no shared library at all.
+add_library(cr_idn2 INTERFACE)
+target_link_libraries(cr_idn2 INTERFACE
+  $<IF:$<BOOL:$<TARGET_PROPERTY:FULLY_STATIC>>,${IDN2_STATIC}$<SEMICOLON>${UNISTRING_STATIC},PkgConfig::idn2>)

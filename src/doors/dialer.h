@@ -3,12 +3,14 @@
 // look-up happens in between.
 //
 // Several addresses race (RFC 8305): the families alternate, a new attempt starts when the last one
-// failed or after a short while, the first to connect wins and the others are closed.
+// failed or after a short while, the first to connect wins and the others are closed. A race may
+// begin with one address before it is known which others there are.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <expected>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,25 +34,64 @@ struct DialerConfig {
   TunnelGuard* guard = nullptr;
 };
 
+// What dialling gives; the code says why not: kResolverFailed, kUpstreamFailed, or the verdict on
+// the addresses.
+template <typename T>
+using DialOutcome = std::expected<T, Verdict>;
+
+struct DialledConnection {
+  os::UniqueFd fd;  // non-blocking
+  Endpoint endpoint;
+};
+
+class Race {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  Race(const asio::any_io_executor& executor, const DialerConfig& config);
+  ~Race();  // after Run or Stop
+
+  // Dials this address in the background. Once, before Run.
+  void Begin(Endpoint target);
+  // Whether what Begin began has connected, failed, or had all its time.
+  bool ended() const;
+  // Returns when it has ended, and sometimes earlier; at the latest at `deadline`.
+  Awaitable<void> WaitUntil(Clock::time_point deadline);
+
+  // The first of `targets` that answers. They begin with the address that Begin was given, if it
+  // was called: that attempt goes on, and has no second time of its own if it is the only one.
+  Awaitable<DialOutcome<DialledConnection>> Run(std::vector<Endpoint> targets);
+  // Gives up.
+  Awaitable<void> Stop();
+
+ private:
+  Awaitable<void> Try(Endpoint target);
+  Awaitable<int> Attempt(Endpoint target);
+  Verdict Failure(const std::vector<Endpoint>& targets) const;
+
+  DialerConfig config_;
+  Notifier changed_;
+  TaskScope scope_;
+  std::optional<Clock::time_point> begun_at_;
+  std::optional<DialledConnection> winner_;
+  size_t failed_ = 0;
+  int first_error_ = 0;
+  bool over_ = false;
+};
+
 class Dialer {
  public:
   Dialer(asio::any_io_executor executor, DialerConfig config, const Rules& rules,
          Resolver& resolver);
 
-  struct Connection {
-    os::UniqueFd fd;  // non-blocking
-    Endpoint endpoint;
-  };
-  // Its code says why: kResolverFailed, kUpstreamFailed, or the verdict on the addresses.
-  template <typename T>
-  using Outcome = std::expected<T, Verdict>;
-
   // The addresses of the allowed name `name` (in normal form) that may be dialled on `port`, in
   // the order to try them; never empty. kTunnelSuspected when the guard objects to the name.
-  Awaitable<Outcome<std::vector<Endpoint>>> Targets(std::string name, uint16_t port);
+  Awaitable<DialOutcome<std::vector<Endpoint>>> Targets(std::string name, uint16_t port);
 
   // Connects to the first of `targets` that answers. The caller has checked them just now.
-  Awaitable<Outcome<Connection>> Connect(std::vector<Endpoint> targets);
+  Awaitable<DialOutcome<DialledConnection>> Connect(std::vector<Endpoint> targets);
+  // A race of this dialer's limits, for a caller that begins before it knows all targets.
+  std::unique_ptr<Race> NewRace() const;
 
  private:
   std::optional<std::string> Suspicion(const std::string& name, uint16_t port);

@@ -28,10 +28,21 @@ constexpr char kHosts[] =
     "93.184.216.35 www.wild.example\n";
 
 // An outcome has no default, which co_spawn asks for.
-Awaitable<std::optional<Dialer::Outcome<Dialer::Connection>>> Connect(
-    Dialer& dialer, std::vector<Endpoint> targets) {
+Awaitable<std::optional<DialOutcome<DialledConnection>>> Connect(Dialer& dialer,
+                                                                 std::vector<Endpoint> targets) {
   auto connect = dialer.Connect(std::move(targets));
   co_return co_await std::move(connect);
+}
+
+Awaitable<std::optional<DialOutcome<DialledConnection>>> Finish(Race& race,
+                                                                std::vector<Endpoint> targets) {
+  auto run = race.Run(std::move(targets));
+  co_return co_await std::move(run);
+}
+
+Awaitable<bool> GiveUp(Race& race) {
+  co_await race.Stop();
+  co_return true;
 }
 
 class DialerTest : public ::testing::Test {
@@ -93,12 +104,7 @@ TEST_F(DialerTest, ANameUnderAWildcardMayNotBeATunnel) {
 }
 
 TEST_F(DialerTest, TheFirstToAnswerWins) {
-  // What is sent to 93.184.216.90 is lost.
-  const auto dropped =
-      os::Run({"nft",
-               "add table inet t; add chain inet t o { type filter hook output priority 0; }; "
-               "add rule inet t o ip daddr 93.184.216.90 drop"});
-  ASSERT_TRUE(dropped && dropped->status.ok()) << (dropped ? dropped->err : "");
+  ASSERT_EQ(LoseWhatIsSentTo("93.184.216.90"), "");
   const os::UniqueFd server = ListenAt(At("93.184.216.34", 443));
   const std::vector<Endpoint> targets = {At("93.184.216.80", 443), At("93.184.216.90", 443),
                                          At("93.184.216.34", 443)};
@@ -121,6 +127,48 @@ TEST_F(DialerTest, TheFirstToAnswerWins) {
   const auto failed = *RunTask(io_, Connect(dialer_, refused));
   ASSERT_FALSE(failed.has_value());
   EXPECT_THAT(failed.error().message, HasSubstr("Connection refused"));
+}
+
+TEST_F(DialerTest, ARaceMayBeginBeforeAllAddressesAreKnown) {
+  ASSERT_EQ(LoseWhatIsSentTo("93.184.216.90"), "");
+  const os::UniqueFd server = ListenAt(At("93.184.216.34", 443));
+  const Endpoint silent = At("93.184.216.90", 443);
+  const Endpoint right = At("93.184.216.34", 443);
+
+  // The attempt under way is the first, and has had its head start.
+  auto race = dialer_.NewRace();
+  race->Begin(silent);
+  EXPECT_TRUE(RunTask(io_, SleepFor(milliseconds(150))));
+  EXPECT_FALSE(race->ended());
+  auto begin = std::chrono::steady_clock::now();
+  const std::vector<Endpoint> both = {silent, right};
+  auto won = *RunTask(io_, Finish(*race, both));
+  ASSERT_TRUE(won.has_value()) << won.error().message;
+  EXPECT_EQ(won->endpoint, right);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(90));
+
+  // It has won already.
+  race = dialer_.NewRace();
+  race->Begin(right);
+  while (!race->ended()) RunTask(io_, SleepFor(milliseconds(1)));
+  const std::vector<Endpoint> known = {right, silent};
+  won = *RunTask(io_, Finish(*race, known));
+  ASSERT_TRUE(won.has_value()) << won.error().message;
+  EXPECT_EQ(won->endpoint, right);
+
+  // Alone, it has no second time.
+  race = dialer_.NewRace();
+  race->Begin(silent);
+  EXPECT_TRUE(RunTask(io_, SleepFor(milliseconds(800))));
+  begin = std::chrono::steady_clock::now();
+  const std::vector<Endpoint> alone(1, silent);
+  const auto late = *RunTask(io_, Finish(*race, alone));
+  ASSERT_FALSE(late.has_value());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(700));
+
+  race = dialer_.NewRace();
+  race->Begin(silent);
+  EXPECT_TRUE(RunTask(io_, GiveUp(*race)));
 }
 
 }  // namespace

@@ -76,6 +76,11 @@ bool Stream::HasInput() {
   return poll(&watched, 1, 0) == 1;
 }
 
+bool Stream::HasBytes() {
+  char byte = 0;
+  return open() && recv(fd(), &byte, 1, MSG_DONTWAIT | MSG_PEEK) > 0;
+}
+
 Awaitable<bool> Stream::WriteAll(std::string bytes) {
   size_t done = 0;
   while (done < bytes.size()) {

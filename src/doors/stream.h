@@ -44,6 +44,8 @@ class Stream {
   Moved Write(std::string_view bytes);
   // Whether bytes, or the end, wait to be read.
   bool HasInput();
+  // Whether bytes do.
+  bool HasBytes();
 
   // Writes everything, waiting as often as needed. False when the connection broke.
   Awaitable<bool> WriteAll(std::string bytes);

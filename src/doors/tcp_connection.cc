@@ -37,6 +37,7 @@ void TcpConnection::LeaveUndecided() {
 Awaitable<void> TcpConnection::Run() {
   co_await Decide();
   LeaveUndecided();
+  if (ahead_) co_await ahead_->Stop();
   guest_.Close();
   if (upstream_) upstream_->Close();
   if (opened_) {
@@ -93,27 +94,22 @@ Awaitable<void> TcpConnection::CarryServerFirst() {
 
 Awaitable<void> TcpConnection::PassByName() {
   auto heard =
-      co_await opening_.Listen(guest_, accepted_at_ + parts_.config.quiet, Opening::kTimeLimit);
+      co_await opening_.Listen(guest_, accepted_at_ + parts_.config.ahead, Opening::kTimeLimit);
   const auto fresh = FreshName();
   if (heard == Opening::Heard::kSilent && !fresh) {
     heard = co_await opening_.Listen(guest_, accepted_at_ + kSilence, Opening::kTimeLimit);
   } else if (heard == Opening::Heard::kSilent) {
-    LeaveUndecided();
-    std::vector<Endpoint> targets(1, wanted_);
-    auto failure = co_await TryConnect(std::move(targets), *fresh);
-    if (!guest_.open()) co_return;
-    First first = First::kGuest;
-    if (!failure) first = co_await WhoSpeaksFirst();
+    const First first = co_await DialAhead(*fresh);
     if (first == First::kBroken) co_return;
     if (first == First::kServer) {
+      LeaveUndecided();
       co_await CarryServerFirst();
       co_return;
     }
-    const auto quiet_until = failure ? ExplainDeadline() : Clock::time_point::max();
+    const auto quiet_until = unreachable_ ? ExplainDeadline() : Clock::time_point::max();
     heard = co_await opening_.Listen(guest_, quiet_until, Opening::kTimeLimit);
-    unreachable_ = failure;
-    if (failure && heard == Opening::Heard::kSilent) {
-      co_await Refuse(*std::move(failure), *fresh);
+    if (unreachable_ && heard == Opening::Heard::kSilent) {
+      co_await Refuse(*unreachable_, *fresh);
       co_return;
     }
   }
@@ -233,11 +229,6 @@ Awaitable<void> TcpConnection::Explain() {
   co_await Refuse(std::move(verdict), std::move(host));
 }
 
-Awaitable<bool> TcpConnection::DialPinned() {
-  if (by_address_.allowed()) co_return true;
-  co_return co_await DialName(pinned_);
-}
-
 Awaitable<void> TcpConnection::PassHttp1() {
   const Http1::Check check = [this](std::string_view host, uint16_t port) {
     return CheckRequest(host, port);
@@ -315,77 +306,6 @@ Awaitable<void> TcpConnection::PassOpaque() {
   }
   auto relay = std::make_unique<Relay>(guest_, *upstream_, parts_.pipes, opening_.Take());
   co_await Carry(std::move(relay));
-}
-
-Awaitable<bool> TcpConnection::DialWanted(std::string name) {
-  std::vector<Endpoint> targets(1, wanted_);
-  return Connect(std::move(targets), std::move(name));
-}
-
-Awaitable<bool> TcpConnection::DialName(std::string name) {
-  LeaveUndecided();
-  auto targets = co_await parts_.dialer.Targets(name, wanted_.port);
-  if (!targets) {
-    co_await Refuse(std::move(targets.error()), name);
-    co_return false;
-  }
-  const auto same = std::find(targets->begin(), targets->end(), wanted_);
-  const bool leads_here = same != targets->end();
-  if (upstream_ && leads_here) {
-    name_ = name;
-    co_return guest_.open();
-  }
-  if (upstream_) upstream_->Close();
-  if (leads_here && unreachable_) {
-    // Tried a moment ago.
-    targets->erase(same);
-    if (targets->empty()) {
-      co_await Refuse(*unreachable_, std::move(name));
-      co_return false;
-    }
-  } else if (leads_here) {
-    std::rotate(targets->begin(), same, same + 1);
-  }
-  const bool connected = co_await Connect(*std::move(targets), std::move(name));
-  co_return connected;
-}
-
-Awaitable<bool> TcpConnection::Connect(std::vector<Endpoint> targets, std::string name) {
-  auto failure = co_await TryConnect(std::move(targets), name);
-  if (!guest_.open()) co_return false;
-  if (!failure) co_return true;
-  co_await Refuse(*std::move(failure), name);
-  co_return false;
-}
-
-Awaitable<std::optional<Verdict>> TcpConnection::TryConnect(std::vector<Endpoint> targets,
-                                                            std::string name) {
-  LeaveUndecided();
-  auto connection = co_await parts_.dialer.Connect(std::move(targets));
-  if (!connection) co_return std::move(connection.error());
-  if (!guest_.open()) co_return std::nullopt;
-  // The stage may have changed meanwhile.
-  const Endpoint& to = connection->endpoint;
-  Verdict verdict = name.empty()
-                        ? parts_.rules.CheckAddress(to.address, to.port, Protocol::kTcp)
-                        : parts_.rules.CheckTarget(name, to.address, to.port, Protocol::kTcp);
-  if (!verdict.allowed()) co_return verdict;
-  dialled_ = to;
-  name_ = std::move(name);
-  upstream_ = std::make_unique<Stream>(guest_.executor(), std::move(connection->fd));
-  if (!opened_) parts_.sink.Opened(Service::kTcp, 1);
-  opened_ = true;
-  co_return std::nullopt;
-}
-
-Awaitable<TcpConnection::First> TcpConnection::WhoSpeaksFirst() {
-  using boost::asio::experimental::awaitable_operators::operator||;
-  if (guest_.HasInput()) co_return First::kGuest;
-  auto either = internal::Quiet(guest_.Ready(Stream::Wait::wait_read)) ||
-                internal::Quiet(upstream_->Ready(Stream::Wait::wait_read));
-  const auto first = co_await std::move(either);
-  if (!guest_.open() || !upstream_->open()) co_return First::kBroken;
-  co_return first.index() == 0 ? First::kGuest : First::kServer;
 }
 
 Awaitable<void> TcpConnection::Carry(std::unique_ptr<Relay> relay) {

@@ -10,11 +10,13 @@
 //        its own resolution; the wanted address only if it is among what that gave. The first host
 //        of an HTTP connection is where it leads; each later request must name it again.
 //      - anything else reaches the wanted address, if the answer is still fresh.
-//      - silence for config.quiet (the server speaks first, or the guest is slow): the wanted
-//        address is dialled, if fresh, and the side that speaks first decides; nothing is lost when
-//        it cannot be reached, for the guest may yet show a name that leads elsewhere. A guest that
-//        then shows a name is treated as if it had done so at once; after the server has spoken,
-//        only a TLS name that the wanted address was an answer to passes, and HTTP not at all.
+//      - silence for config.ahead (the server speaks first, or the guest is slow): the wanted
+//        address is dialled, if fresh, while the guest is still listened to, and the side that
+//        speaks first decides. A guest that shows a name is treated as if it had done so at once:
+//        where the name leads here too, the attempt under way is the first of those for it, and
+//        where it does not, or the attempt has failed, nothing was lost. After the server has
+//        spoken, only a TLS name that the wanted address was an answer to passes, and HTTP not at
+//        all.
 // Everything else is refused: within config.explain of its first bytes a TLS client gets an alert,
 // an HTTP client a 403, both with the reason; others are reset.
 #pragma once
@@ -44,7 +46,10 @@ namespace cleanroom::doors {
 
 struct TcpConnectionConfig {
   // Without a byte from the guest for so long, the server may be the one to speak first: the wanted
-  // address is dialled, which a connection that speaks first pays for with this delay.
+  // address is dialled ahead, and the server's first bytes are passed on.
+  std::chrono::milliseconds ahead{1};
+  // A guest that is silent for so long waits for the server: the connection no longer counts as
+  // undecided, and a server that only hangs up is passed on too.
   std::chrono::milliseconds quiet{20};
   // So long may a refusal wait for bytes that say in which protocol to refuse.
   std::chrono::milliseconds explain{30};
@@ -96,7 +101,7 @@ class TcpConnection {
   Awaitable<void> Decide();
   Awaitable<void> PassByAddress();
   Awaitable<void> PassByName();
-  // With the upstream that Silence dialled, if any.
+  // With the upstream that DialAhead dialled, if any.
   Awaitable<void> PassOpening();
   Awaitable<void> PassTls();
   Awaitable<void> PassHttp1();
@@ -119,6 +124,11 @@ class TcpConnection {
   // Why there is no connection, if there is none; the guest is told nothing.
   Awaitable<std::optional<Verdict>> TryConnect(std::vector<Endpoint> targets, std::string name);
   Awaitable<First> WhoSpeaksFirst();
+  // Dials the wanted address until somebody speaks; kGuest also when it cannot be reached, which
+  // unreachable_ then says.
+  Awaitable<First> DialAhead(std::string name);
+  // Waits for whoever may decide next. `hung_up`: the server has nothing more to say.
+  Awaitable<void> WaitForNews(bool hung_up, Clock::time_point until);
   Awaitable<void> Carry(std::unique_ptr<Relay> relay);
   Awaitable<void> CarryServerFirst();
 
@@ -149,6 +159,7 @@ class TcpConnection {
 
   TcpParts parts_;
   Stream guest_;
+  std::unique_ptr<Race> ahead_;  // of DialAhead, until it is used or given up
   std::unique_ptr<Stream> upstream_;
   Endpoint wanted_;
   std::optional<Endpoint> dialled_;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "doors/test_servers.h"
 #include "doors/test_world.h"
 
 namespace cleanroom::doors {
@@ -32,45 +33,11 @@ constexpr char kHosts[] =
     "10.9.9.9 inner.example\n"
     "2600:1406::34 v6.example\n";
 
-std::string Get(const std::string& host, const std::string& path = "/") {
-  return "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n";
-}
-
-// A response that leaves the connection open.
-std::string Ok(const std::string& body) {
-  return fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", body.size(), body);
-}
-
-// Says what it got, for as long as something comes; ends when the client does.
-Awaitable<void> Echo(Client& client) {
-  for (;;) {
-    auto read = client.Read(1);
-    const Seen seen = co_await std::move(read);
-    if (seen.bytes.empty()) break;
-    auto send = client.Send("<" + seen.bytes + ">");
-    (void)co_await std::move(send);
-  }
-  client.stream().Close();
-}
-
-// Answers every read as an HTTP server would a request.
-Awaitable<void> Http(Client& client) {
-  for (;;) {
-    auto read = client.Read(1);
-    const Seen seen = co_await std::move(read);
-    if (seen.bytes.empty()) break;
-    auto send = client.Send(Ok("hello"));
-    (void)co_await std::move(send);
-  }
-  client.stream().Close();
-}
-
-// As SSH: speaks first.
-Awaitable<void> Banner(Client& client) {
-  auto greet = client.Send("SSH-2.0-test\r\n");
-  (void)co_await std::move(greet);
-  auto echo = Echo(client);
-  co_await std::move(echo);
+// For tests that count what the server accepted.
+TcpDoorConfig NothingAhead() {
+  TcpDoorConfig config;
+  config.connection.ahead = std::chrono::hours(1);
+  return config;
 }
 
 TEST(TcpDoorTest, CarriesWhatAnAddressRuleAllows) {
@@ -106,7 +73,7 @@ TEST(TcpDoorTest, CarriesWhatAnAddressRuleAllows) {
 }
 
 TEST(TcpDoorTest, NamesOfTlsAreEnforcedOnOneAddress) {
-  World world(kNetwork, kHosts);
+  World world(kNetwork, kHosts, NothingAhead());
   TestServer server(world.io(), At(kShared, 443), Echo);
   world.Open(443);
   world.Remember(kShared, "a.example");
@@ -170,33 +137,6 @@ TEST(TcpDoorTest, RefusalsNameWhatTheGuestAskedFor) {
   EXPECT_EQ(world.sink().decisions.back().host, "a.example");
 }
 
-TEST(TcpDoorTest, DialsTheNameByItsOwnResolution) {
-  World world(kNetwork, kHosts);
-  TestServer right(world.io(), At(kShared, 80), Http);
-  TestServer stale(world.io(), At(kOther, 80), Http);
-  world.Open(80);
-  // The guest was once told another address.
-  world.RememberStale(kOther, "a.example");
-  const auto client = world.Connect(At(kOther, 80));
-  RunTask(world.io(), client->Send(Get("a.example")));
-  EXPECT_EQ(RunTask(world.io(), client->Read(Ok("hello").size())).bytes, Ok("hello"));
-  EXPECT_EQ(right.accepted(), 1);
-  EXPECT_EQ(stale.accepted(), 0);
-}
-
-TEST(TcpDoorTest, ASlowGuestIsNotRefusedForADeadAddress) {
-  World world(kNetwork, kHosts);
-  TestServer right(world.io(), At(kShared, 80), Http);
-  world.Open(80);
-  // Fresh, but nothing listens there: it is dialled after config.quiet, and fails at once.
-  world.Remember(kOther, "a.example");
-  const auto client = world.Connect(At(kOther, 80));
-  EXPECT_TRUE(RunTask(world.io(), SleepFor(milliseconds(10))));
-  RunTask(world.io(), client->Send(Get("a.example")));
-  EXPECT_EQ(RunTask(world.io(), client->Read(Ok("hello").size())).bytes, Ok("hello"));
-  EXPECT_EQ(right.accepted(), 1);
-}
-
 TEST(TcpDoorTest, AnAllowedNameDoesNotLeadIntoAPrivateNetwork) {
   World world(kNetwork, kHosts);
   TestServer inner(world.io(), At("10.9.9.9", 443), Echo);
@@ -213,7 +153,7 @@ TEST(TcpDoorTest, AnAllowedNameDoesNotLeadIntoAPrivateNetwork) {
 }
 
 TEST(TcpDoorTest, EveryRequestOfAConnectionIsChecked) {
-  World world(kNetwork, kHosts);
+  World world(kNetwork, kHosts, NothingAhead());
   TestServer server(world.io(), At(kShared, 80), Http);
   world.Open(80);
   world.Remember(kShared, "a.example");
@@ -281,66 +221,6 @@ TEST(TcpDoorTest, WhatComesInSinglePieces) {
   }
 }
 
-TEST(TcpDoorTest, TheServerMaySpeakFirst) {
-  World world(kNetwork, kHosts);
-  TestServer server(world.io(), At(kShared, 22), Banner);
-  world.Open(22);
-  world.Remember(kShared, "a.example");
-  const auto client = world.Connect(At(kShared, 22));
-  EXPECT_EQ(RunTask(world.io(), client->Read(14)).bytes, "SSH-2.0-test\r\n");
-  RunTask(world.io(), client->Send("SSH-2.0-client\r\n"));
-  EXPECT_EQ(RunTask(world.io(), client->Read(18)).bytes, "<SSH-2.0-client\r\n>");
-  EXPECT_EQ(world.sink().last(), "allowed");
-  EXPECT_EQ(world.sink().decisions.back().host, "a.example");
-
-  // A name shown after that must be one of this address.
-  const auto tls = world.Connect(At(kShared, 22));
-  EXPECT_EQ(RunTask(world.io(), tls->Read(14)).bytes, "SSH-2.0-test\r\n");
-  RunTask(world.io(), tls->Send(ClientHello("evil.example")));
-  EXPECT_EQ(RunTask(world.io(), tls->Read()).how, "reset");
-  EXPECT_EQ(world.sink().last(), "host_not_allowed");
-}
-
-TEST(TcpDoorTest, WithoutANameTheAnswerMustBeFresh) {
-  World world(kNetwork, kHosts);
-  TestServer server(world.io(), At(kShared, 22), Banner);
-  TestServer http(world.io(), At(kShared, 80), Http);
-  world.Open(22);
-  world.Open(80);
-  world.RememberStale(kShared, "a.example");
-  const Seen silent = world.Exchange(At(kShared, 22), "");
-  EXPECT_EQ(silent.how, "reset");
-  EXPECT_EQ(silent.bytes, "");
-  EXPECT_LT(silent.took, milliseconds(60));
-  EXPECT_EQ(world.sink().last(), "address_not_resolved");
-  EXPECT_EQ(world.Exchange(At(kShared, 22), "SSH-2.0-x\r\n").how, "reset");
-  // What shows its name is still served.
-  const auto client = world.Connect(At(kShared, 80));
-  RunTask(world.io(), client->Send(Get("a.example")));
-  EXPECT_THAT(RunTask(world.io(), client->Read(5)).bytes, StartsWith("HTTP/"));
-  world.Remember(kShared, "a.example");
-  const auto fresh = world.Connect(At(kShared, 22));
-  EXPECT_EQ(RunTask(world.io(), fresh->Read(14)).bytes, "SSH-2.0-test\r\n");
-}
-
-TEST(TcpDoorTest, ASlowGuestIsHeldToItsNameToo) {
-  World world(kNetwork, kHosts);
-  TestServer server(world.io(), At(kShared, 443), Echo);
-  world.Open(443);
-  world.Remember(kShared, "a.example");
-  // The door has dialled the address by the time the hello comes.
-  const auto client = world.Connect(At(kShared, 443));
-  ASSERT_TRUE(world.Until([&] { return server.accepted() == 1; }));
-  RunTask(world.io(), client->Send(ClientHello("a.example")));
-  EXPECT_THAT(RunTask(world.io(), client->Read(10)).bytes, StartsWith("<\x16"));
-  EXPECT_EQ(server.accepted(), 1);
-  const auto evil = world.Connect(At(kShared, 443));
-  ASSERT_TRUE(world.Until([&] { return server.accepted() == 2; }));
-  RunTask(world.io(), evil->Send(ClientHello("evil.example")));
-  EXPECT_EQ(RunTask(world.io(), evil->Read()).bytes, Alert(49));
-  EXPECT_EQ(world.sink().last(), "host_not_allowed");
-}
-
 TEST(TcpDoorTest, DenyRulesHoldWhereAddressesAreAllowed) {
   World world(
       "    allow:\n"
@@ -392,23 +272,6 @@ TEST(TcpDoorTest, ThePlacesInside) {
   (void)world.Exchange(At("8.8.8.8", 53), "");
   (void)world.Exchange(At("10.0.2.1", 53), "");
   EXPECT_EQ(world.dns_connections(), 2);
-}
-
-TEST(TcpDoorTest, AnUpstreamThatIsNotThere) {
-  World world(kNetwork, kHosts);
-  world.Open(443);
-  world.Open(80);
-  world.Open(22);
-  world.Remember(kShared, "a.example");
-  EXPECT_EQ(world.Exchange(At(kShared, 443), ClientHello("a.example")).bytes, Alert(80));
-  EXPECT_EQ(world.sink().last(), "upstream_failed");
-  EXPECT_THAT(world.Exchange(At(kShared, 80), Get("a.example")).bytes, StartsWith("HTTP/1.1 502 "));
-  EXPECT_THAT(world.sink().decisions.back().message, HasSubstr("Connection refused"));
-  EXPECT_EQ(world.Exchange(At(kShared, 22), "").how, "reset");
-  EXPECT_EQ(world.sink().open, 0);
-  world.Remember(kShared, "later.example");
-  EXPECT_EQ(world.Exchange(At(kShared, 443), ClientHello("later.example")).bytes, Alert(80));
-  EXPECT_EQ(world.sink().last(), "resolver_failed");
 }
 
 TEST(TcpDoorTest, StagesCutWhatTheyDoNotAllow) {

@@ -112,6 +112,17 @@ inline os::UniqueFd ListenAt(const Endpoint& endpoint) {
   return fd;
 }
 
+// From now on packets from this process to the address are lost. What went wrong, or nothing.
+inline std::string LoseWhatIsSentTo(const std::string& address) {
+  const auto output =
+      os::Run({"nft",
+               "add table inet t; add chain inet t o { type filter hook output priority 0; }; "
+               "add rule inet t o ip daddr " +
+                   address + " drop"});
+  if (!output) return output.error().ToString();
+  return output->status.ok() ? "" : "nft: " + output->err;
+}
+
 // What a client saw: all bytes, and how it ended ("end", "reset", "refused", or "open" when the
 // time was up).
 struct Seen {

@@ -1,27 +1,19 @@
 #include "policy/compiled.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <tuple>
 #include <utility>
 
+#include "base/sha256/sha256.h"
 #include "policy/decode.h"
 
 namespace cleanroom::policy {
 namespace {
 
 using Json = nlohmann::json;  // objects keep their keys sorted
-
-std::string Sha256Hex(std::string_view text) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int size = 0;
-  EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  return fmt::format("{:02x}", fmt::join(digest.begin(), digest.begin() + size, ""));
-}
 
 template <typename T>
 void SortUnique(std::vector<T>& values) {

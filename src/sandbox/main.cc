@@ -132,16 +132,16 @@ Result<void> Enclose(const Arguments& arguments) {
 int Main(int argc, char** argv) {
   auto arguments = ParseArguments(argc, argv);
   if (!arguments) return Fail(arguments.error());
-  // First, while there is one thread and nothing of a guest's has been read.
+  // First, while there is one thread and nothing of a guest's has been read. The network and the
+  // files are seen to side by side.
   os::NetNsConfig network;
-  auto space = os::NetNs::Create(network);
-  if (auto enclosed = space ? Enclose(*arguments) : Result<void>(); !enclosed) {
-    space = std::unexpected(std::move(enclosed).error());
-  }
+  auto set_up = os::NetNsSetUp::Begin(network);
+  Result<void> enclosed = set_up ? Enclose(*arguments) : std::unexpected(set_up.error());
   // A warden that cannot have its namespaces still serves: Launch then says why.
   Result<void> jailed = os::DropPrivileges();
   if (jailed) jailed = os::DenyUnneededSyscalls();
   if (!jailed) return Fail(jailed.error());
+  Result<os::NetNs> space = enclosed ? set_up->Finish() : std::unexpected(enclosed.error());
 
   RaiseDescriptorLimit();
   std::signal(SIGPIPE, SIG_IGN);

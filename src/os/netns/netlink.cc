@@ -1,20 +1,18 @@
 #include "os/netns/netlink.h"
 
-#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <linux/fib_rules.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netinet/ether.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <vector>
 
 #include "os/file.h"
+#include "os/netns/address.h"
 
 namespace cleanroom::os {
 namespace {
@@ -41,33 +39,7 @@ struct Request {
   }
 };
 
-struct Address {
-  uint8_t family = 0;
-  size_t size = 0;
-  std::array<uint8_t, 16> bytes = {};
-};
-
-Result<Address> ParseAddress(const std::string& text) {
-  Address out;
-  if (inet_pton(AF_INET, text.c_str(), out.bytes.data()) == 1) {
-    out.family = AF_INET;
-    out.size = 4;
-  } else if (inet_pton(AF_INET6, text.c_str(), out.bytes.data()) == 1) {
-    out.family = AF_INET6;
-    out.size = 16;
-  } else {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an IP address", text));
-  }
-  return out;
-}
-
-Result<ether_addr> ParseMac(const std::string& text) {
-  ether_addr mac;
-  if (ether_aton_r(text.c_str(), &mac) == nullptr) {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an Ethernet address", text));
-  }
-  return mac;
-}
+uint8_t FamilyOf(const std::string& address) { return address.size() == 4 ? AF_INET : AF_INET6; }
 
 }  // namespace
 
@@ -112,34 +84,34 @@ Result<void> Netlink::SetUp(unsigned index, const std::string& mac) {
   request.body.ifi_flags = IFF_UP;
   request.body.ifi_change = IFF_UP;
   if (!mac.empty()) {
-    CR_TRY_ASSIGN(const ether_addr address, ParseMac(mac));
-    request.Add(IFLA_ADDRESS, &address, sizeof address);
+    CR_TRY_ASSIGN(const std::string address, MacBytes(mac));
+    request.Add(IFLA_ADDRESS, address.data(), address.size());
   }
   return Send(&request, fmt::format("bring interface {} up", index));
 }
 
 Result<void> Netlink::AddAddress(unsigned index, const std::string& address, int prefix) {
-  CR_TRY_ASSIGN(const Address ip, ParseAddress(address));
+  CR_TRY_ASSIGN(const std::string ip, AddressBytes(address));
   Request<ifaddrmsg> request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
-  request.body.ifa_family = ip.family;
+  request.body.ifa_family = FamilyOf(ip);
   request.body.ifa_prefixlen = static_cast<uint8_t>(prefix);
   request.body.ifa_flags = IFA_F_NODAD;
   request.body.ifa_index = index;
-  request.Add(IFA_LOCAL, ip.bytes.data(), ip.size);
-  request.Add(IFA_ADDRESS, ip.bytes.data(), ip.size);
+  request.Add(IFA_LOCAL, ip.data(), ip.size());
+  request.Add(IFA_ADDRESS, ip.data(), ip.size());
   return Send(&request, fmt::format("add address {}/{}", address, prefix));
 }
 
 Result<void> Netlink::AddNeighbour(unsigned index, const std::string& address,
                                    const std::string& mac) {
-  CR_TRY_ASSIGN(const Address ip, ParseAddress(address));
-  CR_TRY_ASSIGN(const ether_addr hardware, ParseMac(mac));
+  CR_TRY_ASSIGN(const std::string ip, AddressBytes(address));
+  CR_TRY_ASSIGN(const std::string hardware, MacBytes(mac));
   Request<ndmsg> request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
-  request.body.ndm_family = ip.family;
+  request.body.ndm_family = FamilyOf(ip);
   request.body.ndm_ifindex = static_cast<int>(index);
   request.body.ndm_state = NUD_PERMANENT;
-  request.Add(NDA_DST, ip.bytes.data(), ip.size);
-  request.Add(NDA_LLADDR, &hardware, sizeof hardware);
+  request.Add(NDA_DST, ip.data(), ip.size());
+  request.Add(NDA_LLADDR, hardware.data(), hardware.size());
   return Send(&request, fmt::format("add neighbour {}", address));
 }
 

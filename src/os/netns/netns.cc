@@ -124,8 +124,7 @@ Result<NetNs> Furnish(const NetNsConfig& config) {
   const Families families = out.has_ipv6 ? Families::kIpv4AndIpv6 : Families::kIpv4;
   SetSysctls(families);
   CR_TRY_ASSIGN(out.tap, MakeTap(config.tap_name));
-  CR_TRY_ASSIGN(const std::string rules, DoorRules(config, families));
-  CR_TRY(LoadRules(rules));
+  CR_TRY(LoadRules(config, families));
   CR_TRY(ConfigureLinks(config, families));
   CR_TRY_ASSIGN(out.doors, MakeDoorSockets(families));
   return out;
@@ -141,7 +140,7 @@ std::vector<UniqueFd*> Descriptors(NetNs& net) {
 
 constexpr std::string_view kOk = "ok";
 
-[[noreturn]] void RunChild(const NetNsConfig& config, int parent_socket) {
+[[noreturn]] void RunChild(const NetNsConfig& config, UniqueFd parent_socket) {
   auto made = Furnish(config);
   std::vector<int> fds;
   std::string text(kOk);
@@ -150,7 +149,9 @@ constexpr std::string_view kOk = "ok";
   } else {
     text = fmt::format("{}\n{}", ToString(made.error().code()), made.error().message());
   }
-  _exit(SendHandover(parent_socket, fds, text) ? 0 : 1);
+  const bool sent = SendHandover(parent_socket.get(), fds, text).has_value();
+  parent_socket.reset();  // at once: the kernel takes its time to end a process
+  _exit(sent ? 0 : 1);
 }
 
 Result<NetNs> Receive(int socket) {
@@ -173,6 +174,11 @@ Result<NetNs> Receive(int socket) {
 }  // namespace
 
 Result<NetNs> NetNs::Create(const NetNsConfig& config) {
+  CR_TRY_ASSIGN(auto set_up, NetNsSetUp::Begin(config));
+  return set_up.Finish();
+}
+
+Result<NetNsSetUp> NetNsSetUp::Begin(const NetNsConfig& config) {
   CR_TRY(EnterUserNamespace());
   CR_TRY_ASSIGN(auto pair, SocketPair());
   const pid_t parent = getpid();
@@ -184,13 +190,31 @@ Result<NetNs> NetNs::Create(const NetNsConfig& config) {
     pair.first.reset();
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1);
-    RunChild(config, pair.second.get());
+    RunChild(config, std::move(pair.second));
   }
-  pair.second.reset();
-  auto made = Receive(pair.first.get());
+  return NetNsSetUp(child, std::move(pair.first));
+}
+
+NetNsSetUp::NetNsSetUp(NetNsSetUp&& other) noexcept
+    : child_(std::exchange(other.child_, -1)), socket_(std::move(other.socket_)) {}
+
+NetNsSetUp::~NetNsSetUp() {
+  if (child_ < 0) return;
+  kill(child_, SIGKILL);
+  (void)Reap();
+}
+
+int NetNsSetUp::Reap() {
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  while (waitpid(child_, &status, 0) < 0 && errno == EINTR) {
   }
+  child_ = -1;
+  return status;
+}
+
+Result<NetNs> NetNsSetUp::Finish() {
+  auto made = Receive(socket_.get());
+  const int status = Reap();
   if (!made && made.error().code() == ErrorCode::kUnavailable) {
     return Err(ErrorCode::kInternal,
                fmt::format("the set-up of the network ended with status {}", status));

@@ -7,7 +7,10 @@
 // namespace has no second interface.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 #include "os/netns/door_sockets.h"
@@ -35,12 +38,33 @@ struct NetNs {
   // Whether the host has IPv6; without it the guest has no IPv6 gateway either.
   bool has_ipv6 = false;
 
-  // Moves this process, which must have one thread, into a user namespace of its own (there is no
-  // way back; the user ids stay what they were), and there makes
-  // the network namespace in a child process that ends before this returns: about 5 ms in all.
-  // Works as root and as an ordinary user. failed_precondition, with the remedy, when the kernel or
-  // the permissions do not allow it; the process is then fit only to report that and exit.
+  // Begin and Finish in one.
   static Result<NetNs> Create(const NetNsConfig& config = {});
+};
+
+// A NetNs in the making, by a child process: a few milliseconds in which this one can do other
+// things that its new user namespace allows.
+class NetNsSetUp {
+ public:
+  // Moves this process, which must have one thread, into a user namespace of its own (there is no
+  // way back; the user ids stay what they were), and starts the child there. Works as root and as
+  // an ordinary user. failed_precondition, with the remedy, when the kernel or the permissions do
+  // not allow it; the process is then fit only to report that and exit.
+  static Result<NetNsSetUp> Begin(const NetNsConfig& config = {});
+
+  // Blocks until the network is there, or cannot be: errors are those of Begin. Once.
+  Result<NetNs> Finish();
+
+  NetNsSetUp(NetNsSetUp&& other) noexcept;
+  // Ends the child.
+  ~NetNsSetUp();
+
+ private:
+  NetNsSetUp(pid_t child, UniqueFd socket) : child_(child), socket_(std::move(socket)) {}
+  int Reap();  // its status
+
+  pid_t child_ = -1;  // -1: reaped
+  UniqueFd socket_;
 };
 
 // Whether this process could use /dev/net/tun; failed_precondition, with the remedy, otherwise.

@@ -1,117 +1,270 @@
 #include "os/netns/rules.h"
 
 #include <arpa/inet.h>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-#include <nftables/libnftables.h>
+#include <linux/if_ether.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
-#include <memory>
+#include <string>
+#include <string_view>
+
+#include "os/netns/address.h"
+#include "os/netns/nf_tables.h"
 
 namespace cleanroom::os {
 namespace {
 
-struct FreeNft {
-  void operator()(nft_ctx* context) const { nft_ctx_free(context); }
+// How nft counts types: of EtherTypes and of IP protocols (its datatype.h).
+constexpr uint32_t kEtherTypeType = 10;
+constexpr uint32_t kProtocolType = 12;
+
+// Where fields lie: ARP (RFC 826), IPv4 (RFC 791), IPv6 (RFC 8200), neighbour solicitations
+// (RFC 4861 4.3).
+constexpr uint32_t kArpSender = 8;
+constexpr uint32_t kArpTarget = 24;
+constexpr uint32_t kIpv4Fragment = 6;
+constexpr uint32_t kIpv4Source = 12;
+constexpr uint32_t kIpv4Destination = 16;
+constexpr uint32_t kIpv6NextHeader = 6;
+constexpr uint32_t kIpv6HopLimit = 7;
+constexpr uint32_t kIpv6Source = 8;
+constexpr uint32_t kIpv6Destination = 24;
+constexpr uint32_t kSolicitedAddress = 8;
+constexpr uint32_t kDestinationPort = 2;
+
+// Base chains: before anything else of their hook, and where nft's "mangle" and "filter" are.
+constexpr int32_t kPriorityMangle = -150;
+constexpr int32_t kPriorityFilter = 0;
+
+struct Inner {
+  std::string tap;  // IFNAMSIZ bytes
+  std::string guest_mac;
+  std::string gateway_mac;
+  std::string guest4;
+  std::string gateway4;
+  std::string guest6;
+  std::string gateway6;
 };
 
-// IPv6 headers that are no transport (IANA "IPv6 Extension Header Types"): hop-by-hop, routing,
-// fragment, authentication, destination options, mobility, HIP, shim6, and two for experiments.
-constexpr char kExtensionHeaders[] = "{ 0, 43, 44, 51, 60, 135, 139, 140, 253, 254 }";
+std::string Byte(int value) { return std::string(1, static_cast<char>(value)); }
+
+std::string Word(uint16_t host_order) { return Byte(host_order >> 8) + Byte(host_order & 0xff); }
+
+template <typename T>
+std::string HostOrder(T value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
+std::string InterfaceName(std::string_view name) {
+  std::string bytes(name);
+  bytes.resize(IFNAMSIZ);
+  return bytes;
+}
+
+// The first `prefix` bits of `size` bytes.
+std::string Mask(size_t size, size_t prefix) {
+  std::string mask(size, '\0');
+  for (size_t bit = 0; bit < prefix; ++bit) {
+    mask[bit / 8] = static_cast<char>(mask[bit / 8] | 0x80 >> bit % 8);
+  }
+  return mask;
+}
+
+Result<Inner> Parse(const NetNsConfig& config) {
+  Inner inner;
+  inner.tap = InterfaceName(config.tap_name);
+  CR_TRY_ASSIGN(inner.guest_mac, MacBytes(config.guest_mac));
+  CR_TRY_ASSIGN(inner.gateway_mac, MacBytes(config.gateway_mac));
+  CR_TRY_ASSIGN(inner.guest4, AddressBytes(config.guest_ipv4));
+  CR_TRY_ASSIGN(inner.gateway4, AddressBytes(config.gateway_ipv4));
+  CR_TRY_ASSIGN(inner.guest6, AddressBytes(config.guest_ipv6));
+  CR_TRY_ASSIGN(inner.gateway6, AddressBytes(config.gateway_ipv6));
+  return inner;
+}
+
+NfRule OfEtherType(uint16_t type) { return NfRule().Meta(NFT_META_PROTOCOL).Is(Word(type)); }
+
+NfRule Ethernet(uint32_t offset, uint32_t size) {
+  return NfRule()
+      .Meta(NFT_META_IIFTYPE)
+      .Is(HostOrder(uint16_t{ARPHRD_ETHER}))
+      .Payload(NFT_PAYLOAD_LL_HEADER, offset, size);
+}
+
+NfRule Ipv4(uint32_t offset, uint32_t size) {
+  return OfEtherType(ETH_P_IP).Payload(NFT_PAYLOAD_NETWORK_HEADER, offset, size);
+}
+
+NfRule Ipv6(uint32_t offset, uint32_t size) {
+  return OfEtherType(ETH_P_IPV6).Payload(NFT_PAYLOAD_NETWORK_HEADER, offset, size);
+}
+
+NfRule Drop(NfRule when, std::string_view why) { return when.Count().Drop().Comment(why); }
+
+// An address block for the rules about destinations that are no single host's.
+struct Block {
+  const char* address;
+  size_t prefix;
+};
+
+void DropBlocks(NfTables& tables, std::string_view chain, const NfRule& destination,
+                std::initializer_list<Block> blocks) {
+  for (const Block& block : blocks) {
+    const std::string address = *AddressBytes(block.address);
+    NfRule rule = destination;
+    tables.AddRule(
+        chain, Drop(rule.And(Mask(address.size(), block.prefix)).Is(address), "no host's address"));
+  }
+}
+
+void AddFromArp(NfTables& tables, const Inner& inner) {
+  // Ethernet, IPv4, their address sizes, a request.
+  const std::string question = Word(ARPHRD_ETHER) + Word(ETH_P_IP) + Byte(6) + Byte(4) + Word(1);
+  tables.AddChain("from_arp");
+  tables.AddRule("from_arp", OfEtherType(ETH_P_ARP)
+                                 .Payload(NFT_PAYLOAD_NETWORK_HEADER, 0, 8)
+                                 .Is(question)
+                                 .Payload(NFT_PAYLOAD_NETWORK_HEADER, kArpSender, 10)
+                                 .Is(inner.guest_mac + inner.guest4)
+                                 .Payload(NFT_PAYLOAD_NETWORK_HEADER, kArpTarget, 4)
+                                 .Is(inner.gateway4)
+                                 .Count()
+                                 .Accept()
+                                 .Comment("asks for the gateway"));
+}
+
+void AddFromIpv4(NfTables& tables, const Inner& inner) {
+  tables.AddChain("from_ipv4");
+  auto drop = [&](const NfRule& when, std::string_view why) {
+    tables.AddRule("from_ipv4", Drop(when, why));
+  };
+  drop(Ipv4(kIpv4Source, 4).IsNot(inner.guest4), "spoofed");
+  drop(Ipv4(0, 1).And(Byte(0x0f)).IsNot(Byte(5)), "options");
+  drop(Ipv4(kIpv4Fragment, 2).And(Word(0x3fff)).IsNot(Word(0)), "fragment");
+  drop(Ethernet(0, ETH_ALEN).IsNot(inner.gateway_mac), "to another station");
+  DropBlocks(tables, "from_ipv4", Ipv4(kIpv4Destination, 4),
+             {{"0.0.0.0", 8}, {"127.0.0.0", 8}, {"224.0.0.0", 3}});
+  tables.AddRule("from_ipv4", NfRule().Accept());
+}
+
+void AddFromIpv6(NfTables& tables, const Inner& inner) {
+  tables.AddChain("from_ipv6");
+  // IPv6 headers that are no transport (IANA "IPv6 Extension Header Types"): hop-by-hop, routing,
+  // fragment, authentication, destination options, mobility, HIP, shim6, and two for experiments.
+  const NfSet extension_headers =
+      tables.AddSet(kProtocolType, {Byte(0), Byte(43), Byte(44), Byte(51), Byte(60), Byte(135),
+                                    Byte(139), Byte(140), Byte(253), Byte(254)});
+  auto drop = [&](const NfRule& when, std::string_view why) {
+    tables.AddRule("from_ipv6", Drop(when, why));
+  };
+  drop(Ipv6(kIpv6Source, 16).IsNot(inner.guest6), "spoofed");
+  drop(Ipv6(kIpv6NextHeader, 1).IsIn(extension_headers), "extension headers");
+  tables.AddRule("from_ipv6", OfEtherType(ETH_P_IPV6)
+                                  .Meta(NFT_META_L4PROTO)
+                                  .Is(Byte(IPPROTO_ICMPV6))
+                                  .Payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1)
+                                  .Is(Byte(ND_NEIGHBOR_SOLICIT))
+                                  .Payload(NFT_PAYLOAD_NETWORK_HEADER, kIpv6HopLimit, 1)
+                                  .Is(Byte(255))
+                                  .Payload(NFT_PAYLOAD_TRANSPORT_HEADER, kSolicitedAddress, 16)
+                                  .Is(inner.gateway6)
+                                  .Count()
+                                  .Accept()
+                                  .Comment("asks for the gateway"));
+  drop(Ethernet(0, ETH_ALEN).IsNot(inner.gateway_mac), "to another station");
+  DropBlocks(tables, "from_ipv6", Ipv6(kIpv6Destination, 16),
+             {{"::", 96}, {"::ffff:0.0.0.0", 96}, {"ff00::", 8}});
+  tables.AddRule("from_ipv6", NfRule().Accept());
+}
+
+// Every frame that leaves the TAP.
+void AddFrames(NfTables& tables, const Inner& inner, const NetNsConfig& config, Families families) {
+  tables.AddTable(NFPROTO_NETDEV, "cleanroom");
+  AddFromArp(tables, inner);
+  AddFromIpv4(tables, inner);
+  if (families == Families::kIpv4AndIpv6) AddFromIpv6(tables, inner);
+
+  tables.AddBaseChain(
+      "frames",
+      {.number = NF_NETDEV_INGRESS, .priority = kPriorityFilter, .device = config.tap_name});
+  const NfSet tags = tables.AddSet(kEtherTypeType, {Word(ETH_P_8021Q), Word(ETH_P_8021AD)});
+  tables.AddRule("frames",
+                 Drop(Ethernet(ETH_ALEN, ETH_ALEN).IsNot(inner.guest_mac), "another sender"));
+  tables.AddRule("frames", Drop(Ethernet(2 * ETH_ALEN, 2).IsIn(tags), "tagged"));
+  tables.AddRule("frames", OfEtherType(ETH_P_IP).Jump("from_ipv4"));
+  tables.AddRule("frames", OfEtherType(ETH_P_ARP).Jump("from_arp"));
+  if (families == Families::kIpv4AndIpv6) {
+    tables.AddRule("frames", OfEtherType(ETH_P_IPV6).Jump("from_ipv6"));
+  }
+  tables.AddRule("frames", Drop(NfRule(), "anything else"));
+}
+
+NfRule OfFamily(uint8_t family, uint8_t protocol) {
+  return NfRule().Meta(NFT_META_NFPROTO).Is(Byte(family)).Meta(NFT_META_L4PROTO).Is(Byte(protocol));
+}
+
+NfRule NeighbourSolicitation() {
+  return OfFamily(NFPROTO_IPV6, IPPROTO_ICMPV6)
+      .Payload(NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1)
+      .Is(Byte(ND_NEIGHBOR_SOLICIT))
+      .Accept();
+}
+
+void AddDoors(NfTables& tables, uint8_t family, const std::string& loopback) {
+  auto door = [&](NfRule when, uint16_t port, std::string_view name) {
+    tables.AddRule("prerouting",
+                   when.Tproxy(loopback, port).SetMark(kDoorMark).Count().Accept().Comment(name));
+  };
+  door(OfFamily(family, IPPROTO_UDP)
+           .Payload(NFT_PAYLOAD_TRANSPORT_HEADER, kDestinationPort, 2)
+           .Is(Word(kDnsPort)),
+       kDnsPort, "DNS door");
+  door(OfFamily(family, IPPROTO_UDP), kUdpDoorPort, "UDP door");
+  door(OfFamily(family, IPPROTO_TCP), kTcpDoorPort, "TCP door");
+}
+
+// What of it goes where.
+void AddPackets(NfTables& tables, const Inner& inner, Families families) {
+  const NfRule from_loopback = NfRule().Meta(NFT_META_IIFNAME).Is(InterfaceName("lo")).Accept();
+  tables.AddTable(NFPROTO_INET, "cleanroom");
+  tables.AddBaseChain("prerouting", {.number = NF_INET_PRE_ROUTING, .priority = kPriorityMangle});
+  tables.AddRule("prerouting", from_loopback);
+  tables.AddRule("prerouting",
+                 Drop(NfRule().Meta(NFT_META_IIFNAME).IsNot(inner.tap), "no other interface"));
+  tables.AddRule("prerouting", NeighbourSolicitation());
+  AddDoors(tables, NFPROTO_IPV4, *AddressBytes("127.0.0.1"));
+  if (families == Families::kIpv4AndIpv6) AddDoors(tables, NFPROTO_IPV6, *AddressBytes("::1"));
+  tables.AddRule("prerouting",
+                 NfRule().Meta(NFT_META_L4PROTO).Is(Byte(IPPROTO_TCP)).Count().RejectWithReset());
+  tables.AddRule("prerouting", NfRule().Count().RejectAsProhibited());
+
+  tables.AddBaseChain("input", {.number = NF_INET_LOCAL_IN, .priority = kPriorityFilter});
+  const NfSet transports = tables.AddSet(kProtocolType, {Byte(IPPROTO_TCP), Byte(IPPROTO_UDP)});
+  tables.AddRule("input", from_loopback);
+  tables.AddRule("input", NfRule()
+                              .Meta(NFT_META_MARK)
+                              .Is(HostOrder(kDoorMark))
+                              .Meta(NFT_META_L4PROTO)
+                              .IsIn(transports)
+                              .Accept());
+  tables.AddRule("input", NeighbourSolicitation());
+  tables.AddBaseChain("forward", {.number = NF_INET_FORWARD, .priority = kPriorityFilter});
+}
 
 }  // namespace
 
-Result<std::string> DoorRules(const NetNsConfig& config, Families families) {
-  std::array<uint8_t, 16> gateway = {};
-  if (inet_pton(AF_INET6, config.gateway_ipv6.c_str(), gateway.data()) != 1) {
-    return Err(ErrorCode::kInvalidArgument,
-               fmt::format("'{}' is not an IPv6 address", config.gateway_ipv6));
-  }
-  const bool ipv6 = families == Families::kIpv4AndIpv6;
-  const std::string ipv6_frames = fmt::format(
-      R"(
-  chain from_ipv6 {{
-    ip6 saddr != {guest} counter drop comment "spoofed"
-    ip6 nexthdr {headers} counter drop comment "extension headers"
-    icmpv6 type nd-neighbor-solicit ip6 hoplimit 255 @th,64,128 0x{gateway:02x} counter accept comment "asks for the gateway"
-    ether daddr != {mac} counter drop comment "to another station"
-    ip6 daddr {{ ::/96, ::ffff:0:0/96, ff00::/8 }} counter drop comment "no host's address"
-    accept
-  }})",
-      fmt::arg("guest", config.guest_ipv6), fmt::arg("headers", kExtensionHeaders),
-      fmt::arg("gateway", fmt::join(gateway, "")), fmt::arg("mac", config.gateway_mac));
-  const std::string ipv6_doors = fmt::format(
-      R"(
-    meta nfproto ipv6 udp dport {dns} tproxy ip6 to [::1]:{dns} meta mark set {mark} counter accept comment "DNS door"
-    meta nfproto ipv6 meta l4proto udp tproxy ip6 to [::1]:{udp} meta mark set {mark} counter accept comment "UDP door"
-    meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:{tcp} meta mark set {mark} counter accept comment "TCP door")",
-      fmt::arg("dns", kDnsPort), fmt::arg("udp", kUdpDoorPort), fmt::arg("tcp", kTcpDoorPort),
-      fmt::arg("mark", kDoorMark));
-  return fmt::format(
-      R"(table netdev cleanroom {{
-  chain from_arp {{
-    arp operation request arp htype 1 arp ptype ip arp hlen 6 arp plen 4 arp saddr ether {guest_mac} arp saddr ip {guest} arp daddr ip {gateway} counter accept comment "asks for the gateway"
-  }}
-  chain from_ipv4 {{
-    ip saddr != {guest} counter drop comment "spoofed"
-    ip hdrlength != 5 counter drop comment "options"
-    ip frag-off & 0x3fff != 0 counter drop comment "fragment"
-    ether daddr != {gateway_mac} counter drop comment "to another station"
-    ip daddr {{ 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3 }} counter drop comment "no host's address"
-    accept
-  }}{ipv6_frames}
-  chain frames {{
-    type filter hook ingress device "{tap}" priority 0; policy drop;
-    ether saddr != {guest_mac} counter drop comment "another sender"
-    ether type {{ 8021q, 8021ad }} counter drop comment "tagged"
-    meta protocol vmap {{ ip : jump from_ipv4, arp : jump from_arp{ipv6_jump} }}
-    counter drop comment "anything else"
-  }}
-}}
-table inet cleanroom {{
-  chain prerouting {{
-    type filter hook prerouting priority mangle; policy drop;
-    iifname "lo" accept
-    iifname != "{tap}" counter drop comment "no other interface"
-    icmpv6 type nd-neighbor-solicit accept
-    meta nfproto ipv4 udp dport {dns} tproxy ip to 127.0.0.1:{dns} meta mark set {mark} counter accept comment "DNS door"
-    meta nfproto ipv4 meta l4proto udp tproxy ip to 127.0.0.1:{udp} meta mark set {mark} counter accept comment "UDP door"
-    meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:{tcp} meta mark set {mark} counter accept comment "TCP door"{ipv6_doors}
-    meta l4proto tcp counter reject with tcp reset
-    counter reject with icmpx admin-prohibited
-  }}
-  chain input {{
-    type filter hook input priority filter; policy drop;
-    iifname "lo" accept
-    meta mark {mark} meta l4proto {{ tcp, udp }} accept
-    icmpv6 type nd-neighbor-solicit accept
-  }}
-  chain forward {{
-    type filter hook forward priority filter; policy drop;
-  }}
-}}
-)",
-      fmt::arg("tap", config.tap_name), fmt::arg("guest", config.guest_ipv4),
-      fmt::arg("gateway", config.gateway_ipv4), fmt::arg("guest_mac", config.guest_mac),
-      fmt::arg("gateway_mac", config.gateway_mac), fmt::arg("ipv6_frames", ipv6 ? ipv6_frames : ""),
-      fmt::arg("ipv6_jump", ipv6 ? ", ip6 : jump from_ipv6" : ""),
-      fmt::arg("ipv6_doors", ipv6 ? ipv6_doors : ""), fmt::arg("dns", kDnsPort),
-      fmt::arg("udp", kUdpDoorPort), fmt::arg("tcp", kTcpDoorPort), fmt::arg("mark", kDoorMark));
-}
-
-Result<void> LoadRules(const std::string& rules) {
-  const std::unique_ptr<nft_ctx, FreeNft> nft(nft_ctx_new(NFT_CTX_DEFAULT));
-  if (nft == nullptr) return Err(ErrorCode::kInternal, "nftables: cannot make a context");
-  nft_ctx_buffer_error(nft.get());
-  nft_ctx_buffer_output(nft.get());
-  if (nft_run_cmd_from_buffer(nft.get(), rules.c_str()) != 0) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("load the network rules: {}; the kernel (5.10 or later) needs nf_tables "
-                           "with netdev, inet, reject and tproxy support",
-                           nft_ctx_get_error_buffer(nft.get())));
-  }
-  return {};
+Result<void> LoadRules(const NetNsConfig& config, Families families) {
+  CR_TRY_ASSIGN(const Inner inner, Parse(config));
+  NfTables tables;
+  AddFrames(tables, inner, config, families);
+  AddPackets(tables, inner, families);
+  return tables.Commit();
 }
 
 }  // namespace cleanroom::os

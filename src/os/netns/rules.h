@@ -14,7 +14,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "base/result.h"
 #include "os/netns/door_sockets.h"
@@ -29,11 +28,9 @@ inline constexpr uint16_t kDnsPort = 53;
 // What packets for a door are marked with.
 inline constexpr uint32_t kDoorMark = 1;
 
-// The rules as text (also for docs and tests). Without IPv6 every frame of it is dropped.
-Result<std::string> DoorRules(const NetNsConfig& config, Families families);
-
-// Loads rules into the network namespace this thread is in now; the interface exists.
-// failed_precondition when the kernel lacks what they need.
-Result<void> LoadRules(const std::string& rules);
+// Loads the rules into the network namespace this thread is in now; the interface exists. Without
+// IPv6 every frame of it is dropped. failed_precondition when the kernel lacks what they need.
+// rules_test.cc has them as nft lists them.
+Result<void> LoadRules(const NetNsConfig& config, Families families);
 
 }  // namespace cleanroom::os
