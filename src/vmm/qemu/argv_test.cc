@@ -39,7 +39,7 @@ TEST(ArgvTest, Golden) {
       "-accel",
       "tcg,thread=multi",
       "-cpu",
-      "max",
+      "max,-erms",
       "-smp",
       "2",
       "-m",
