@@ -50,7 +50,9 @@ std::string KernelCommandLine(const MachineSpec& machine) {
     // tsc=reliable a busy host makes the guest think otherwise, and it falls back to counting
     // ticks, which it then loses. Self-tests of the kernel's ciphers cost a third of a second.
     // Emulated processors do not speculate, so counter-measures cost and protect from nothing.
-    line += " tsc=reliable cryptomgr.notests mitigations=off";
+    // Debian's kernel clears every page also for itself, for a pipe for example; what it would
+    // protect lies in the guest.
+    line += " tsc=reliable cryptomgr.notests mitigations=off init_on_alloc=0";
     if (machine.tsc_khz != 0) line += fmt::format(" lpj={}", machine.tsc_khz * 1000 / kKernelHz);
   }
   if (!machine.extra_cmdline.empty()) line += " " + machine.extra_cmdline;
