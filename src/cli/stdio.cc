@@ -4,10 +4,12 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
+#include <string>
 
 #include "cli/terminal.h"
 
@@ -21,6 +23,14 @@ constexpr std::chrono::milliseconds kBackgroundPoll{250};
 bool ReadyNow(int fd, short events) {
   pollfd item = {.fd = fd, .events = events, .revents = 0};
   return poll(&item, 1, 0) > 0;
+}
+
+// None where the descriptor is no pipe, or one that we may not open (another user's).
+os::UniqueFd OpenPipeAgain(int fd) {
+  struct stat info = {};
+  if (fstat(fd, &info) != 0 || !S_ISFIFO(info.st_mode)) return {};
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  return os::UniqueFd(open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
 }
 
 }  // namespace
@@ -80,7 +90,7 @@ Awaitable<Result<size_t>> Input::Read(std::span<char> buffer) {
 }
 
 Output::Output(asio::any_io_executor executor, int fd)
-    : fd_(fd), readiness_(Readiness::Create(executor, fd, EPOLLOUT)) {}
+    : fd_(fd), pipe_(OpenPipeAgain(fd)), readiness_(Readiness::Create(executor, fd, EPOLLOUT)) {}
 Output::~Output() = default;
 
 Awaitable<Result<void>> Output::Write(std::string_view data) {
@@ -89,10 +99,7 @@ Awaitable<Result<void>> Output::Write(std::string_view data) {
       const bool ready = co_await readiness_->Wait();
       if (!ready) co_return Err(ErrorCode::kCanceled, "writing was cancelled");
     }
-    // A pipe that is ready takes PIPE_BUF bytes without blocking; of more we know nothing.
-    const size_t size =
-        readiness_ != nullptr ? std::min<size_t>(data.size(), PIPE_BUF) : data.size();
-    const ssize_t n = write(fd_, data.data(), size);
+    const ssize_t n = WriteSome(data);
     if (n >= 0) {
       data.remove_prefix(static_cast<size_t>(n));
     } else if (errno != EINTR && errno != EAGAIN) {
@@ -104,6 +111,13 @@ Awaitable<Result<void>> Output::Write(std::string_view data) {
     }
   }
   co_return Result<void>();
+}
+
+ssize_t Output::WriteSome(std::string_view data) {
+  if (pipe_) return write(pipe_.get(), data.data(), data.size());
+  // What is ready, were it a pipe, takes PIPE_BUF bytes without blocking; of more we know nothing.
+  const size_t size = readiness_ != nullptr ? std::min<size_t>(data.size(), PIPE_BUF) : data.size();
+  return write(fd_, data.data(), size);
 }
 
 }  // namespace cleanroom::cli

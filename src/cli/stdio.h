@@ -3,8 +3,11 @@
 // Standard streams are shared with the shell and with other processes, so their flags are never
 // changed (no O_NONBLOCK). Readiness comes from an epoll descriptor of our own that watches the
 // stream; what epoll does not take (regular files, /dev/null) never makes one wait for long and is
-// read and written directly.
+// read and written directly. A pipe is opened once more, through /proc, for an O_NONBLOCK that is
+// ours alone.
 #pragma once
+
+#include <sys/types.h>
 
 #include <cstddef>
 #include <memory>
@@ -12,6 +15,7 @@
 #include <string_view>
 
 #include "base/async.h"
+#include "os/unique_fd.h"
 
 namespace cleanroom::cli {
 
@@ -43,7 +47,10 @@ class Output {
   Awaitable<Result<void>> Write(std::string_view data);
 
  private:
+  ssize_t WriteSome(std::string_view data);
+
   int fd_;
+  os::UniqueFd pipe_;  // the same pipe, non-blocking; none when it could not be had
   std::unique_ptr<Readiness> readiness_;
 };
 

@@ -153,7 +153,7 @@ std::expected<void, SpawnFailure> Execution::Start(const Root& root,
   for (os::UniqueFd& fd : child_fds_) fd.reset();
   if (!pid) return std::unexpected(pid.error());
   child_.emplace(reaper_, *pid, wakeup_->notifier);
-  chunk_ = std::make_unique_for_overwrite<char[]>(kOutputChunkBytes);
+  chunk_.resize(kOutputChunkBytes);
   return {};
 }
 
@@ -318,11 +318,17 @@ Awaitable<Result<void>> Execution::PumpOutput(Out& out) {
 }
 
 Awaitable<Result<bool>> Execution::SendChunk(Stream& stream, bool is_stderr, Out& out) {
-  const size_t n = stream.Read(chunk_.get(), kOutputChunkBytes);
+  const size_t n = stream.Read(chunk_.data(), chunk_.size());
   if (n == 0) co_return false;
-  ExecOutput message;
-  (is_stderr ? message.mutable_stderr() : message.mutable_stdout())->assign(chunk_.get(), n);
-  auto written = co_await out.Write(message);
+  std::string& bytes = is_stderr ? *message_.mutable_stderr() : *message_.mutable_stdout();
+  const bool full = n == chunk_.size();
+  if (full) {
+    bytes.swap(chunk_);
+  } else {
+    bytes.assign(chunk_, 0, n);
+  }
+  auto written = co_await out.Write(message_);
+  if (full) chunk_.swap(bytes);
   if (!written) co_return Err(std::move(written).error());
   co_return true;
 }

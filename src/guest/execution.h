@@ -86,7 +86,8 @@ class Execution {
   std::optional<asio::posix::stream_descriptor> stdin_;
   std::unique_ptr<Stream> stdout_;
   std::unique_ptr<Stream> stderr_;
-  std::unique_ptr<char[]> chunk_;
+  std::string chunk_;                 // output on its way
+  internal::v1::ExecOutput message_;  // which carries it
   std::optional<Reaper::Child> child_;
   std::optional<Error> input_error_;
   std::optional<std::chrono::steady_clock::time_point> quiet_at_;  // once it has exited

@@ -160,6 +160,9 @@ Result<void> Run() {
   }
   rpc::ServerOptions options;
   options.head_timeout = std::chrono::seconds(0);  // a paused machine is not a slow client
+  // Half of what the port's queue holds (128 pages): as long as it is not full, the driver need not
+  // tell the VMM of every page it has emptied.
+  options.stream_window = 256U << 10;
   const rpc::Server server(router, options, nullptr);
   TaskScope tasks(context.get_executor());
   tasks.Spawn(reaper->Run());

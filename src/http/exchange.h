@@ -21,7 +21,9 @@ class ServerExchange {
   // Appends what has arrived of the body to `out`, waiting for at least one byte; false at its end.
   // kCanceled: the caller gave up or the connection is gone. kInvalidArgument: the body is
   // malformed.
-  virtual Awaitable<Result<bool>> ReadBody(std::string& out) = 0;
+  // `wanted`: how many bytes it takes for the caller to have any use of them. Fewer may come, but
+  // where the connection can it waits for them, so that few wake-ups bring a large message.
+  virtual Awaitable<Result<bool>> ReadBody(std::string& out, size_t wanted = 1) = 0;
 
   // Queues the head; kEnd when there is neither body nor trailers. Once.
   virtual void SendHead(int status, const Headers& headers, Ending ending) = 0;

@@ -125,7 +125,7 @@ class Http1Exchange final : public ServerExchange {
   const RequestHead& request() const override { return request_; }
   bool carries_trailers() const override { return false; }
 
-  Awaitable<Result<bool>> ReadBody(std::string& out) override {
+  Awaitable<Result<bool>> ReadBody(std::string& out, size_t) override {
     const size_t before = out.size();
     if (std::exchange(expects_continue_, false) && !head_sent_ && !parser_.done()) {
       wire_.Queue("HTTP/1.1 100 Continue\r\n\r\n");
@@ -298,7 +298,7 @@ class Http1Server {
     bool more = true;
     while (more && drained < kDrainBytes) {
       scrap.clear();
-      CR_CO_TRY_ASSIGN(more, co_await exchange.ReadBody(scrap));
+      CR_CO_TRY_ASSIGN(more, co_await exchange.ReadBody(scrap, 1));
       drained += scrap.size();
     }
     co_return Result<void>();

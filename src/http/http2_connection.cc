@@ -118,7 +118,7 @@ struct Http2Connection::Callbacks {
       return 0;
     }
     stream->inbox_.append(reinterpret_cast<const char*>(data), size);
-    stream->readable_.NotifyAll();
+    if (stream->inbox_.size() >= stream->wanted_) stream->readable_.NotifyAll();
     return 0;
   }
 

@@ -30,7 +30,9 @@ class Http2Exchange final : public ServerExchange {
 
   const RequestHead& request() const override { return request_; }
   bool carries_trailers() const override { return true; }
-  Awaitable<Result<bool>> ReadBody(std::string& out) override { return stream_->ReadBody(out); }
+  Awaitable<Result<bool>> ReadBody(std::string& out, size_t wanted) override {
+    return stream_->ReadBody(out, wanted);
+  }
   void SendHead(int status, const Headers& headers, Ending ending) override {
     Headers all;
     all.reserve(headers.size() + 1);

@@ -209,6 +209,59 @@ TEST_F(Http2ServerTest, UnreadBodyIsBoundedByTheWindow) {
   EXPECT_TRUE(HasFrame(got, kRst) || GoAwayCode(got) == 3);  // FLOW_CONTROL_ERROR
 }
 
+// Reads `wanted` bytes at a time and notes how many came.
+Awaitable<void> HandlePortions(std::vector<size_t>* portions, size_t wanted,
+                               ServerExchange& exchange) {
+  bool more = true;
+  while (more) {
+    std::string body;
+    auto read = co_await exchange.ReadBody(body, wanted);
+    more = read && *read;
+    if (more) portions->push_back(body.size());
+  }
+  exchange.SendHead(200, {}, Ending::kEnd);
+}
+
+TEST_F(Http2ServerTest, AReaderIsWokenByAsMuchAsItWants) {
+  std::vector<size_t> portions;
+  TestPeer peer([&portions](std::unique_ptr<ByteStream> stream) {
+    return ServeHttp2(
+        std::move(stream), {}, {.stream_window = 65535}, {}, [&](ServerExchange& exchange) {
+          return HandlePortions(&portions, exchange.request().path == "/call" ? 250 : 0, exchange);
+        });
+  });
+  peer.Exchange(Hello() + Frame(kHeaders, kEndHeaders, 1, Request()),
+                [](const std::string& got) { return HasFrame(got, kSettings); });
+  // The answer to a PING shows that the data before it has been taken.
+  const auto send = [&peer](size_t bytes, uint8_t flags) {
+    peer.Exchange(Frame(kData, flags, 1, std::string(bytes, 'x')) + Frame(kPing, 0, 0, "01234567"),
+                  [](const std::string& got) { return HasFrame(got, kPing); });
+  };
+  send(100, 0);
+  send(100, 0);
+  EXPECT_TRUE(portions.empty());
+  send(100, 0);
+  peer.RunUntil([&] { return portions.size() == 1; });
+  send(10, kEndStream);
+  peer.RunUntil([&] { return portions.size() == 2; });
+  EXPECT_EQ(portions, (std::vector<size_t>{300, 10}));
+}
+
+TEST_F(Http2ServerTest, WantingMoreThanTheWindowIsNoDeadlock) {
+  std::vector<size_t> portions;
+  TestPeer peer([&portions](std::unique_ptr<ByteStream> stream) {
+    return ServeHttp2(std::move(stream), {}, {.stream_window = 65535}, {},
+                      [&](ServerExchange& exchange) {
+                        return HandlePortions(&portions, size_t{1} << 30, exchange);
+                      });
+  });
+  std::string bytes = Hello() + Frame(kHeaders, kEndHeaders, 1, Request());
+  for (int i = 0; i < 3; ++i) bytes += Frame(kData, 0, 1, std::string(16384, 'x'));
+  peer.Exchange(bytes, [](const std::string& got) { return HasFrame(got, kWindow); });
+  peer.RunUntil([&] { return !portions.empty(); });
+  EXPECT_GE(portions[0], 32767U);
+}
+
 TEST_F(Http2ServerTest, GarbageEndsTheConnection) {
   for (const std::string& bytes :
        {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(kPreface) + std::string(64, '\xff'),

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "http/http2_connection.h"
@@ -28,9 +29,16 @@ Awaitable<Result<void>> Http2Stream::WaitHead(TimePoint deadline) {
   co_return Result<void>();
 }
 
-Awaitable<Result<bool>> Http2Stream::ReadBody(std::string& out, TimePoint deadline) {
+Awaitable<Result<bool>> Http2Stream::ReadBody(std::string& out, size_t wanted, TimePoint deadline) {
+  wanted_ = 1;
+  if (connection_ != nullptr) {
+    // The peer can always send half a window more: the rest may not have been given back yet.
+    wanted_ = std::clamp<size_t>(wanted, 1, connection_->options().stream_window / 2);
+  }
+  bool in_time = true;
   while (true) {
-    if (!inbox_.empty()) {
+    const bool enough = inbox_.size() >= wanted_ || input_ended_ || closed_ || !in_time;
+    if (enough && !inbox_.empty()) {
       const size_t size = inbox_.size();
       if (out.empty()) {
         out.swap(inbox_);
@@ -45,10 +53,8 @@ Awaitable<Result<bool>> Http2Stream::ReadBody(std::string& out, TimePoint deadli
     if (closed_) co_return Err(WhyClosed());
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Err(ErrorCode::kCanceled, "the call was cancelled");
-    const bool in_time = co_await readable_.WaitUntil(deadline);
-    if (!in_time && inbox_.empty() && !input_ended_) {
-      co_return Err(ErrorCode::kDeadlineExceeded, "the body did not arrive in time");
-    }
+    if (!in_time) co_return Err(ErrorCode::kDeadlineExceeded, "the body did not arrive in time");
+    in_time = co_await readable_.WaitUntil(deadline);
   }
 }
 

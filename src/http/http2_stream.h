@@ -50,7 +50,9 @@ class Http2Stream {
   // peer's body. kCanceled: this task was cancelled, or the stream was reset with CANCEL;
   // kUnavailable: the connection is gone or refused the stream; kResourceExhausted, kInternal:
   // other resets.
-  Awaitable<Result<bool>> ReadBody(std::string& out, TimePoint deadline = kNever);
+  // `wanted`: as for ServerExchange::ReadBody. One reader at a time.
+  Awaitable<Result<bool>> ReadBody(std::string& out, size_t wanted = 1,
+                                   TimePoint deadline = kNever);
 
   // Queues the response's head (server only).
   void SendHead(const Headers& headers, Ending ending);
@@ -80,6 +82,7 @@ class Http2Stream {
   bool head_too_large_ = false;
   bool head_done_ = false;
   std::string inbox_;
+  size_t wanted_ = 1;  // bytes in inbox_ that are worth waking the reader
   bool input_ended_ = false;
 
   std::deque<std::string> outbox_;

@@ -90,7 +90,7 @@ Awaitable<Result<void>> Http2Call::ReadHead() {
     std::string body;
     bool more = true;
     while (more && body.size() <= kMaxErrorJson) {
-      CR_CO_TRY_ASSIGN(more, co_await stream_->ReadBody(body, deadline_));
+      CR_CO_TRY_ASSIGN(more, co_await stream_->ReadBody(body, kMaxErrorJson, deadline_));
     }
     co_return Err(ParseConnectError(body, status_));
   }
@@ -111,7 +111,7 @@ Awaitable<Result<bool>> Http2Call::NextUnary(Message& out) {
   std::string body;
   bool more = true;
   while (more) {
-    CR_CO_TRY_ASSIGN(more, co_await stream_->ReadBody(body, deadline_));
+    CR_CO_TRY_ASSIGN(more, co_await stream_->ReadBody(body, max_message_bytes_, deadline_));
     if (body.size() > max_message_bytes_) {
       co_return Err(
           ErrorCode::kResourceExhausted,
@@ -132,7 +132,9 @@ Awaitable<Result<bool>> Http2Call::NextEnveloped(Message& out) {
       co_return true;
     }
     if (envelope) co_return TakeSpecial(*envelope);
-    CR_CO_TRY_ASSIGN(const bool more, co_await stream_->ReadBody(reader_.Input(), deadline_));
+    const size_t missing = reader_.missing();
+    CR_CO_TRY_ASSIGN(const bool more,
+                     co_await stream_->ReadBody(reader_.Input(), missing, deadline_));
     if (!more) co_return AtEnd();
   }
 }

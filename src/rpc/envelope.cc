@@ -2,15 +2,24 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <limits>
 
 namespace cleanroom::rpc {
+namespace {
+
+size_t PayloadSize(std::string_view head) {
+  uint32_t size = 0;
+  for (size_t i = 1; i < kEnvelopeHead; ++i) size = (size << 8) | static_cast<uint8_t>(head[i]);
+  return size;
+}
+
+}  // namespace
 
 Result<std::optional<Envelope>> EnvelopeReader::Next() {
   const std::string_view rest = std::string_view(buffer_).substr(offset_);
   if (rest.size() < kEnvelopeHead) return std::optional<Envelope>();
-  uint32_t size = 0;
-  for (size_t i = 1; i < kEnvelopeHead; ++i) size = (size << 8) | static_cast<uint8_t>(rest[i]);
+  const size_t size = PayloadSize(rest);
   if (size > max_bytes_) {
     return Err(
         ErrorCode::kResourceExhausted,
@@ -20,6 +29,13 @@ Result<std::optional<Envelope>> EnvelopeReader::Next() {
   offset_ += kEnvelopeHead + size;
   return std::optional<Envelope>(
       {.flags = static_cast<uint8_t>(rest[0]), .payload = rest.substr(kEnvelopeHead, size)});
+}
+
+size_t EnvelopeReader::missing() const {
+  const std::string_view rest = std::string_view(buffer_).substr(offset_);
+  if (rest.size() < kEnvelopeHead) return kEnvelopeHead - rest.size();
+  const size_t whole = kEnvelopeHead + PayloadSize(rest);
+  return whole - std::min(whole, rest.size());
 }
 
 std::string& EnvelopeReader::Input() {

@@ -31,6 +31,8 @@ class EnvelopeReader {
   // The next complete envelope; nothing when more bytes are needed. kResourceExhausted: it is too
   // large.
   Result<std::optional<Envelope>> Next();
+  // How many bytes are missing for the next envelope to be complete, or for its length to be known.
+  size_t missing() const;
   // Where to append what has arrived. Ends the validity of the last payload.
   std::string& Input();
   // Whether bytes of an unfinished envelope are left.

@@ -193,6 +193,7 @@ http::ExchangeHandler MakeHandler(Connection connection) {
 http::Http2Options Http2OptionsOf(const ServerOptions& options) {
   http::Http2Options out;
   out.max_streams = options.max_streams;
+  out.stream_window = options.stream_window;
   out.max_header_bytes = options.max_header_bytes;
   return out;
 }

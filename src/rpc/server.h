@@ -18,6 +18,7 @@ struct ServerOptions {
   size_t max_message_bytes = 4U << 20;  // one request message, decompressed
   size_t max_streams = 128;             // concurrent calls on one connection
   size_t max_header_bytes = 64U << 10;
+  size_t stream_window = 512U << 10;     // HTTP/2: bytes of one call's requests that may wait here
   std::chrono::seconds idle_timeout{0};  // no request under way; 0: none
   std::chrono::seconds head_timeout{
       10};  // from the first byte of a request's head to its last; 0: none

@@ -37,8 +37,9 @@ Awaitable<Result<bool>> ServerCall::Next(Message& out) {
       co_return true;
     }
     const bool text = type_.framing == Framing::kGrpcWebText;
+    const size_t missing = text ? 1 : reader_.missing();
     CR_CO_TRY_ASSIGN(const bool more,
-                     co_await exchange_.ReadBody(text ? base64_ : reader_.Input()));
+                     co_await exchange_.ReadBody(text ? base64_ : reader_.Input(), missing));
     if (text) CR_CO_TRY(AppendBody(reader_.Input()));
     if (!more) {
       if (reader_.partial() || !base64_.empty()) {
@@ -54,7 +55,7 @@ Awaitable<Result<bool>> ServerCall::NextUnary(Message& out) {
   std::string body;
   bool more = true;
   while (more) {
-    CR_CO_TRY_ASSIGN(more, co_await exchange_.ReadBody(body));
+    CR_CO_TRY_ASSIGN(more, co_await exchange_.ReadBody(body, max_message_bytes_));
     if (body.size() > max_message_bytes_) {
       co_return Err(ErrorCode::kResourceExhausted,
                     fmt::format("a message larger than the limit of {} bytes", max_message_bytes_));

@@ -58,6 +58,21 @@ TEST(EnvelopeTest, AnyCutOfTheBytes) {
   }
 }
 
+TEST(EnvelopeTest, SaysHowMuchIsMissing) {
+  std::string bytes;
+  const size_t place = BeginEnvelope(bytes, 0);
+  bytes += "payload";
+  ASSERT_TRUE(EndEnvelope(bytes, place).has_value());
+  EnvelopeReader reader(100);
+  for (size_t have = 0; have < bytes.size(); ++have) {
+    EXPECT_EQ(reader.missing(), have < kEnvelopeHead ? kEnvelopeHead - have : bytes.size() - have);
+    reader.Input().push_back(bytes[have]);
+  }
+  EXPECT_EQ(reader.missing(), 0U);
+  ASSERT_TRUE(reader.Next().has_value());
+  EXPECT_EQ(reader.missing(), kEnvelopeHead);
+}
+
 TEST(EnvelopeTest, TheAnnouncedLengthIsChecked) {
   EnvelopeReader reader(100);
   reader.Input() = std::string("\0\xff\xff\xff\xff", 5);

@@ -28,6 +28,7 @@
 #include "base/async.h"
 #include "base/id.h"
 #include "http/byte_stream.h"
+#include "os/heap.h"
 #include "os/jail/private_root.h"
 #include "os/netns/netns.h"
 #include "os/seccomp/filter.h"
@@ -130,6 +131,7 @@ Result<void> Enclose(const Arguments& arguments) {
 }
 
 int Main(int argc, char** argv) {
+  os::KeepHeapSmall();
   auto arguments = ParseArguments(argc, argv);
   if (!arguments) return Fail(arguments.error());
   // First, while there is one thread and nothing of a guest's has been read. The network and the

@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "config/paths.h"
 #include "http/tls/tls_stream.h"
+#include "os/heap.h"
 #include "rpc/json/json_codec.h"
 #include "server/control_plane.h"
 #include "server/log.h"
@@ -87,6 +88,7 @@ int Serve(const ServeFlags& flags) {
 }
 
 int Main(int argc, char** argv) {
+  os::KeepHeapSmall();
   CLI::App app("Cleanroom's control plane.");
   app.require_subcommand(1);
   ServeFlags flags;
