@@ -235,12 +235,15 @@ Result<void> WritePolicy(const std::string& path, const std::string& text) {
   return os::WriteFileAtomic(target, text, status.st_mode & 07777);
 }
 
-Awaitable<Result<int>> BumpRef(client::Api& api, Flags flags, std::string text) {
+Awaitable<Result<int>> BumpRef(client::Api& api, Flags flags) {
   auto resolved = co_await ResolveRef(api, flags);
   if (!resolved) co_return Err(std::move(resolved).error());
-  auto rewritten = RewriteImageRef(text, flags.file, *resolved);
+  // As it is now: asking the registry took its time.
+  auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
+  if (!text) co_return Err(std::move(text).error());
+  auto rewritten = RewriteImageRef(*text, flags.file, *resolved);
   if (!rewritten) co_return Err(std::move(rewritten).error());
-  if (*rewritten != text) {
+  if (*rewritten != *text) {
     auto written = WritePolicy(flags.file, *rewritten);
     if (!written) co_return Err(std::move(written).error());
   }
@@ -255,15 +258,15 @@ int RunBumpRef(const Invocation& invocation, Flags flags) {
   }
   auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
   if (!text) return Fail(text.error());
+  const auto current = FindImageRef(*text, flags.file);
+  if (!current) return Fail(current.error());
   if (flags.ref.empty()) {
-    const auto current = FindImageRef(*text, flags.file);
-    if (!current) return Fail(current.error());
     auto image = policy::ImageRef::Parse(current->text);
     if (!image) return Fail(image.error());
     image->digest.clear();
     flags.ref = image->ToString();
   }
-  return RunConnected(invocation, [&](client::Api& api) { return BumpRef(api, flags, *text); });
+  return RunConnected(invocation, [&](client::Api& api) { return BumpRef(api, flags); });
 }
 
 }  // namespace
