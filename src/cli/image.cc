@@ -1,12 +1,14 @@
 // image pull, import, ls, rm, resolve, bump-ref.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "cli/errors.h"
@@ -61,6 +63,7 @@ struct Flags {
   std::string file;
   bool json = false;
   bool quiet = false;
+  bool plain_http = false;
 };
 
 ProgressStyle StyleOf(const Invocation& invocation, const Flags& flags) {
@@ -89,6 +92,7 @@ int PrintImage(const v1::Image& image, const Flags& flags) {
 Awaitable<Result<int>> Pull(client::Api& api, Flags flags, ProgressStyle style) {
   v1::PullImageRequest request;
   request.set_ref(flags.ref);
+  request.set_plain_http(flags.plain_http);
   auto stream = co_await api.PullImage(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   const auto executor = co_await asio::this_coro::executor;
@@ -206,28 +210,41 @@ Awaitable<Result<int>> Remove(client::Api& api, Flags flags) {
   co_return code;
 }
 
-Awaitable<Result<std::string>> ResolveRef(client::Api& api, std::string ref) {
+Awaitable<Result<std::string>> ResolveRef(client::Api& api, Flags flags) {
   v1::ResolveImageRequest request;
-  request.set_ref(std::move(ref));
+  request.set_ref(flags.ref);
+  request.set_plain_http(flags.plain_http);
   auto resolved = co_await api.ResolveImage(std::move(request));
   if (!resolved) co_return Err(std::move(resolved).error());
   co_return resolved->ref();
 }
 
 Awaitable<Result<int>> Resolve(client::Api& api, Flags flags) {
-  auto ref = co_await ResolveRef(api, flags.ref);
+  auto ref = co_await ResolveRef(api, flags);
   if (!ref) co_return Err(std::move(ref).error());
   co_return PrintAnswer(*ref + "\n");
 }
 
-Awaitable<Result<int>> BumpRef(client::Api& api, std::string ref, std::string path,
-                               std::string text) {
-  auto resolved = co_await ResolveRef(api, std::move(ref));
+// In place of the file that the path leads to, with its permissions.
+Result<void> WritePolicy(const std::string& path, const std::string& text) {
+  std::error_code error;
+  const auto target = std::filesystem::canonical(path, error);
+  struct stat status{};
+  if (error || stat(target.c_str(), &status) != 0)
+    return Err(ErrorCode::kNotFound, fmt::format("{} is gone", path));
+  return os::WriteFileAtomic(target, text, status.st_mode & 07777);
+}
+
+Awaitable<Result<int>> BumpRef(client::Api& api, Flags flags) {
+  auto resolved = co_await ResolveRef(api, flags);
   if (!resolved) co_return Err(std::move(resolved).error());
-  auto rewritten = RewriteImageRef(text, path, *resolved);
+  // As it is now: asking the registry took its time.
+  auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
+  if (!text) co_return Err(std::move(text).error());
+  auto rewritten = RewriteImageRef(*text, flags.file, *resolved);
   if (!rewritten) co_return Err(std::move(rewritten).error());
-  if (*rewritten != text) {
-    auto written = os::WriteFileAtomic(path, *rewritten, 0644);
+  if (*rewritten != *text) {
+    auto written = WritePolicy(flags.file, *rewritten);
     if (!written) co_return Err(std::move(written).error());
   }
   co_return PrintAnswer(*resolved + "\n");
@@ -241,22 +258,25 @@ int RunBumpRef(const Invocation& invocation, Flags flags) {
   }
   auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
   if (!text) return Fail(text.error());
+  const auto current = FindImageRef(*text, flags.file);
+  if (!current) return Fail(current.error());
   if (flags.ref.empty()) {
-    const auto current = FindImageRef(*text, flags.file);
-    if (!current) return Fail(current.error());
     auto image = policy::ImageRef::Parse(current->text);
     if (!image) return Fail(image.error());
     image->digest.clear();
     flags.ref = image->ToString();
   }
-  return RunConnected(invocation,
-                      [&](client::Api& api) { return BumpRef(api, flags.ref, flags.file, *text); });
+  return RunConnected(invocation, [&](client::Api& api) { return BumpRef(api, flags); });
 }
 
 }  // namespace
 
 void AddImageCommands(CLI::App& root, Invocation& invocation) {
   CLI::App* group = AddGroup(root, "image", "Fetch, import, list and remove images");
+  const auto registry_flags = [](CLI::App* command, const std::shared_ptr<Flags>& flags) {
+    command->add_flag("--plain-http", flags->plain_http,
+                      "Speak plain HTTP to the registry, which must be on the daemon's host");
+  };
   const auto progress_flags = [](CLI::App* command, const std::shared_ptr<Flags>& flags) {
     command->add_flag("--json", flags->json, "Print JSON");
     command->add_flag("-q,--quiet", flags->quiet, "Show no progress");
@@ -267,6 +287,7 @@ void AddImageCommands(CLI::App& root, Invocation& invocation) {
     command->add_option("ref", flags->ref, "[HOST/]REPO[:TAG][@sha256:DIGEST]")
         ->option_text("REF")
         ->required();
+    registry_flags(command, flags);
     progress_flags(command, flags);
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
@@ -314,6 +335,7 @@ void AddImageCommands(CLI::App& root, Invocation& invocation) {
     CLI::App* command = AddCommand(*group, kResolve);
     const auto flags = std::make_shared<Flags>();
     command->add_option("ref", flags->ref, "[HOST/]REPO[:TAG]")->option_text("REF")->required();
+    registry_flags(command, flags);
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
         return RunConnected(invocation, [flags](client::Api& api) { return Resolve(api, *flags); });
@@ -326,6 +348,7 @@ void AddImageCommands(CLI::App& root, Invocation& invocation) {
     const auto flags = std::make_shared<Flags>();
     command->add_option("ref", flags->ref, "The tag to resolve")->option_text("REF");
     command->add_option("-c,--policy", flags->file, "The policy file")->option_text("FILE");
+    registry_flags(command, flags);
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] { return RunBumpRef(invocation, *flags); };
     });

@@ -20,13 +20,24 @@ std::unexpected<Error> Cannot(const std::string& file_name, int line, int column
   return Err(ErrorCode::kPolicyInvalid, fmt::format("{}:{}:{}: {}", file_name, line, column, why));
 }
 
-// The offset of a place; npos when the text has no such one. Columns count characters.
+// How many bytes of a line break `text` begins with; 0 for none. YAML 1.1 section 5.4 has more than
+// the newline, and places count them all.
+size_t LineBreak(std::string_view text) {
+  for (const std::string_view one :
+       {"\r\n", "\n", "\r", "\xC2\x85", "\xE2\x80\xA8", "\xE2\x80\xA9"}) {
+    if (text.starts_with(one)) return one.size();
+  }
+  return 0;
+}
+
+// The offset of a place; beyond the text's end when it has no such one. Columns count characters.
 size_t OffsetOf(std::string_view text, int line, int column) {
-  size_t at = 0;
-  for (int i = 1; i < line; ++i) {
-    at = text.find('\n', at);
-    if (at == std::string_view::npos) return at;
-    ++at;
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  size_t at = text.starts_with(kByteOrderMark) ? kByteOrderMark.size() : 0;
+  for (int i = 1; i < line && at < text.size();) {
+    const size_t line_break = LineBreak(text.substr(at));
+    if (line_break > 0) ++i;
+    at += line_break > 0 ? line_break : 1;
   }
   for (int i = 1; i < column && at < text.size(); ++i) {
     ++at;

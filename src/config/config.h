@@ -12,22 +12,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/secret.h"
 #include "policy/diagnostic.h"
 
 namespace cleanroom::config {
-
-// A credential. It has no way into a log or a message but Reveal().
-class Secret {
- public:
-  Secret() = default;
-  explicit Secret(std::string value) : value_(std::move(value)) {}
-  const std::string& Reveal() const { return value_; }
-  bool empty() const { return value_.empty(); }
-  bool operator==(const Secret&) const = default;
-
- private:
-  std::string value_;
-};
 
 // Where a credential comes from; exactly one is set.
 struct SecretSource {

@@ -13,6 +13,16 @@
 
 namespace cleanroom::image {
 namespace fs = std::filesystem;
+namespace {
+
+// Whether `path` still is the open file.
+bool IsNamed(int fd, const fs::path& path) {
+  struct stat held, named;
+  return ::fstat(fd, &held) == 0 && ::stat(path.c_str(), &named) == 0 &&
+         held.st_ino == named.st_ino;
+}
+
+}  // namespace
 
 UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
   if (this != &other) {
@@ -161,12 +171,19 @@ Result<FileLock> FileLock::Acquire(const fs::path& path, const std::stop_token& 
       if (stop.stop_requested())
         return Err(ErrorCode::kCanceled, "the image operation was cancelled");
     }
-    struct stat held, named;
-    // The last holder removed the file while this one waited: lock the file that has the name now.
-    if (::fstat(fd.get(), &held) == 0 && ::stat(path.c_str(), &named) == 0 &&
-        held.st_ino == named.st_ino) {
-      return FileLock(path, std::move(fd));
-    }
+    // Else the last holder removed the file while this one waited: lock the file that has the name
+    // now.
+    if (IsNamed(fd.get(), path)) return FileLock(path, std::move(fd));
+  }
+}
+
+void FileLock::RemoveStale(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    // As the last holder does it: under the lock. Who waits for this file looks for another then.
+    const UniqueFd fd(::open(it->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && IsNamed(fd.get(), it->path()))
+      ::unlink(it->path().c_str());
   }
 }
 

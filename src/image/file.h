@@ -57,6 +57,8 @@ class FileLock {
  public:
   // Waits for the lock until `stop` is requested (kCanceled).
   static Result<FileLock> Acquire(const std::filesystem::path& path, const std::stop_token& stop);
+  // Removes the files in `folder` that killed holders left.
+  static void RemoveStale(const std::filesystem::path& folder);
   FileLock(FileLock&&) = default;
   FileLock& operator=(FileLock&&) = delete;
   ~FileLock();

@@ -2,6 +2,8 @@
 
 #include <curl/curl.h>
 #include <fmt/format.h>
+#include <openssl/ssl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -13,7 +15,10 @@ namespace {
 
 constexpr int kMaxRedirects = 8;
 constexpr long kConnectTimeoutSeconds = 15;
-constexpr long kStallSeconds = 60;  // a transfer slower than 1 byte/s for this long is broken
+// A transfer slower than this for that long is broken.
+constexpr long kStallBytesPerSecond = 512;
+constexpr long kStallSeconds = 60;
+constexpr size_t kMaxCertificateFiles = 64;  // of one server
 constexpr size_t kMaxChallenges = 8;
 constexpr size_t kMaxChallengeBytes = 4096;
 
@@ -21,6 +26,7 @@ std::once_flag global_init;
 
 struct Url {
   std::string scheme, host, port;  // lower-case; the port is explicit
+  std::string Server() const { return fmt::format("{}://{}:{}", scheme, host, port); }
   bool SameServer(const Url& other) const {
     return scheme == other.scheme && host == other.host && port == other.port;
   }
@@ -44,6 +50,26 @@ std::optional<Url> SplitUrl(const std::string& text) {
              part(CURLUPART_PORT, CURLU_DEFAULT_PORT)};
 }
 
+// The files HOST[:PORT]/*.crt, sorted, so that messages do not depend on the folder's order.
+std::vector<std::filesystem::path> CertificatesOf(
+    const Url& url, const std::vector<std::filesystem::path>& folders) {
+  std::vector<std::filesystem::path> out;
+  std::vector<std::string> names = {fmt::format("{}:{}", url.host, url.port)};
+  if (url.port == "443") names.push_back(url.host);
+  for (const std::filesystem::path& folder : folders) {
+    for (const std::string& name : names) {
+      std::error_code error;
+      for (std::filesystem::directory_iterator it(folder / name, error), end; !error && it != end;
+           it.increment(error)) {
+        if (it->path().extension() == ".crt" && out.size() < kMaxCertificateFiles)
+          out.push_back(it->path());
+      }
+    }
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
 }  // namespace
 
 bool IsLoopbackHost(std::string_view host) {
@@ -61,13 +87,14 @@ bool IsLoopbackHost(std::string_view host) {
 
 struct HttpClient::Impl {
   CURL* curl = nullptr;
-  std::string ca_file;
+  HttpOptions options;
   // Of the running transfer:
   HttpResponse* response = nullptr;
   const HttpSink* sink = nullptr;
   const std::stop_token* stop = nullptr;
   uint64_t max_body_bytes = 0;
   std::string location;
+  std::vector<std::filesystem::path> certificates;
   std::optional<Error> failure;
 
   ~Impl() {
@@ -125,28 +152,50 @@ struct HttpClient::Impl {
     return static_cast<Impl*>(self_pointer)->stop->stop_requested() ? 1 : 0;
   }
 
-  Result<void> Transfer(const HttpRequest& request, const std::string& url, bool loopback,
-                        bool authorize);
+  // Adds the private authorities to the system's.
+  static CURLcode OnTlsContext(CURL*, void* context, void* self_pointer) {
+    auto* self = static_cast<Impl*>(self_pointer);
+    for (const std::filesystem::path& file : self->certificates) {
+      X509_STORE* store = SSL_CTX_get_cert_store(static_cast<SSL_CTX*>(context));
+      if (X509_STORE_load_file(store, file.c_str()) == 1) continue;
+      self->failure = Error(ErrorCode::kFailedPrecondition,
+                            fmt::format("{} is not a readable PEM certificate", file.string()));
+      return CURLE_SSL_CACERT_BADFILE;
+    }
+    return CURLE_OK;
+  }
+
+  std::string CertificateRemedy(const Url& url) const {
+    if (options.certificate_folders.empty()) return {};
+    return fmt::format("; put the certificate of its authority into {}/{}:{}/ca.crt",
+                       options.certificate_folders.front().string(), url.host, url.port);
+  }
+
+  Result<void> Transfer(const HttpRequest& request, const std::string& text, const Url& url,
+                        const Url& first);
+  Result<HttpResponse> Perform(const HttpRequest& request, const std::string& text, const Url& url,
+                               const Url& first);
 };
 
-HttpClient::HttpClient(std::string ca_file) : impl_(std::make_unique<Impl>()) {
+HttpClient::HttpClient(HttpOptions options) : impl_(std::make_unique<Impl>()) {
   std::call_once(global_init, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
   impl_->curl = curl_easy_init();
-  impl_->ca_file = std::move(ca_file);
+  impl_->options = std::move(options);
 }
 HttpClient::~HttpClient() = default;
 HttpClient::HttpClient(HttpClient&&) noexcept = default;
 
-Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::string& url,
-                                        bool loopback, bool authorize) {
+Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::string& text,
+                                        const Url& url, const Url& first) {
   curl_easy_reset(curl);  // keeps live connections
   char error_text[CURL_ERROR_SIZE] = "";
-  curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, loopback ? "http,https" : "https");
+  const bool loopback = IsLoopbackHost(url.host);
+  curl_easy_setopt(curl, CURLOPT_URL, text.c_str());
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, url.scheme.c_str());
   curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutSeconds);
-  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "cleanroom");
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
@@ -159,16 +208,30 @@ Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::s
   curl_easy_setopt(curl, CURLOPT_XFERINFODATA, this);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   if (loopback) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-  if (!ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file.c_str());
+  if (url.scheme == "https") {
+    certificates = CertificatesOf(url, options.certificate_folders);
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, &Impl::OnTlsContext);
+    curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, this);
+    // A host without the system's authorities can still have private ones.
+    char* bundle = nullptr;
+    curl_easy_getinfo(curl, CURLINFO_CAINFO, &bundle);
+    if (!certificates.empty() && bundle != nullptr && ::access(bundle, R_OK) != 0)
+      curl_easy_setopt(curl, CURLOPT_CAINFO, nullptr);
+  }
 
   std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(nullptr, curl_slist_free_all);
   const auto add = [&headers](const std::string& line) {
     headers.reset(curl_slist_append(headers.release(), line.c_str()));
   };
   for (const std::string& type : request.accept) add("Accept: " + type);
-  if (authorize && !request.authorization.empty()) add("Authorization: " + request.authorization);
+  if (!request.authorization.empty() && url.SameServer(first))
+    add("Authorization: " + request.authorization.Reveal());
   if (request.range_start > 0) add(fmt::format("Range: bytes={}-", request.range_start));
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
+  if (!request.form.empty()) {
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, static_cast<long>(request.form.Reveal().size()));
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.form.Reveal().c_str());
+  }
 
   const CURLcode code = curl_easy_perform(curl);
   long status = 0;
@@ -176,56 +239,65 @@ Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::s
   response->status = static_cast<int>(status);
   if (failure) return Err(std::move(*failure));
   if (stop->stop_requested()) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
-  if (code != CURLE_OK) {
-    return Err(ErrorCode::kUnavailable,
-               error_text[0] != '\0' ? error_text : curl_easy_strerror(code));
+  const char* says = error_text[0] != '\0' ? error_text : curl_easy_strerror(code);
+  if (code == CURLE_PEER_FAILED_VERIFICATION) {
+    return Err(ErrorCode::kFailedPrecondition,
+               fmt::format("its certificate is not trusted: {}{}", says, CertificateRemedy(url)));
   }
+  if (code != CURLE_OK) return Err(ErrorCode::kUnavailable, says);
   return {};
 }
 
-Result<HttpResponse> HttpClient::Get(const HttpRequest& request, uint64_t max_body_bytes,
-                                     const HttpSink& sink, const std::stop_token& stop) {
+Result<HttpResponse> HttpClient::Impl::Perform(const HttpRequest& request, const std::string& text,
+                                               const Url& url, const Url& first) {
+  HttpResponse out;
+  response = &out;
+  location.clear();
+  certificates.clear();
+  failure.reset();
+  Result<void> done = Transfer(request, text, url, first);
+  response = nullptr;
+  if (!done) return Err(std::move(done).error().Context(url.Server()));
+  return out;
+}
+
+Result<HttpResponse> HttpClient::Fetch(const HttpRequest& request, uint64_t max_body_bytes,
+                                       const HttpSink& sink, const std::stop_token& stop) {
   if (impl_->curl == nullptr) return Err(ErrorCode::kInternal, "libcurl did not start");
+  impl_->sink = &sink;
+  impl_->stop = &stop;
+  impl_->max_body_bytes = max_body_bytes;
   const std::optional<Url> first = SplitUrl(request.url);
-  std::string url = request.url;
+  std::string text = request.url;
   bool left_https = false;
   for (int hops = 0; hops <= kMaxRedirects; ++hops) {
-    const std::optional<Url> parts = SplitUrl(url);
-    if (!first || !parts)
-      return Err(ErrorCode::kFailedPrecondition, fmt::format("'{}' is not a usable address", url));
-    const bool loopback = IsLoopbackHost(parts->host);
-    if (parts->scheme != "https" && (!loopback || parts->scheme != "http" || left_https)) {
+    const std::optional<Url> url = SplitUrl(text);
+    if (!first || !url)
+      return Err(ErrorCode::kFailedPrecondition, "the server names an address that is not usable");
+    const bool plain = url->scheme == "http" && !left_https && IsLoopbackHost(url->host) &&
+                       request.transport == Transport::kPlainOnLoopback;
+    if (url->scheme != "https" && !plain) {
       return Err(
           ErrorCode::kFailedPrecondition,
-          fmt::format("refused to fetch {}://{}: only https is spoken, and http to this machine",
-                      parts->scheme, parts->host));
+          fmt::format("refused to fetch {}: only https is spoken, and http to a registry on this "
+                      "machine",
+                      url->Server()));
     }
-    left_https = left_https || parts->scheme == "https";
-
-    HttpResponse response;
-    impl_->response = &response;
-    impl_->sink = &sink;
-    impl_->stop = &stop;
-    impl_->max_body_bytes = max_body_bytes;
-    impl_->location.clear();
-    impl_->failure.reset();
-    Result<void> done = impl_->Transfer(request, url, loopback, parts->SameServer(*first));
-    if (!done)
-      return Err(std::move(done).error().Context(
-          fmt::format("{}://{}:{}", parts->scheme, parts->host, parts->port)));
+    left_https = left_https || url->scheme == "https";
+    CR_TRY_ASSIGN(HttpResponse response, impl_->Perform(request, text, *url, *first));
     const bool redirect = response.status == 301 || response.status == 302 ||
                           response.status == 303 || response.status == 307 ||
                           response.status == 308;
-    if (!redirect || impl_->location.empty()) return response;
+    if (!redirect || impl_->location.empty() || !request.form.empty()) return response;
     std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> next(curl_url(), curl_url_cleanup);
     char* absolute = nullptr;
     // Setting a URL over another resolves it as a relative reference.
-    if (next == nullptr || curl_url_set(next.get(), CURLUPART_URL, url.c_str(), 0) != CURLUE_OK ||
+    if (next == nullptr || curl_url_set(next.get(), CURLUPART_URL, text.c_str(), 0) != CURLUE_OK ||
         curl_url_set(next.get(), CURLUPART_URL, impl_->location.c_str(), 0) != CURLUE_OK ||
         curl_url_get(next.get(), CURLUPART_URL, &absolute, 0) != CURLUE_OK) {
       return Err(ErrorCode::kUpstreamError, "the server redirects to an address that is none");
     }
-    url = absolute;
+    text = absolute;
     curl_free(absolute);
   }
   return Err(ErrorCode::kUpstreamError, fmt::format("more than {} redirects", kMaxRedirects));

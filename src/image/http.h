@@ -1,11 +1,13 @@
-// HTTP client of registries: one GET at a time, on libcurl, blocking.
+// HTTP client of registries: one request at a time, on libcurl, blocking.
 //
-// https only, with certificates checked, except that plain http is spoken to loopback addresses.
-// Redirects are followed by this class itself: never from https to http, and the Authorization
-// header never goes to another host.
+// https only, with certificates checked, except that a request may allow plain http to loopback
+// addresses. Redirects are followed by this class itself: never from https to http, and the
+// Authorization header never goes to another host. No answer may come slower than 512 bytes a
+// second over a minute.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -15,14 +17,28 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/secret.h"
 
 namespace cleanroom::image {
 
+enum class Transport {
+  kHttps,
+  kPlainOnLoopback,  // also http, to addresses of this machine
+};
+
 struct HttpRequest {
   std::string url;
-  std::string authorization;        // value of the header; empty for none
-  std::vector<std::string> accept;  // media types
-  uint64_t range_start = 0;         // asks for the bytes from here on when not 0
+  Secret authorization = {};             // value of the header; empty for none
+  std::vector<std::string> accept = {};  // media types
+  uint64_t range_start = 0;              // asks for the bytes from here on when not 0
+  Secret form = {};  // not empty: a POST of this urlencoded form, whose redirects are not followed
+  Transport transport = Transport::kHttps;
+};
+
+struct HttpOptions {
+  // As docker's and containers' certs.d: HOST[:PORT]/*.crt in these are authorities (PEM) that are
+  // trusted for that server beside the system's. Any of them may be missing.
+  std::vector<std::filesystem::path> certificate_folders;
 };
 
 struct HttpResponse {
@@ -36,16 +52,16 @@ using HttpSink = std::function<Result<void>(int status, std::span<const uint8_t>
 
 class HttpClient {
  public:
-  // `ca_file`: PEM file of trusted authorities; empty means the system's.
-  explicit HttpClient(std::string ca_file);
+  explicit HttpClient(HttpOptions options);
   ~HttpClient();
   HttpClient(HttpClient&&) noexcept;
 
   // The answer whatever its status; an error only when there was none: unavailable (no connection,
-  // broken off), canceled, failed_precondition (the address may not be used), resource_exhausted
-  // (body over max_body_bytes), or the sink's own. With a sink, bodies of 200 and 206 go there.
-  Result<HttpResponse> Get(const HttpRequest& request, uint64_t max_body_bytes,
-                           const HttpSink& sink, const std::stop_token& stop);
+  // broken off), canceled, failed_precondition (the address may not be used, or the server's
+  // certificate is not trusted), resource_exhausted (body over max_body_bytes), or the sink's own.
+  // With a sink, bodies of 200 and 206 go there. No error shows an address's path or query.
+  Result<HttpResponse> Fetch(const HttpRequest& request, uint64_t max_body_bytes,
+                             const HttpSink& sink, const std::stop_token& stop);
 
  private:
   struct Impl;

@@ -79,6 +79,18 @@ Result<RootfsBuilder> RootfsBuilder::Create(const std::filesystem::path& path,
   return RootfsBuilder(std::move(writer), limits);
 }
 
+Result<void> RootfsBuilder::CheckBlocks(uint64_t unpacked) const {
+  const uint64_t taken = writer_.allocated_bytes();
+  if (taken > 2 * limits_.max_unpacked_bytes ||
+      taken > limits_.expansion_floor + limits_.max_block_expansion * unpacked) {
+    return Err(ErrorCode::kResourceExhausted,
+               fmt::format("the image's files take {} bytes of blocks for {} bytes of tar, more "
+                           "than is allowed",
+                           taken, unpacked));
+  }
+  return {};
+}
+
 Result<RootfsBuilder::Applied> RootfsBuilder::Apply(ByteSource& blob, const Layer& layer,
                                                     const Control& control) {
   Result<Applied> out = ApplyUnnamed(blob, layer, control);
@@ -106,17 +118,15 @@ Result<RootfsBuilder::Applied> RootfsBuilder::ApplyUnnamed(ByteSource& blob, con
     CR_TRY(writer_.Release(tree_.TakeReleased()));
     if (entry.type != EntryType::kFile || node == Tree::kRoot) continue;
     Result<void> read = tar.ReadData(
-        [this, &entry](uint64_t offset, std::span<const uint8_t> data) -> Result<void> {
+        [this, &entry, &hashed](uint64_t offset, std::span<const uint8_t> data) -> Result<void> {
           if (offset > entry.size || data.size() > entry.size - offset) {
             return Err(ErrorCode::kDataCorrupt, "the tar has more data than its header says");
           }
-          return writer_.Write(offset, data);
+          CR_TRY(writer_.Write(offset, data));
+          return CheckBlocks(unpacked_bytes_ + hashed.total());
         });
     if (!read) return Err(std::move(read).error().Context(entry.path.substr(0, 200)));
     CR_TRY_ASSIGN(tree_.node(node).extents, writer_.EndFile());
-    if (writer_.allocated_bytes() > 2 * limits_.max_unpacked_bytes) {
-      return Err(ErrorCode::kResourceExhausted, "the image's files take more room than is allowed");
-    }
   }
   // What follows the end mark belongs to the digest, and damage there is damage.
   std::vector<uint8_t> rest(64 << 10);

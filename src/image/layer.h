@@ -42,6 +42,8 @@ class RootfsBuilder {
       : limits_(limits), tree_(limits), writer_(std::move(writer)) {}
   Result<Applied> ApplyUnnamed(ByteSource& blob, const Layer& layer, const Control& control);
 
+  Result<void> CheckBlocks(uint64_t unpacked) const;
+
   Limits limits_;
   Tree tree_;
   Ext4Writer writer_;

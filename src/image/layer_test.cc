@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
 
 #include "tests/support/command.h"
@@ -199,6 +200,28 @@ TEST_F(LayerTest, ManyFilesInOneFolder) {
   EXPECT_EQ(BuildAndList({tar.Finish()}).size(), 20002u);
 }
 
+// 200,000 files in 2,000 folders.
+TEST_F(LayerTest, ManyFiles) {
+  std::string tar;
+  {
+    TarBuilder builder;
+    for (int i = 0; i < 200'000; ++i) {
+      builder.File("usr/share/" + std::to_string(i % 2000) + "/file-" + std::to_string(i),
+                   "content");
+    }
+    tar = builder.Finish();
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_TRUE(Build({tar}));
+  const auto took = std::chrono::steady_clock::now() - begin;
+  RecordProperty(
+      "milliseconds",
+      static_cast<int>(std::chrono::duration_cast<std::chrono::milliseconds>(took).count()));
+  EXPECT_LT(took,
+            std::chrono::seconds(30));  // 1 s in release; the bound only catches what is quadratic
+  EXPECT_EQ(RunScript("e2fsck -fn " + file_).status, 0);
+}
+
 TEST_F(LayerTest, SparseAndLargeFilesFromGnuTar) {
   const auto made =
       RunScript("cd " + folder_.path() +
@@ -341,6 +364,75 @@ TEST_F(LayerTest, LimitsHold) {
   const std::string attributes =
       TarBuilder().Pax("SCHILY.xattr.user.big", std::string(5000, 'v')).File("f", "1").Finish();
   EXPECT_EQ(Build({attributes}).error().code(), ErrorCode::kResourceExhausted);
+}
+
+// What is kept in memory has limits of its own: a blob of a few kB must not cost gigabytes.
+TEST_F(LayerTest, BombsOfMetadataAreRefused) {
+  Limits limits;
+  limits.max_metadata_bytes = 1 << 20;
+  TarBuilder links;
+  for (int i = 0; i < 400; ++i)
+    links.Pax("linkpath", std::string(4000, 't')).Symlink("link" + std::to_string(i), "x");
+  auto refused = Build({links.Finish()}, limits);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_NE(refused.error().message().find("more than 1048576 bytes of names"), std::string::npos);
+
+  // A map of a sparse file (GNU format 1.0) with more regions than there is reason for.
+  const auto sparse = [](size_t regions, std::string_view region) {
+    std::string map = std::to_string(regions) + "\n";
+    for (size_t i = 0; i < regions; ++i) map += region;
+    map.resize((map.size() + 511) / 512 * 512);
+    return TarBuilder()
+        .Pax("GNU.sparse.major", "1")
+        .Pax("GNU.sparse.minor", "0")
+        .Pax("GNU.sparse.name", "sparse")
+        .Pax("GNU.sparse.realsize", "1000")
+        .File("x", map)
+        .Finish();
+  };
+  EXPECT_EQ(Refusal({sparse(1000, "0\n0\n")}), "accepted");
+  EXPECT_TRUE(Refusal({sparse(4 << 20, "0\n0\n")}).starts_with("resource_exhausted: "))
+      << Refusal({sparse(4 << 20, "0\n0\n")});
+}
+
+// Crumbs of a sparse file each take a block.
+TEST_F(LayerTest, BombsOfBlocksAreRefused) {
+  std::string map, data;
+  constexpr int kCrumbs = 4000;
+  map = std::to_string(kCrumbs) + "\n";
+  for (int i = 0; i < kCrumbs; ++i) map += std::to_string(i * 8192) + "\n1\n";
+  map.resize((map.size() + 511) / 512 * 512);
+  const std::string tar = TarBuilder()
+                              .Pax("GNU.sparse.major", "1")
+                              .Pax("GNU.sparse.minor", "0")
+                              .Pax("GNU.sparse.name", "sparse")
+                              .Pax("GNU.sparse.realsize", std::to_string(kCrumbs * 8192))
+                              .File("x", map + std::string(kCrumbs, 'c'))
+                              .Finish();
+  EXPECT_EQ(Refusal({tar}), "accepted");
+  Limits limits;
+  limits.expansion_floor = 1 << 20;
+  const auto refused = Build({tar}, limits);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_NE(refused.error().message().find("bytes of blocks"), std::string::npos);
+  // One byte in each file is no bomb.
+  TarBuilder small;
+  for (int i = 0; i < 2000; ++i) small.File(std::to_string(i), "x");
+  EXPECT_TRUE(Build({small.Finish()}, limits));
+}
+
+TEST_F(LayerTest, EmptyLayersOfAllKinds) {
+  // No bytes, an end mark, the gzip that docker writes for it, zstd's.
+  ASSERT_EQ(RunScript("cd " + folder_.path() +
+                      " && head -c 1024 /dev/zero >end && gzip -nk end && zstd -q end")
+                .status,
+            0);
+  std::vector<std::string> layers = {TarBuilder().File("kept", "x").Finish(), ""};
+  for (const char* name : {"end", "end.gz", "end.zst"})
+    layers.push_back(*ReadWholeFile(folder_ / name, 1 << 20));
+  EXPECT_EQ(BuildAndList(layers).size(), 2u);
 }
 
 TEST_F(LayerTest, ExtendedAttributesUpToTheLimit) {

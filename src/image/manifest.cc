@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 constexpr size_t kMaxStrings = 1024;           // env, cmd, entrypoint: items each
 constexpr size_t kMaxStringBytes = 128 << 10;  // one of those items; Linux takes no longer argument
 constexpr size_t kMaxIndexEntries = 1024;
+constexpr size_t kMaxUrls = 8;  // of one foreign layer
 constexpr int kMaxDepth = 64;
 
 std::unexpected<Error> Corrupt(std::string_view what) {
@@ -97,6 +98,10 @@ Result<Descriptor> ParseDescriptor(const Json& json, std::string_view what, cons
   return out;
 }
 
+bool IsForeign(std::string_view media_type) {
+  return media_type.contains(".nondistributable.") || media_type.contains(".foreign.");
+}
+
 Result<Document> ParseIndex(const Json& entries, const Limits& limits) {
   Document out;
   if (!entries.is_array() || entries.size() > kMaxIndexEntries)
@@ -154,6 +159,9 @@ Result<Document> ParseDocument(std::string_view text, const Limits& limits) {
   for (const Json& layer : *layers) {
     CR_TRY_ASSIGN(Descriptor descriptor, ParseDescriptor(layer, "layer", limits));
     CR_TRY(CheckLayerMediaType(descriptor.media_type));
+    if (IsForeign(descriptor.media_type)) {
+      CR_TRY_ASSIGN(descriptor.urls, Texts(layer, "urls", "layer", kMaxUrls));
+    }
     manifest.layers.push_back(std::move(descriptor));
   }
   Document out;

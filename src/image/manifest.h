@@ -28,6 +28,8 @@ struct Descriptor {
   std::string media_type;
   std::string digest;  // valid: IsDigest
   uint64_t size = 0;
+  // Of a foreign (nondistributable) layer: where it may be when the registry does not have it.
+  std::vector<std::string> urls = {};
 };
 
 struct Manifest {

@@ -94,10 +94,7 @@ class PullTest : public ::testing::Test {
   static std::string digest;
   TestFolder folder_;
   std::optional<ImageStore> store_;
-  RegistryOptions options_{.ca_file = {},
-                           .docker_config_file = {},
-                           .retry_delay = std::chrono::milliseconds(1),
-                           .limits = {}};
+  RegistryOptions options_{.retry_delay = std::chrono::milliseconds(1)};
 };
 DockerRegistry* PullTest::registry = nullptr;
 TestFolder* PullTest::made = nullptr;
@@ -269,45 +266,6 @@ TEST_F(PullTest, TwoAtOnceBuildOnce) {
   pull();
   other.join();
   EXPECT_EQ(built, 1);
-}
-
-TEST_F(PullTest, PlainHttpIsForThisMachineOnly) {
-  EXPECT_TRUE(IsLoopbackHost("127.0.0.1:5000"));
-  EXPECT_TRUE(IsLoopbackHost("[::1]:5000"));
-  EXPECT_TRUE(IsLoopbackHost("localhost"));
-  EXPECT_FALSE(IsLoopbackHost("127.0.0.1.example:5000"));
-  EXPECT_FALSE(IsLoopbackHost("localhost.example"));
-  EXPECT_FALSE(IsLoopbackHost("[::1].example"));
-  HttpClient http("");
-  const auto refused = http.Get(
-      {.url = "http://registry.invalid/v2/", .authorization = {}, .accept = {}}, 1000, {}, {});
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code(), ErrorCode::kFailedPrecondition);
-}
-
-TEST_F(PullTest, CredentialsFromDockersConfig) {
-  // bcrypt of "secret", by htpasswd.
-  std::ofstream(folder_ / "htpasswd")
-      << "user:"
-      << RunScript(
-             "python3 -W ignore -c \"import crypt; print(crypt.crypt('secret', "
-             "crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))\"")
-             .output;
-  DockerRegistry locked("auth:\n  htpasswd:\n    realm: test\n    path: " + (folder_ / "htpasswd") +
-                        "\n");
-  const std::string pinned =
-      locked.Push("oci:" + (*made / "oci:v3"), "test/image:v3", "--dest-creds user:secret");
-  ImageRef ref = Ref(":v3");
-  ref.host = locked.host();
-  auto record = PullRef(ref);
-  ASSERT_FALSE(record);
-  EXPECT_EQ(record.error().code(), ErrorCode::kUnauthenticated) << record.error().ToString();
-  options_.docker_config_file = folder_ / "config.json";
-  std::ofstream(options_.docker_config_file)
-      << R"({"auths":{")" << locked.host() << R"(":{"auth":"dXNlcjpzZWNyZXQ="}}})";
-  record = PullRef(ref);
-  ASSERT_TRUE(record) << record.error().ToString();
-  EXPECT_EQ(record->digest, pinned);
 }
 
 }  // namespace

@@ -1,24 +1,23 @@
 #include "image/registry.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <condition_variable>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "image/challenge.h"
 #include "image/digest.h"
-#include "image/file.h"
 
 namespace cleanroom::image {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr uint64_t kMaxTokenBytes = 1u << 20;
-constexpr uint64_t kMaxDockerConfigBytes = 4u << 20;
+constexpr size_t kMaxExcerptBytes = 200;
+constexpr uint64_t kMaxErrorBytes = 64 << 10;  // of the body of a refusal
+// Bytes of a blob after which its attempts count from one again: it bounds them by its size.
+constexpr uint64_t kProgressThatCounts = 1u << 20;
 
 // Sleeps; false when stopped.
 bool Pause(std::chrono::milliseconds time, const std::stop_token& stop) {
@@ -27,55 +26,6 @@ bool Pause(std::chrono::milliseconds time, const std::stop_token& stop) {
   std::unique_lock lock(mutex);
   wake.wait_for(lock, stop, time, [] { return false; });
   return !stop.stop_requested();
-}
-
-std::string UrlEncode(std::string_view text) {
-  std::string out;
-  for (const unsigned char c : text) {
-    if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
-      out += static_cast<char>(c);
-    } else {
-      out += fmt::format("%{:02X}", c);
-    }
-  }
-  return out;
-}
-
-// "user:password" in base64 as docker's config.json stores it for `host`; nothing when there is
-// none.
-std::string StoredCredentials(const std::string& file, const std::string& host) {
-  if (file.empty()) return {};
-  const Result<std::string> text = ReadWholeFile(file, kMaxDockerConfigBytes);
-  if (!text) return {};
-  const Json json = Json::parse(*text, nullptr, false);
-  if (!json.is_object() || !json.contains("auths") || !json["auths"].is_object()) return {};
-  const Json& auths = json["auths"];
-  for (const std::string& key :
-       {host, "https://" + host,
-        std::string(host == "docker.io" ? "https://index.docker.io/v1/" : "")}) {
-    const auto it = auths.find(key);
-    if (it == auths.end() || !it->is_object()) continue;
-    const auto auth = it->find("auth");
-    if (auth != it->end() && auth->is_string()) return auth->get<std::string>();
-  }
-  return {};
-}
-
-// What a server says about a refusal, cut to one short printable line.
-std::string Excerpt(const std::string& body) {
-  std::string out;
-  const Json json = Json::parse(body, nullptr, false);
-  if (json.is_object() && json.contains("errors") && json["errors"].is_array() &&
-      !json["errors"].empty()) {
-    const Json& error = json["errors"][0];
-    if (error.is_object() && error.contains("message") && error["message"].is_string())
-      out = error["message"];
-  }
-  if (out.size() > 200) out.resize(200);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 32 || c == 127) c = ' ';
-  }
-  return out.empty() ? out : ": " + out;
 }
 
 }  // namespace
@@ -87,13 +37,18 @@ Registry::Registry(RegistryOptions options, const ImageRef& ref)
       repository_(ref.host == "docker.io" && ref.repository.find('/') == std::string::npos
                       ? "library/" + ref.repository
                       : ref.repository),
-      scheme_(IsLoopbackHost(server_) ? "http" : "https"),
-      http_(options_.ca_file) {}
+      scheme_(IsLoopbackHost(server_) || options_.plain_http == PlainHttp::kOnly ? "http"
+                                                                                 : "https"),
+      scheme_known_(!IsLoopbackHost(server_) || options_.plain_http == PlainHttp::kOnly),
+      authenticator_(options_.credentials, ref_, repository_),
+      http_(options_.http) {}
 
 Registry Registry::Clone() const {
   Registry out(options_, ref_);
   out.scheme_ = scheme_;
+  out.scheme_known_ = scheme_known_;
   out.authorization_ = authorization_;
+  out.authenticator_ = authenticator_;
   return out;
 }
 
@@ -101,45 +56,22 @@ std::string Registry::Url(std::string_view rest) const {
   return fmt::format("{}://{}/v2/{}/{}", scheme_, server_, repository_, rest);
 }
 
-Result<void> Registry::Authenticate(const HttpResponse& refusal, const std::stop_token& stop) {
-  const std::string stored = StoredCredentials(options_.docker_config_file, ref_.host);
-  for (const std::string& header : refusal.www_authenticate) {
-    const std::optional<Challenge> challenge = ParseChallenge(header);
-    if (!challenge) continue;
-    if (challenge->scheme == "basic" && !stored.empty()) {
-      authorization_ = "Basic " + stored;
-      return {};
-    }
-    if (challenge->scheme != "bearer" || !challenge->params.contains("realm")) continue;
-    HttpRequest request;
-    request.url = challenge->params.at("realm");
-    request.url += request.url.find('?') == std::string::npos ? '?' : '&';
-    if (const auto it = challenge->params.find("service"); it != challenge->params.end()) {
-      request.url += "service=" + UrlEncode(it->second) + "&";
-    }
-    request.url += "scope=" + UrlEncode("repository:" + repository_ + ":pull");
-    if (!stored.empty()) request.authorization = "Basic " + stored;
-    Result<HttpResponse> answer = http_.Get(request, kMaxTokenBytes, {}, stop);
-    if (!answer) return Err(std::move(answer).error().Context("asking for a token"));
-    if (answer->status == 401 || answer->status == 403) break;
-    if (answer->status != 200) {
-      return Err(ErrorCode::kUpstreamError,
-                 fmt::format("the token server answers with status {}", answer->status));
-    }
-    const Json json = Json::parse(answer->body, nullptr, false);
-    for (const char* key : {"token", "access_token"}) {
-      if (!json.is_object() || !json.contains(key) || !json[key].is_string()) continue;
-      const std::string token = json[key];
-      if (token.empty() || token.find_first_of("\r\n") != std::string::npos) break;
-      authorization_ = "Bearer " + token;
-      return {};
-    }
-    return Err(ErrorCode::kUpstreamError, "the token server's answer has no token");
+// What a server says about a refusal, cut to one short printable line.
+std::string Registry::Excerpt(const std::string& body) const {
+  std::string out;
+  const Json json = Json::parse(body, nullptr, false);
+  if (json.is_object() && json.contains("errors") && json["errors"].is_array() &&
+      !json["errors"].empty()) {
+    const Json& error = json["errors"][0];
+    if (error.is_object() && error.contains("message") && error["message"].is_string())
+      out = error["message"];
   }
-  return Err(ErrorCode::kUnauthenticated,
-             fmt::format("the registry {} wants credentials for {}{}", ref_.host, ref_.repository,
-                         stored.empty() ? "; log in with `docker login` or `skopeo login` first"
-                                        : " and refuses the stored ones"));
+  out = authenticator_.Redacted(std::move(out));
+  if (out.size() > kMaxExcerptBytes) out.resize(kMaxExcerptBytes);
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 32 || c == 127) c = ' ';
+  }
+  return out.empty() ? out : ": " + out;
 }
 
 Result<HttpResponse> Registry::Send(HttpRequest request, uint64_t max_body_bytes,
@@ -151,30 +83,42 @@ Result<HttpResponse> Registry::Send(HttpRequest request, uint64_t max_body_bytes
   for (int attempt = 1;; ++attempt) {
     request.url = Url(path);
     request.authorization = authorization_;
-    Result<HttpResponse> response = http_.Get(request, max_body_bytes, sink, stop);
+    request.transport = scheme_ == "http" ? Transport::kPlainOnLoopback : Transport::kHttps;
+    Result<HttpResponse> response = http_.Fetch(request, max_body_bytes, sink, stop);
     const bool last = attempt >= options_.attempts;
+    if (response && !scheme_known_) {
+      scheme_known_ = true;
+      if (response->status == 400 && scheme_ == "http" && response->body.contains("HTTPS")) {
+        scheme_ = "https";  // what web servers say to http on a port for TLS
+        continue;
+      }
+    }
     if (!response) {
-      if (response.error().code() != ErrorCode::kUnavailable || last || sink) {
+      const bool retry = response.error().code() == ErrorCode::kUnavailable && !last;
+      if (retry && !scheme_known_) {
+        // Not an answer in http: it may speak TLS.
+        scheme_ = scheme_ == "http" ? "https" : "http";
+      } else if (!retry || sink) {
         return Err(std::move(response).error().Context(what));
       }
     } else if (response->status == 200 || response->status == 206) {
       return response;
     } else if (response->status == 401 && !authenticated) {
       authenticated = true;
-      Result<void> done = Authenticate(*response, stop);
-      if (!done) return Err(std::move(done).error().Context(what));
-      continue;
-    } else if (response->status == 400 && scheme_ == "http" && response->body.contains("HTTPS")) {
-      scheme_ = "https";  // a TLS server on this machine
+      Result<Secret> header = authenticator_.Answer(*response, request.transport, http_, stop);
+      if (!header) return Err(std::move(header).error().Context(what));
+      authorization_ = *std::move(header);
       continue;
     } else {
       const std::string says = fmt::format("the registry answers with status {}{}",
                                            response->status, Excerpt(response->body));
       switch (response->status) {
         case 401:
-          return Err(ErrorCode::kUnauthenticated, fmt::format("{}: {}", what, says));
+          return Err(ErrorCode::kUnauthenticated,
+                     fmt::format("{}: {}{}", what, says, authenticator_.Remedy()));
         case 403:
-          return Err(ErrorCode::kPermissionDenied, fmt::format("{}: {}", what, says));
+          return Err(ErrorCode::kPermissionDenied,
+                     fmt::format("{}: {}{}", what, says, authenticator_.Remedy()));
         case 404:
           return Err(ErrorCode::kNotFound, fmt::format("{}: {}", what, says));
         default:
@@ -187,6 +131,18 @@ Result<HttpResponse> Registry::Send(HttpRequest request, uint64_t max_body_bytes
     if (!Pause(delay, stop)) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
     delay *= 3;
   }
+}
+
+Result<HttpResponse> Registry::SendElsewhere(HttpRequest request, const HttpSink& sink,
+                                             const std::string& what, const std::stop_token& stop) {
+  request.transport = scheme_ == "http" ? Transport::kPlainOnLoopback : Transport::kHttps;
+  Result<HttpResponse> response = http_.Fetch(request, kMaxErrorBytes, sink, stop);
+  const std::string where = what + ": the address that its manifest names";
+  if (!response) return Err(std::move(response).error().Context(where));
+  if (response->status == 200 || response->status == 206) return response;
+  const bool transient = response->status == 429 || response->status >= 500;
+  return Err(transient ? ErrorCode::kUnavailable : ErrorCode::kUpstreamError,
+             fmt::format("{} answers with status {}", where, response->status));
 }
 
 Result<Registry::Fetched> Registry::GetManifest(const std::string& reference,
@@ -229,7 +185,15 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink,
   Sha256 hash;
   uint64_t got = 0;
   auto delay = options_.retry_delay;
+  uint64_t got_before = 0;
+  size_t elsewhere = 0;  // 0: the registry; else the address of that number
   for (int attempt = 1; got < blob.size || attempt == 1; ++attempt) {
+    if (got >= got_before + kProgressThatCounts) {
+      // A line that breaks now and then is not one that is broken.
+      attempt = 1;
+      delay = options_.retry_delay;
+      got_before = got;
+    }
     uint64_t to_skip = got;  // a server that ignores Range sends everything again
     bool sink_failed = false;
     const HttpSink on_data = [&](int status, std::span<const uint8_t> data) -> Result<void> {
@@ -250,17 +214,26 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink,
       return taken;
     };
     HttpRequest request;
-    request.url = "blobs/" + blob.digest;
+    request.url = elsewhere == 0 ? "blobs/" + blob.digest : blob.urls[elsewhere - 1];
     request.range_start = got;
-    Result<HttpResponse> response = Send(std::move(request), 64 << 10, on_data, what, stop);
+    Result<HttpResponse> response =
+        elsewhere == 0 ? Send(std::move(request), kMaxErrorBytes, on_data, what, stop)
+                       : SendElsewhere(std::move(request), on_data, what, stop);
     if (response && got >= blob.size) break;
     if (response) {
       return Err(ErrorCode::kDataCorrupt,
                  fmt::format("{}: the registry sends {} bytes and the manifest says {}", what, got,
                              blob.size));
     }
-    if (sink_failed || response.error().code() != ErrorCode::kUnavailable ||
-        attempt >= options_.attempts) {
+    const ErrorCode code = response.error().code();
+    const bool another_place = elsewhere < blob.urls.size() && code != ErrorCode::kCanceled &&
+                               (elsewhere > 0 || code == ErrorCode::kNotFound);
+    if (!sink_failed && another_place) {
+      ++elsewhere;
+      attempt = 0;
+      continue;
+    }
+    if (sink_failed || code != ErrorCode::kUnavailable || attempt >= options_.attempts) {
       return Err(std::move(response).error());
     }
     if (!Pause(delay, stop)) return Err(ErrorCode::kCanceled, "the image operation was cancelled");

@@ -15,6 +15,8 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/secret.h"
+#include "image/authenticator.h"
 #include "image/control.h"
 #include "image/http.h"
 #include "image/image_ref.h"
@@ -22,12 +24,19 @@
 
 namespace cleanroom::image {
 
+enum class PlainHttp {
+  kAuto,  // https; a registry on this machine is first spoken to by http, and by https when it
+          // wants
+  kOnly,  // http, which only a registry on this machine gets: failed_precondition for others
+};
+
 struct RegistryOptions {
-  std::string ca_file;             // PEM of trusted authorities; empty: the system's
-  std::string docker_config_file;  // docker's config.json with "auths"; empty or missing: anonymous
-  int attempts = 4;                // for 429, 5xx and broken connections
+  CredentialOptions credentials = {};
+  HttpOptions http = {};
+  PlainHttp plain_http = PlainHttp::kAuto;
+  int attempts = 4;  // for 429, 5xx and broken connections, in a row without a byte
   std::chrono::milliseconds retry_delay{200};  // before the second attempt; it triples each time
-  Limits limits;
+  Limits limits = {};
 };
 
 class Registry {
@@ -46,16 +55,20 @@ class Registry {
   Result<std::string> GetSmallBlob(const Descriptor& blob, const std::stop_token& stop);
 
   // Streams a blob into `sink`, in order, each byte once: after a broken connection it goes on
-  // where it stopped. An error after the last byte (data_corrupt) means that what the sink got is
-  // not the blob.
+  // where it stopped. A foreign layer that the registry does not have comes from its own addresses,
+  // which are https and get no credentials. An error after the last byte (data_corrupt) means that
+  // what the sink got is not the blob.
   using BlobSink = std::function<Result<void>(std::span<const uint8_t>)>;
   Result<void> GetBlob(const Descriptor& blob, const BlobSink& sink, const std::stop_token& stop);
 
  private:
-  // Sends with authentication and retries; the answer has status 200 or 206.
+  // Sends with authentication and retries; the answer has status 200 or 206. A request with a sink
+  // is not sent again once it has failed.
   Result<HttpResponse> Send(HttpRequest request, uint64_t max_body_bytes, const HttpSink& sink,
                             const std::string& what, const std::stop_token& stop);
-  Result<void> Authenticate(const HttpResponse& refusal, const std::stop_token& stop);
+  Result<HttpResponse> SendElsewhere(HttpRequest request, const HttpSink& sink,
+                                     const std::string& what, const std::stop_token& stop);
+  std::string Excerpt(const std::string& body) const;
   std::string Url(std::string_view rest) const;
 
   RegistryOptions options_;
@@ -63,7 +76,9 @@ class Registry {
   std::string server_;  // host and port to speak to
   std::string repository_;
   std::string scheme_;
-  std::string authorization_;  // empty until the registry asks
+  bool scheme_known_;     // by an answer, or because there is no choice
+  Secret authorization_;  // empty until the registry asks
+  Authenticator authenticator_;
   HttpClient http_;
 };
 

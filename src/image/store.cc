@@ -26,12 +26,30 @@ Result<ImageRecord> ReadRecord(const fs::path& folder) {
   return record;
 }
 
+// What a writer of a record that was killed left beside it. Under the lock under which they are
+// written.
+Result<void> RemoveHalfWrittenRecords(const fs::path& folder) {
+  CR_TRY_ASSIGN(const FileLock changing, FileLock::Acquire(folder / "locks" / "refs", {}));
+  std::error_code error, ignored;
+  for (fs::directory_iterator image(folder / "images", error), end; !error && image != end;
+       image.increment(error)) {
+    for (fs::directory_iterator it(image->path(), ignored); !ignored && it != end;
+         it.increment(ignored)) {
+      if (it->path().filename().string().starts_with(std::string(kRecord) + "."))
+        fs::remove(it->path(), ignored);
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ImageStore> ImageStore::Open(const fs::path& cache_folder) {
   const fs::path folder = fs::absolute(cache_folder);
   for (const char* name : {"images", "locks", "tmp"}) CR_TRY(MakeFolders(folder / name));
   TempFolder::RemoveStale(folder / "tmp");
+  FileLock::RemoveStale(folder / "locks");
+  CR_TRY(RemoveHalfWrittenRecords(folder));
   return ImageStore(folder);
 }
 

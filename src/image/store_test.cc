@@ -61,13 +61,16 @@ TEST_F(StoreTest, ATagNamesOneImage) {
 }
 
 TEST_F(StoreTest, WhatADeadProcessLeftGoes) {
-  Open();
+  const ImageRecord image = Add(Open(), 'a', "host.example/x:1");
   int ready[2];
   ASSERT_EQ(::pipe(ready), 0);
   const pid_t child = ::fork();
   if (child == 0) {
-    const auto temp = Open().MakeTemp();
+    const ImageStore store = Open();
+    const auto temp = store.MakeTemp();
+    const auto lock = store.Lock("sha256:" + std::string(64, 'c'), {});
     std::ofstream(temp->path() / "half") << "half";
+    std::ofstream(image.rootfs.parent_path() / "image.json.Ab3dEf") << "half";
     if (::write(ready[1], "x", 1) != 1) ::_exit(1);
     ::pause();
   }
@@ -75,10 +78,14 @@ TEST_F(StoreTest, WhatADeadProcessLeftGoes) {
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
   Open();  // the owner lives: nothing goes
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_ / "cache/tmp"), {}), 1);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_ / "cache/locks"), {}), 1);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   Open();
   EXPECT_TRUE(std::filesystem::is_empty(folder_ / "cache/tmp"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "cache/locks"));
+  EXPECT_FALSE(std::filesystem::exists(image.rootfs.parent_path() / "image.json.Ab3dEf"));
+  EXPECT_TRUE(Open().Find(image.digest));
   ::close(ready[0]);
   ::close(ready[1]);
 }

@@ -64,6 +64,10 @@ struct TarReader::Impl {
   locale_t locale = nullptr;
   std::vector<uint8_t> buffer = std::vector<uint8_t>(kBufferBytes);
   std::optional<Error> source_error;
+  // What libarchive has read since it began with a header, while it is at it: it keeps whole
+  // headers and maps of sparse files in memory.
+  std::optional<uint64_t> header_bytes;
+  bool in_entry = false;
 
   ~Impl() {
     const BytesScope scope(locale);
@@ -76,6 +80,15 @@ struct TarReader::Impl {
     if (!n) {
       self->source_error = std::move(n).error();
       archive_set_error(reader, EIO, "source failed");
+      return -1;
+    }
+    if (self->header_bytes &&
+        (*self->header_bytes += *n) > self->limits.max_header_bytes + self->buffer.size()) {
+      self->source_error =
+          Error(ErrorCode::kResourceExhausted,
+                fmt::format("the tar has a header or a map of a sparse file larger than {} bytes",
+                            self->limits.max_header_bytes));
+      archive_set_error(reader, EFBIG, "header too large");
       return -1;
     }
     *out = self->buffer.data();
@@ -121,9 +134,15 @@ Result<TarReader> TarReader::Open(ByteSource& source, const Limits& limits) {
 Result<bool> TarReader::Next(TarEntry& out) {
   const BytesScope scope(impl_->locale);
   archive_entry* entry = nullptr;
+  // What the caller left of the last entry is no header.
+  if (impl_->in_entry) archive_read_data_skip(impl_->reader);
+  if (impl_->source_error) return Err(*impl_->source_error);
+  impl_->header_bytes = 0;
   const int status = archive_read_next_header(impl_->reader, &entry);
+  impl_->header_bytes.reset();
   if (impl_->source_error) return Err(*impl_->source_error);
   if (status == ARCHIVE_EOF) return false;
+  impl_->in_entry = status == ARCHIVE_OK || status == ARCHIVE_WARN;
   // A name that is not ASCII is a warning; it is taken as the bytes it is.
   const bool odd_name =
       status == ARCHIVE_WARN && View(archive_error_string(impl_->reader)).contains("converted");
@@ -203,11 +222,13 @@ Result<bool> TarReader::Next(TarEntry& out) {
 
 Result<void> TarReader::ReadData(const DataFn& on_data) {
   const BytesScope scope(impl_->locale);
+  impl_->header_bytes = 0;  // the map of a sparse file comes before its first data
   while (true) {
     const void* data = nullptr;
     size_t size = 0;
     la_int64_t offset = 0;
     const int status = archive_read_data_block(impl_->reader, &data, &size, &offset);
+    impl_->header_bytes.reset();
     if (impl_->source_error) return Err(*impl_->source_error);
     if (status == ARCHIVE_EOF) return {};
     if (status != ARCHIVE_OK) return impl_->Failure("");
@@ -218,7 +239,11 @@ Result<void> TarReader::ReadData(const DataFn& on_data) {
 
 Result<size_t> TarReader::ReadSome(std::span<uint8_t> buffer) {
   const BytesScope scope(impl_->locale);
-  const la_ssize_t n = archive_read_data(impl_->reader, buffer.data(), buffer.size());
+  impl_->header_bytes = 0;
+  const la_ssize_t n =
+      archive_read_data(impl_->reader, buffer.data(),
+                        std::min<size_t>(buffer.size(), impl_->limits.max_header_bytes));
+  impl_->header_bytes.reset();
   if (impl_->source_error) return Err(*impl_->source_error);
   if (n < 0) return impl_->Failure("");
   return static_cast<size_t>(n);

@@ -2,8 +2,8 @@
 // switched off.
 //
 // The bytes are hostile. What is checked here: the framing, the length of paths and link targets,
-// the size of extended attributes, ids that fit 32 bits. Whether a path may be written is the
-// tree's business (tree.h).
+// the size of headers and extended attributes, ids that fit 32 bits. Whether a path may be written
+// is the tree's business (tree.h).
 #pragma once
 
 #include <cstdint>
@@ -48,8 +48,8 @@ class TarReader {
   TarReader(TarReader&&) noexcept;
   ~TarReader();
 
-  // False at the end of the archive. data_corrupt when it is damaged or cut off; errors of the
-  // source pass through.
+  // False at the end of the archive. data_corrupt when it is damaged or cut off, resource_exhausted
+  // when a header is over a limit; errors of the source pass through.
   Result<bool> Next(TarEntry& entry);
   // The content of the current entry in ascending order of offset; what is between is holes.
   using DataFn = std::function<Result<void>(uint64_t offset, std::span<const uint8_t> data)>;

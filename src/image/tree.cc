@@ -81,6 +81,17 @@ Result<Tree::NodeId> Tree::NewNode() {
   return static_cast<NodeId>(nodes_.size() - 1);
 }
 
+Result<void> Tree::Charge(std::string_view name, const TarEntry& entry) {
+  metadata_bytes_ += name.size() + entry.target.size();
+  for (const Xattr& xattr : entry.xattrs)
+    metadata_bytes_ += sizeof(Xattr) + xattr.name.size() + xattr.value.size();
+  if (metadata_bytes_ <= limits_.max_metadata_bytes) return {};
+  return Err(ErrorCode::kResourceExhausted,
+             fmt::format("the image has more than {} bytes of names, link targets and extended "
+                         "attributes",
+                         limits_.max_metadata_bytes));
+}
+
 Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_absolute) {
   CR_TRY_ASSIGN(const std::vector<std::string_view> parts, Split(path, allow_absolute));
   Place place;
@@ -116,6 +127,7 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
       }
       if (!create)
         return Err(ErrorCode::kNotFound, fmt::format("'{}' is not in the image", Shown(path)));
+      CR_TRY(Charge(next.name, {}));
       CR_TRY_ASSIGN(const NodeId made, NewNode());
       nodes_[made].children = std::make_unique<Children>();
       nodes_[made].names = 1;
@@ -176,6 +188,7 @@ Result<Tree::NodeId> Tree::Apply(const TarEntry& entry) {
   }
   CR_TRY_ASSIGN(const Place place, Locate(entry.path, /*create=*/true, /*allow_absolute=*/false));
   for (Child* child : place.entries) child->layer = layer_;
+  CR_TRY(Charge(place.name, entry));
   if (entry.type == EntryType::kHardLink) {
     CR_TRY(Link(place, entry));
     return kRoot;

@@ -87,6 +87,7 @@ class Tree {
   Result<std::vector<std::string_view>> Split(std::string_view path, bool allow_absolute) const;
   Result<Place> Locate(std::string_view path, bool create, bool allow_absolute);
   Result<NodeId> NewNode();
+  Result<void> Charge(std::string_view name, const TarEntry& entry);
   Result<NodeId> Insert(const Place& place, const TarEntry& entry);
   Result<void> Link(const Place& place, const TarEntry& entry);
   void Hide(Children& children, Children::iterator it);
@@ -95,6 +96,7 @@ class Tree {
 
   Limits limits_;
   uint32_t layer_ = 0;
+  uint64_t metadata_bytes_ = 0;  // of all entries so far
   std::vector<Node> nodes_;
   std::vector<NodeId> free_;
   std::vector<Extent> released_;

@@ -130,8 +130,9 @@ struct Output {
   std::string err;
 };
 
-// Runs a short helper command to its end, blocking. deadline_exceeded (and the command killed)
-// after the timeout; an exit code other than 0 is not an error here.
+// Runs a short helper command to its end, blocking. deadline_exceeded (and the command killed, with
+// its process group where new_session made it one) after the timeout; an exit code other than 0 is
+// not an error here.
 Result<Output> Run(const std::vector<std::string>& argv, const RunOptions& options = {});
 
 }  // namespace cleanroom::os

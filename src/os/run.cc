@@ -107,6 +107,8 @@ Result<Output> Run(const std::vector<std::string>& argv, const RunOptions& optio
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - steady_clock::now()).count();
     if (left <= 0) {
+      // Its own children too, where it leads a group of its own.
+      if (options.spawn.new_session) kill(-process.pid(), SIGKILL);
       return Err(ErrorCode::kDeadlineExceeded,
                  fmt::format("{} did not end within {} ms", argv[0], options.timeout.count()));
     }

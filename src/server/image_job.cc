@@ -48,6 +48,8 @@ void ImageJob::TakeProgress() {
 
 Awaitable<Result<ImageOutcome>> ImageJob::Watch(ProgressFn progress) {
   auto self = shared_from_this();
+  // Who joins late hears at once how far it is.
+  if (progress && !progress_.phase.empty()) progress(progress_);
   while (!outcome_) {
     co_await changed_.Wait();
     const bool cancelled = co_await Cancelled();

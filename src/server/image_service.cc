@@ -34,6 +34,10 @@ v1::ImageEvent ToEvent(const ProgressUpdate& progress) {
   return event;
 }
 
+image::PlainHttp Plain(bool only) {
+  return only ? image::PlainHttp::kOnly : image::PlainHttp::kAuto;
+}
+
 // What one call has heard of a pull and has not passed on yet: only the newest counts.
 struct Heard {
   explicit Heard(asio::any_io_executor executor) : changed(std::move(executor)) {}
@@ -42,12 +46,14 @@ struct Heard {
   std::optional<Result<ImageOutcome>> outcome;
 };
 
-Awaitable<void> HearPull(Images& images, std::string ref, std::shared_ptr<Heard> heard) {
+Awaitable<void> HearPull(Images& images, v1::PullImageRequest request,
+                         std::shared_ptr<Heard> heard) {
   ProgressFn progress = [heard](ProgressUpdate update) {
     heard->progress = std::move(update);
     heard->changed.NotifyAll();
   };
-  auto outcome = co_await images.Pull(std::move(ref), std::move(progress));
+  auto outcome =
+      co_await images.Pull(request.ref(), std::move(progress), Plain(request.plain_http()));
   heard->outcome = std::move(outcome);
   heard->changed.NotifyAll();
 }
@@ -99,7 +105,7 @@ Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request,
                                            rpc::Writer<v1::ImageEvent>& out) {
   auto heard = std::make_shared<Heard>(executor_);
   TaskScope scope(executor_);
-  scope.Spawn(HearPull(images_, request.ref(), heard));
+  scope.Spawn(HearPull(images_, std::move(request), heard));
   Result<void> told;
   while (told && !heard->outcome) {
     if (heard->progress) {
@@ -182,7 +188,7 @@ Awaitable<Result<v1::RemoveImageResponse>> ImageService::Remove(v1::RemoveImageR
 }
 
 Awaitable<Result<v1::ResolveImageResponse>> ImageService::Resolve(v1::ResolveImageRequest request) {
-  auto ref = co_await images_.Resolve(request.ref());
+  auto ref = co_await images_.Resolve(request.ref(), Plain(request.plain_http()));
   if (!ref) co_return Err(std::move(ref).error());
   v1::ResolveImageResponse response;
   response.set_ref(*ref);

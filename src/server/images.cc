@@ -26,13 +26,17 @@ Images::Images(asio::any_io_executor executor, image::ImageStore store,
       options_(std::move(options)),
       tasks_(executor) {}
 
-Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progress) {
+Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progress,
+                                             image::PlainHttp plain_http) {
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
-  const std::string key = image::ToString(ref);
+  const std::string key =
+      image::ToString(ref) + (plain_http == image::PlainHttp::kOnly ? " plain" : "");
   std::shared_ptr<ImageJob>& shared = pulls_[key];
   if (!shared) {
     shared = std::make_shared<ImageJob>(executor_);
-    auto work = [store = store_, options = options_,
+    image::RegistryOptions options = options_;
+    options.plain_http = plain_http;
+    auto work = [store = store_, options = std::move(options),
                  ref](const image::Control& control) -> Result<ImageOutcome> {
       if (!ref.digest.empty()) {
         auto present = store.Find(ref.digest);
@@ -95,9 +99,11 @@ Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
   co_return removed;
 }
 
-Awaitable<Result<std::string>> Images::Resolve(std::string text) {
+Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHttp plain_http) {
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
-  auto work = [options = options_, ref] { return image::Resolve(options, ref, {}); };
+  image::RegistryOptions options = options_;
+  options.plain_http = plain_http;
+  auto work = [options = std::move(options), ref] { return image::Resolve(options, ref, {}); };
   auto digest = co_await pool_.Run(work);
   if (!digest) co_return Err(std::move(digest).error());
   co_return image::PinnedRef(ref, *digest);

@@ -22,7 +22,8 @@ class Images {
 
   // Makes the image present. Two calls for one reference share the work, which ends with its last
   // caller.
-  Awaitable<Result<ImageOutcome>> Pull(std::string ref, ProgressFn progress);
+  Awaitable<Result<ImageOutcome>> Pull(std::string ref, ProgressFn progress,
+                                       image::PlainHttp plain_http = image::PlainHttp::kAuto);
   // Starts to import the tar that comes out of `fd`; the caller watches the job and stops it when
   // it gives up.
   Result<std::shared_ptr<ImageJob>> StartImport(const std::string& ref, os::UniqueFd fd);
@@ -30,7 +31,7 @@ class Images {
   // failed_precondition while a sandbox uses it.
   Awaitable<Result<image::ImageRecord>> Remove(std::string ref);
   // The digest-pinned form, by asking the registry.
-  Awaitable<Result<std::string>> Resolve(std::string ref);
+  Awaitable<Result<std::string>> Resolve(std::string ref, image::PlainHttp plain_http);
 
   // Keeps the image from being removed as long as the answer lives. Released on any thread.
   std::shared_ptr<void> Use(const std::string& digest);

@@ -24,6 +24,30 @@ Result<std::filesystem::path> Absolute(const std::string& given, const std::stri
   return path;
 }
 
+// Where `docker login`, `podman login` and `skopeo login` of the daemon's user keep what they are
+// told.
+std::vector<std::filesystem::path> CredentialFiles() {
+  const auto folder = [](const char* name) -> std::filesystem::path {
+    const char* value = std::getenv(name);
+    return value != nullptr ? value : "";
+  };
+  const std::filesystem::path named = folder("REGISTRY_AUTH_FILE"),
+                              docker = folder("DOCKER_CONFIG"), home = folder("HOME"),
+                              runtime = folder("XDG_RUNTIME_DIR"),
+                              config = folder("XDG_CONFIG_HOME");
+  if (!named.empty()) return {named};
+  std::vector<std::filesystem::path> out;
+  if (!docker.empty()) {
+    out.push_back(docker / "config.json");
+  } else if (!home.empty()) {
+    out.push_back(home / ".docker" / "config.json");
+  }
+  if (!runtime.empty()) out.push_back(runtime / "containers" / "auth.json");
+  if (!config.empty() || !home.empty())
+    out.push_back((config.empty() ? home / ".config" : config) / "containers" / "auth.json");
+  return out;
+}
+
 }  // namespace
 
 Result<std::string> ReadSecret(const config::SecretSource& source) {
@@ -78,11 +102,10 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   plane.machine.opener = std::filesystem::path(program_dir) / "cleanroom-qemu-open.so";
   plane.machine.cache_dir = settings.cache_dir;
   plane.machine.state_dir = settings.state_dir;
-  if (const char* docker = std::getenv("DOCKER_CONFIG"); docker != nullptr && *docker != '\0') {
-    plane.registry.docker_config_file = std::filesystem::path(docker) / "config.json";
-  } else if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') {
-    plane.registry.docker_config_file = std::filesystem::path(home) / ".docker" / "config.json";
-  }
+  plane.registry.credentials.files = CredentialFiles();
+  plane.registry.http.certificate_folders = {
+      std::filesystem::path(paths.config_file).parent_path() / "certs.d", "/etc/docker/certs.d",
+      "/etc/containers/certs.d"};
 
   std::vector<std::string> listen = flags.listen;
   if (listen.empty())

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <openssl/evp.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,12 +9,11 @@
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/sha256/sha256.h"
 #include "os/file.h"
-#include "vmm/digest.h"
 
 namespace cleanroom::vmm {
 namespace {
@@ -69,9 +67,7 @@ Result<Json> Identity(const std::string& path) {
 // SHA-256 of a sparse file's data, with the offsets where it lies.
 Result<std::string> DataDigest(const std::string& path) {
   CR_TRY_ASSIGN(const os::UniqueFd file, os::Open(path, O_RDONLY));
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> hash(EVP_MD_CTX_new(),
-                                                                     &EVP_MD_CTX_free);
-  EVP_DigestInit_ex(hash.get(), EVP_sha256(), nullptr);
+  Sha256 hash;
   std::string buffer(kReadBytes, '\0');
   off_t end = 0;
   for (;;) {
@@ -80,21 +76,17 @@ Result<std::string> DataDigest(const std::string& path) {
     if (at < 0) return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", path));
     end = lseek(file.get(), at, SEEK_HOLE);
     if (end < 0) return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", path));
-    EVP_DigestUpdate(hash.get(), &at, sizeof at);
+    hash.Add(std::to_string(at) + ":");
     while (at < end) {
       const auto want = std::min<size_t>(buffer.size(), static_cast<size_t>(end - at));
       const ssize_t n = pread(file.get(), buffer.data(), want, at);
       if (n < 0 && errno == EINTR) continue;
       if (n <= 0) return ErrErrno(ErrorCode::kDataCorrupt, fmt::format("read {}", path));
-      EVP_DigestUpdate(hash.get(), buffer.data(), static_cast<size_t>(n));
+      hash.Add(std::string_view(buffer).substr(0, static_cast<size_t>(n)));
       at += n;
     }
   }
-  std::string digest(EVP_MAX_MD_SIZE, '\0');
-  unsigned int size = 0;
-  EVP_DigestFinal_ex(hash.get(), reinterpret_cast<unsigned char*>(digest.data()), &size);
-  digest.resize(size);
-  return Sha256(digest);
+  return hash.Finish();
 }
 
 // What a glance can tell.
@@ -102,7 +94,7 @@ Result<Json> Describe(const Template& made) {
   CR_TRY_ASSIGN(Json memory, Identity(made.memory_file));
   CR_TRY_ASSIGN(Json disk, Identity(made.disk_file));
   CR_TRY_ASSIGN(const std::string state, os::ReadFile(made.state_file, kMaxState));
-  return Json{{"memory", std::move(memory)}, {"disk", std::move(disk)}, {"state", Sha256(state)}};
+  return Json{{"memory", std::move(memory)}, {"disk", std::move(disk)}, {"state", Sha256Hex(state)}};
 }
 
 Result<Json> Digests(const Template& made) {
@@ -162,12 +154,12 @@ std::string TemplateKey(const TemplateInputs& inputs) {
   const std::string vcpus = std::to_string(inputs.vcpus);
   const std::string memory = std::to_string(inputs.memory_mib);
   const std::string disk = std::to_string(inputs.disk_mib);
-  return Sha256({format, inputs.image_digest, inputs.machine, vcpus, memory, disk});
+  return Sha256OfParts({format, inputs.image_digest, inputs.machine, vcpus, memory, disk});
 }
 
 std::string MachineIdentity(const std::string& verdict_key, const std::string& initrd,
                             const std::string& accelerator) {
-  return Sha256({verdict_key, initrd, accelerator});
+  return Sha256OfParts({verdict_key, initrd, accelerator});
 }
 
 Result<std::optional<Template>> TemplateStore::Find(const TemplateInputs& inputs) const {

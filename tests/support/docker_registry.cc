@@ -47,4 +47,15 @@ std::string DockerRegistry::Push(const std::string& source, const std::string& t
   return digest;
 }
 
+std::string DockerRegistry::PushSmall(const std::string& target, const std::string& flags) {
+  const CommandResult made =
+      RunScript("cd " + folder_.path() +
+                " && rm -rf small && umoci init --layout small && umoci new --image small:v && "
+                "head -c 20000 /dev/urandom >hello && tar --owner=0 --group=0 --mtime=@1600000000 "
+                "-cf small.tar "
+                "hello && umoci raw add-layer --image small:v small.tar");
+  if (made.status != 0) Die(made.output);
+  return Push("oci:" + (folder_ / "small:v"), target, flags);
+}
+
 }  // namespace cleanroom::testing

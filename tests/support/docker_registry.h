@@ -19,6 +19,9 @@ class DockerRegistry {
   const std::string& host() const { return program_->found(); }
   // Where a blob lies, so that tests can damage it. `digest` is "sha256:…".
   std::string BlobFile(const std::string& digest) const;
+  // Makes an image of one layer (a file `hello` of 20,000 random bytes) and copies it in as Push
+  // does.
+  std::string PushSmall(const std::string& target, const std::string& flags = {});
   // Copies an image into it with skopeo; `source` as skopeo names it ("oci:/folder:tag"), `target`
   // "repo:tag". Answers the digest of the manifest there; aborts with skopeo's output when that
   // fails.

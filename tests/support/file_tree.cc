@@ -26,9 +26,12 @@ struct Item {
   uint32_t uid = 0, gid = 0, links = 0;
   int64_t seconds = 0;
   uint32_t nanoseconds = 0;
+  uint64_t inode = 0;
   std::string detail = {};
   std::map<std::string, std::string> xattrs = {};
 };
+
+using Items = std::map<std::string, Item>;
 
 std::string Line(const Item& item) {
   std::string out = fmt::format("{:06o} {}:{} {}.{:09}", item.mode, item.uid, item.gid,
@@ -38,6 +41,20 @@ std::string Line(const Item& item) {
   for (const auto& [name, value] : item.xattrs) {
     out += " " + name + "=";
     for (const unsigned char c : value) out += fmt::format("{:02x}", c);
+  }
+  return out;
+}
+
+FileTree Lines(const Items& items) {
+  FileTree out;
+  std::map<uint64_t, std::string> first;  // of a group of hard links, by inode
+  for (const auto& [name, item] : items) {
+    std::string line = Line(item);
+    if (!S_ISDIR(item.mode) && item.links > 1) {
+      const auto [it, fresh] = first.emplace(item.inode, name);
+      line += " same-as=" + it->second;
+    }
+    out.emplace(name, std::move(line));
   }
   return out;
 }
@@ -54,7 +71,7 @@ std::string Device(unsigned major, unsigned minor) {
   return fmt::format("device={}:{}", major, minor);
 }
 
-void ListHost(const fs::path& path, const std::string& name, FileTree& out) {
+void ListHost(const fs::path& path, const std::string& name, Items& out) {
   struct stat st;
   if (::lstat(path.c_str(), &st) != 0) std::abort();
   Item item{.mode = st.st_mode,
@@ -62,7 +79,8 @@ void ListHost(const fs::path& path, const std::string& name, FileTree& out) {
             .gid = st.st_gid,
             .links = static_cast<uint32_t>(st.st_nlink),
             .seconds = st.st_mtim.tv_sec,
-            .nanoseconds = static_cast<uint32_t>(st.st_mtim.tv_nsec)};
+            .nanoseconds = static_cast<uint32_t>(st.st_mtim.tv_nsec),
+            .inode = st.st_ino};
   if (S_ISLNK(st.st_mode)) item.detail = "-> " + fs::read_symlink(path).string();
   if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
     item.detail = Device(major(st.st_rdev), minor(st.st_rdev));
@@ -80,7 +98,7 @@ void ListHost(const fs::path& path, const std::string& name, FileTree& out) {
     const ssize_t n = ::lgetxattr(path.c_str(), at, value, sizeof(value));
     if (n >= 0) item.xattrs[at] = std::string(value, static_cast<size_t>(n));
   }
-  out[name] = Line(item);
+  out[name] = item;
   if (!S_ISDIR(st.st_mode)) return;
   for (const auto& entry : fs::directory_iterator(path)) {
     const std::string child = name + (name.empty() ? "" : "/");
@@ -130,7 +148,7 @@ int OnXattr(char* name, char* value, size_t size, void* map) {
   return 0;
 }
 
-void ListImage(ext2_filsys image, ext2_ino_t number, const std::string& name, FileTree& out) {
+void ListImage(ext2_filsys image, ext2_ino_t number, const std::string& name, Items& out) {
   ext2_inode_large inode = {};
   Check(ext2fs_read_inode_full(image, number, reinterpret_cast<ext2_inode*>(&inode), sizeof(inode)),
         "inode");
@@ -140,7 +158,8 @@ void ListImage(ext2_filsys image, ext2_ino_t number, const std::string& name, Fi
             .links = inode.i_links_count,
             .seconds = static_cast<int32_t>(inode.i_mtime) +
                        (static_cast<int64_t>(inode.i_mtime_extra & 3) << 32),
-            .nanoseconds = inode.i_mtime_extra >> 2};
+            .nanoseconds = inode.i_mtime_extra >> 2,
+            .inode = number};
   if (LINUX_S_ISLNK(inode.i_mode)) {
     const bool fast = inode.i_size < sizeof(inode.i_block);
     item.detail = "-> " + (fast ? std::string(reinterpret_cast<char*>(inode.i_block), inode.i_size)
@@ -158,7 +177,7 @@ void ListImage(ext2_filsys image, ext2_ino_t number, const std::string& name, Fi
   Check(ext2fs_xattrs_read(handle), "xattrs");
   ext2fs_xattrs_iterate(handle, OnXattr, &item.xattrs);
   ext2fs_xattrs_close(&handle);
-  out[name] = Line(item);
+  out[name] = item;
   if (!LINUX_S_ISDIR(inode.i_mode)) return;
   std::vector<Entry> entries;
   Check(ext2fs_dir_iterate(image, number, 0, nullptr, OnEntry, &entries), "folder");
@@ -169,18 +188,18 @@ void ListImage(ext2_filsys image, ext2_ino_t number, const std::string& name, Fi
 }  // namespace
 
 FileTree ListFolder(const std::string& folder) {
-  FileTree out;
-  ListHost(folder, "", out);
-  return out;
+  Items items;
+  ListHost(folder, "", items);
+  return Lines(items);
 }
 
 FileTree ListExt4(const std::string& file) {
   ext2_filsys image = nullptr;
   Check(ext2fs_open(file.c_str(), EXT2_FLAG_64BITS, 0, 0, unix_io_manager, &image), file.c_str());
-  FileTree out;
-  ListImage(image, EXT2_ROOT_INO, "", out);
+  Items items;
+  ListImage(image, EXT2_ROOT_INO, "", items);
   ext2fs_free(image);
-  return out;
+  return Lines(items);
 }
 
 std::string Differences(const FileTree& expected, const FileTree& actual) {

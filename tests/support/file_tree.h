@@ -7,7 +7,8 @@
 namespace cleanroom::testing {
 
 // By path ("" is the root, "etc/passwd"): type, permissions, owner, time with nanoseconds, number
-// of links, link target or device or size and SHA-256, extended attributes, in one line.
+// of links, link target or device or size and SHA-256, extended attributes, and which paths are one
+// file, in one line.
 using FileTree = std::map<std::string, std::string>;
 
 FileTree ListFolder(const std::string& folder);

@@ -1,16 +1,19 @@
 """A registry that answers as real ones do on bad days: tokens, redirects to another host, 503, broken connections.
 
-usage: odd_registry.py MODE
+usage: odd_registry.py MODE [CERT.pem KEY.pem]
+With a certificate it speaks TLS, and nothing to who does not.
 Serves one image, `r:v` with no layers but a config blob of 300,000 bytes, and prints "listening on 127.0.0.1:PORT".
 GET /log answers what was asked, one line each, with "auth" where an Authorization header came along.
 """
 import hashlib
 import http.server
 import json
+import ssl
 import sys
 
 MODE = sys.argv[1]
 LOG = []
+SHOWN = []
 CONFIG = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"diff_ids": []}, "pad": "x" * 300000}).encode()
 DIGEST = "sha256:" + hashlib.sha256(CONFIG).hexdigest()
 MANIFEST = json.dumps({
@@ -43,14 +46,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         times = sum(1 for line in LOG if line.split()[0] == asked)
         LOG.append(f"{asked} {self.headers.get('Range', '-')} {'auth' if auth else 'anonymous'}")
         if asked == "/token":
+            SHOWN.append(auth)
             if MODE == "refuse":
                 return self.answer(401)
             good = "service=s" in self.path and "scope=repository%3Ar%3Apull" in self.path
             return self.answer(200, b'{"access_token":"tok"}') if good else self.answer(400)
         if asked.startswith("/v2/") and auth != "Bearer tok":
-            challenge = f'Bearer realm="http://127.0.0.1:{port}/token",service="s",scope="repository:r:pull"'
+            scheme = "https" if len(sys.argv) > 2 and MODE != "plain-realm" else "http"
+            challenge = f'Bearer realm="{scheme}://127.0.0.1:{port}/token",service="s",scope="repository:r:pull"'
             return self.answer(401, b"", [("WWW-Authenticate", challenge)])
         if asked.startswith("/v2/r/manifests/"):
+            if MODE == "echo":  # the token, and what the token server was shown
+                said = f"you sent {auth} and {' '.join(SHOWN)}"
+                return self.answer(403, json.dumps({"errors": [{"message": said}]}).encode())
             if MODE == "down" or (MODE == "busy" and times < 3):
                 return self.answer(503, b"{}")
             return self.answer(200, MANIFEST)
@@ -77,5 +85,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2], sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
 print(f"listening on 127.0.0.1:{server.server_address[1]}", flush=True)
 server.serve_forever()

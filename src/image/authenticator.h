@@ -1,0 +1,51 @@
+// Answers a registry's refusal (401) with what it asks for: HTTP basic authentication (RFC 7617),
+// or a bearer token from the token server that it names (Distribution specification, "token
+// authentication"; an identity token goes there by the OAuth2 refresh of the same specification).
+//
+// The user's credentials are looked up at the first refusal, once. When that fails the registry is
+// asked without: what failed is told when it still refuses. Credentials go to the registry and to
+// the token server that it names, by https; by plain http only when the registry itself is spoken
+// to so, on this machine.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+
+#include "base/result.h"
+#include "base/secret.h"
+#include "image/challenge.h"
+#include "image/credentials.h"
+#include "image/http.h"
+
+namespace cleanroom::image {
+
+class Authenticator {
+ public:
+  Authenticator(CredentialOptions options, const ImageRef& ref, std::string repository)
+      : options_(std::move(options)), ref_(ref), repository_(std::move(repository)) {}
+
+  // The Authorization header to try next. unauthenticated (with the remedy), upstream_error,
+  // unavailable, canceled.
+  Result<Secret> Answer(const HttpResponse& refusal, Transport transport, HttpClient& http,
+                        const std::stop_token& stop);
+
+  // Why the registry may still refuse, and what to do about it.
+  std::string Remedy() const;
+
+  // `text` without what a server repeats of the credentials that it was sent.
+  std::string Redacted(std::string text) const;
+
+ private:
+  void LookUp();
+  Result<std::optional<Secret>> AskTokenServer(const Challenge& challenge, Transport transport,
+                                               HttpClient& http, const std::stop_token& stop);
+
+  CredentialOptions options_;
+  ImageRef ref_;
+  std::string repository_;  // as the registry names it
+  std::optional<Result<FoundCredentials>> found_;
+  Secret header_;  // the last answer
+};
+
+}  // namespace cleanroom::image

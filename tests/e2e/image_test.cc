@@ -1,0 +1,197 @@
+// Images through the daemon and the command line: interrupted pulls, credentials, bump-ref.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "support/command.h"
+#include "support/daemon.h"
+#include "support/docker_registry.h"
+
+namespace cleanroom::test {
+namespace {
+
+using cleanroom::testing::Background;
+using cleanroom::testing::DockerRegistry;
+using cleanroom::testing::RunScript;
+using cleanroom::testing::TestFolder;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A daemon whose images are its own.
+class ImageTest : public ::testing::Test {
+ protected:
+  ImageTest() {
+    ::setenv("CLEANROOM_TEST_CACHE", (folder_ / "cache").c_str(), 1);
+    daemon_.emplace();
+  }
+  // Waits, with a limit, until the command succeeds.
+  static bool Becomes(const std::string& script) {
+    return RunScript("for i in $(seq 200); do if " + script +
+                     "; then exit 0; fi; sleep 0.05; done; exit 1")
+               .status == 0;
+  }
+  // Of a pull that is not finished.
+  std::string HalfMade() const {
+    const std::string cache = folder_ / "cache/cleanroom";
+    return RunScript("find " + cache + "/tmp " + cache + "/locks " + cache + "/images -mindepth 1")
+        .output;
+  }
+  bool NothingIsHalfMade() const {
+    const std::string cache = folder_ / "cache/cleanroom";
+    return Becomes("[ -z \"$(find " + cache + "/tmp " + cache + "/locks -mindepth 1)\" ]");
+  }
+  // A way to the registry on which layers stop half-way; configs fit.
+  static std::unique_ptr<Background> Holding(const DockerRegistry& registry) {
+    return std::make_unique<Background>(
+        std::vector<std::string>{
+            "python3", RequiredEnv("CLEANROOM_SOURCE") + "/tests/support/cutting_proxy.py",
+            registry.host(), "hold", "10000"},
+        "listening on ");
+  }
+  static bool ALayerIsOnItsWay(const Background& proxy) {
+    return Becomes("curl -fsS http://" + proxy.found() + "/log | grep -q ' 10000$'");
+  }
+  // What it says goes to a file `said`.
+  os::Process StartPull(const std::string& ref, const std::string& said) const {
+    const int fd = open(said.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    os::Process process = daemon_->StartCli({"image", "pull", ref, "--log-level", "info"}, fd, fd);
+    close(fd);
+    return process;
+  }
+  // Of the daemon and its user.
+  std::string Home() const {
+    return std::filesystem::path(daemon_->state_dir()).parent_path().parent_path();
+  }
+
+  TestFolder folder_;
+  DockerRegistry registry_;
+  std::optional<Daemon> daemon_;
+};
+
+TEST_F(ImageTest, ThePullEndsWithItsLastClient) {
+  registry_.PushSmall("app:v");
+  const auto proxy = Holding(registry_);
+  os::Process first = StartPull(proxy->found() + "/app:v", folder_ / "first");
+  ASSERT_TRUE(ALayerIsOnItsWay(*proxy));
+  os::Process second = StartPull(proxy->found() + "/app:v", folder_ / "second");
+  // It is known to the daemon when it has been told how far the pull is.
+  ASSERT_TRUE(Becomes("[ -s " + (folder_ / "second") + " ]"));
+  ASSERT_TRUE(first.Kill(SIGKILL));
+  ASSERT_TRUE(first.Wait());
+  EXPECT_EQ(daemon_->Cli({"image", "ls"}).code, 0);
+  EXPECT_NE(HalfMade(), "");
+  ASSERT_TRUE(second.Kill(SIGKILL));
+  EXPECT_TRUE(NothingIsHalfMade()) << HalfMade();
+  const auto whole = daemon_->Cli({"image", "pull", registry_.host() + "/app:v"});
+  EXPECT_EQ(whole.code, 0) << whole.err;
+}
+
+TEST_F(ImageTest, AKilledDaemonLeavesNothingHalfMade) {
+  registry_.PushSmall("app:v");
+  const auto proxy = Holding(registry_);
+  os::Process pull = StartPull(proxy->found() + "/app:v", folder_ / "said");
+  ASSERT_TRUE(ALayerIsOnItsWay(*proxy));
+  EXPECT_NE(HalfMade(), "");
+  daemon_->CrashAndRestart();
+  EXPECT_EQ(HalfMade(), "");
+  const auto status = pull.WaitFor(std::chrono::seconds(30));
+  ASSERT_TRUE(status && *status) << "the client hangs";
+  EXPECT_EQ((*status)->ShellCode(), 1);
+  const auto whole = daemon_->Cli({"image", "pull", registry_.host() + "/app:v"});
+  EXPECT_EQ(whole.code, 0) << whole.err;
+}
+
+TEST_F(ImageTest, CredentialsAreInNoLogErrorOrRecord) {
+  const auto hash = RunScript(
+      "python3 -W ignore -c \"import crypt; print('user:' + crypt.crypt('s3cret', "
+      "crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))\" >" +
+      (folder_ / "htpasswd"));
+  ASSERT_EQ(hash.status, 0) << hash.output;
+  DockerRegistry locked("auth:\n  htpasswd:\n    realm: test\n    path: " + (folder_ / "htpasswd") +
+                        "\n");
+  locked.PushSmall("app:v", "--dest-creds user:s3cret");
+  const auto refused = daemon_->Cli({"image", "pull", locked.host() + "/app:v"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("unauthenticated: "));
+  EXPECT_THAT(refused.err, HasSubstr("docker login " + locked.host()));
+  std::filesystem::create_directory(Home() + "/.docker");
+  const auto log_in = [&](const std::string& auth) {
+    std::ofstream(Home() + "/.docker/config.json")
+        << R"({"auths":{")" << locked.host() << R"(":{"auth":")" << auth << "\"}}}";
+  };
+  log_in("dXNlcjp3cjBuZw==");  // user:wr0ng
+  const auto wrong = daemon_->Cli({"image", "pull", locked.host() + "/app:v"});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.err, HasSubstr("unauthenticated: "));
+  log_in("dXNlcjpzM2NyZXQ=");
+  const auto right = daemon_->Cli({"image", "pull", locked.host() + "/app:v"});
+  EXPECT_EQ(right.code, 0) << right.err;
+  const std::string said = refused.err + wrong.err + wrong.out + right.err + right.out;
+  for (const std::string secret : {"s3cret", "wr0ng", "dXNlcjpzM2NyZXQ=", "dXNlcjp3cjBuZw=="}) {
+    EXPECT_THAT(said, Not(HasSubstr(secret)));
+    const auto found = RunScript("grep -rlaF --exclude-dir=.docker -e " + secret + " " + Home() +
+                                 " " + (folder_ / "cache") + " || true");
+    EXPECT_EQ(found.output, "");
+  }
+  // The search finds what is there.
+  EXPECT_NE(RunScript("grep -rlaF app:v " + (folder_ / "cache")).output, "");
+}
+
+TEST_F(ImageTest, PlainHttpIsForRegistriesOnThisHost) {
+  registry_.PushSmall("app:v");
+  const auto pulled = daemon_->Cli({"image", "pull", "--plain-http", registry_.host() + "/app:v"});
+  EXPECT_EQ(pulled.code, 0) << pulled.err;
+  const auto refused = daemon_->Cli({"image", "resolve", "--plain-http", "registry.invalid/app:v"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, StartsWith("cleanroom: failed_precondition: "));
+  EXPECT_THAT(refused.err, HasSubstr("http to a registry on this machine"));
+}
+
+TEST_F(ImageTest, BumpRefTouchesTheReferenceAlone) {
+  const std::string digest = registry_.PushSmall("team/app:v2");
+  registry_.Push("docker://" + registry_.host() + "/team/app:v2", "team/app:latest",
+                 "--src-tls-verify=false");
+  const std::string before = "# Ours.\r\nversion: 1   # one\r\nsandbox:\r\n  image: { ref: '",
+                    after = "' }   # pinned by CI\r\n\r\n# The end.";
+  std::filesystem::create_directory(folder_ / "real");
+  const std::string real = folder_ / "real/policy.yaml", link = folder_ / "cleanroom.yaml";
+  std::ofstream(real, std::ios::binary)
+      << before << registry_.host() << "/team/app@sha256:" << std::string(64, '0') << after;
+  std::filesystem::create_symlink("real/policy.yaml", link);
+  ASSERT_EQ(::chmod(real.c_str(), 0640), 0);
+  const std::string pinned = registry_.host() + "/team/app@" + digest;
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"image", "bump-ref"},
+        {"image", "set-ref", registry_.host() + "/team/app:v2"}}) {
+    const auto bumped = daemon_->Cli(arguments, "", std::chrono::seconds(60), folder_.path());
+    EXPECT_EQ(bumped.code, 0) << bumped.err;
+    EXPECT_EQ(bumped.out, pinned + "\n");
+    EXPECT_EQ(ReadAll(real), before + pinned + after);
+  }
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  struct stat status{};
+  ASSERT_EQ(::stat(real.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0640u);
+  // What cannot be resolved changes nothing.
+  const auto missing = daemon_->Cli({"image", "bump-ref", registry_.host() + "/team/app:nothing"},
+                                    "", std::chrono::seconds(60), folder_.path());
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_EQ(ReadAll(real), before + pinned + after);
+}
+
+}  // namespace
+}  // namespace cleanroom::test
