@@ -49,6 +49,9 @@ Result<UniqueFd> MakeTap(const std::string& name) {
   if (ioctl(fd.get(), TUNSETIFF, &request) != 0) {
     return NotAllowed(fmt::format("make the TAP {}", name), "the kernel must support TAP devices");
   }
+  // It goes with its namespace, in the background: going with its last descriptor would make
+  // whoever closes that wait for some 30 ms.
+  (void)ioctl(fd.get(), TUNSETPERSIST, 1);
   return fd;
 }
 
