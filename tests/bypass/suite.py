@@ -216,7 +216,7 @@ class Suite:
 
     def far_end(self):
         """What the whole policy run may have done at the internet, and no more."""
-        open_tcp = {80, 443, 8080, 8082, 8443, 22, 6379}
+        open_tcp = {80, 443, 8080, 8082, 8083, 8443, 22, 6379}
         web = {*places.WEB, *places.ODD, *places.SSH, *places.REDIS, *places.ECHO, *places.WEB2}
         strange = []
         for packet in self.wire.lines():
