@@ -103,7 +103,11 @@ Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHtt
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
   image::RegistryOptions options = options_;
   options.plain_http = plain_http;
-  auto work = [options = std::move(options), ref] { return image::Resolve(options, ref, {}); };
+  image::Control control;
+  control.stop = stopping_.get_token();
+  auto work = [options = std::move(options), ref, control] {
+    return image::Resolve(options, ref, control);
+  };
   auto digest = co_await pool_.Run(work);
   if (!digest) co_return Err(std::move(digest).error());
   co_return image::PinnedRef(ref, *digest);
@@ -121,6 +125,7 @@ std::shared_ptr<void> Images::Use(const std::string& digest) {
 }
 
 Awaitable<void> Images::Shutdown() {
+  stopping_.request_stop();
   for (const auto& [ref, job] : pulls_) job->Stop();
   for (const auto& import : imports_) {
     if (const auto job = import.lock()) job->Stop();
