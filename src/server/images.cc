@@ -1,6 +1,7 @@
 #include "server/images.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include "image/import.h"
@@ -42,7 +43,10 @@ Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progre
         auto present = store.Find(ref.digest);
         if (present) return ImageOutcome{.record = std::move(*present), .was_present = true};
       }
-      CR_TRY_ASSIGN(auto record, image::Pull(store, options, ref, control));
+      Result<image::ImageRecord> pulled = image::Pull(store, options, ref, control);
+      // The tree of an image's files was memory of this thread, and the C library would keep it.
+      malloc_trim(0);
+      CR_TRY_ASSIGN(auto record, std::move(pulled));
       return ImageOutcome{.record = std::move(record), .was_present = false};
     };
     tasks_.Spawn(shared->Run(pool_, std::move(work)));
@@ -71,6 +75,7 @@ Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, o
     auto record = image::Import(store, ref, source->get(), limits, control);
     // Now, so that whoever feeds the pipe notices.
     source->reset();
+    malloc_trim(0);  // as after a pull
     if (!record) return Err(std::move(record).error());
     return ImageOutcome{.record = std::move(*record), .was_present = false};
   };
