@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -13,6 +13,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -78,6 +79,22 @@ class TemplateTest : public testing::Test {
       usleep(20'000);
     }
     return true;
+  }
+  // Those that have these words in their command lines.
+  static std::vector<pid_t> Processes(const std::string& text, const std::string& program = "") {
+    std::vector<pid_t> found;
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      const std::string name = entry.path().filename();
+      if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+      std::ifstream file(entry.path() / "cmdline");
+      const std::string line((std::istreambuf_iterator<char>(file)), {});
+      const bool ours = line.find("cleanroom-warden") != std::string::npos ||
+                        line.find("qemu-system") != std::string::npos;
+      if (ours && line.find(text) != std::string::npos && line.find(program) != std::string::npos) {
+        found.push_back(std::stoi(name));
+      }
+    }
+    return found;
   }
   size_t Folders() const {
     return static_cast<size_t>(
@@ -149,6 +166,26 @@ TEST_F(TemplateTest, MemoryHoldsNothingOfAnyUser) {
   EXPECT_GT(read, 256U << 20);
   // The search finds what is there.
   EXPECT_EQ(test::Run({"grep", "-q", "-a", "cleanroom", folder / "memory"}).code, 0);
+}
+
+TEST_F(TemplateTest, ACopyCannotWriteToIt) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root looks into another process's root";
+  WarmUp();
+  const std::string id = Create();
+  ASSERT_EQ(Origin(id), "restore");
+  const fs::path folder = Templates().front();
+  int seen = 0;
+  for (const pid_t pid : Processes(id)) {
+    for (const char* name : {"memory", "disk.img"}) {
+      const std::string path = "/proc/" + std::to_string(pid) + "/root" + (folder / name).string();
+      EXPECT_EQ(access(path.c_str(), R_OK), 0) << path;
+      EXPECT_LT(open(path.c_str(), O_RDWR | O_CLOEXEC), 0) << path;
+      EXPECT_EQ(errno, EROFS) << path;
+    }
+    ++seen;
+  }
+  EXPECT_EQ(seen, 2) << "the warden and the VMM";
+  Remove(id);
 }
 
 TEST_F(TemplateTest, ADamagedTemplateCostsABootAndIsMadeAnew) {
@@ -259,16 +296,7 @@ TEST_F(SpareTest, IsHandedOutOnce) {
 TEST_F(SpareTest, ADeadOneIsNotMissed) {
   AwaitSpare();
   ASSERT_TRUE(Eventually([&] { return Waiting(); }));
-  for (const auto& entry : fs::directory_iterator("/proc")) {
-    const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "cmdline");
-    const std::string line((std::istreambuf_iterator<char>(file)), {});
-    if (line.find("qemu-system") != std::string::npos &&
-        line.find(daemon_.state_dir()) != std::string::npos) {
-      kill(std::stoi(name), SIGKILL);
-    }
-  }
+  for (const pid_t pid : Processes(daemon_.state_dir(), "qemu-system")) kill(pid, SIGKILL);
   const std::string id = Create();
   EXPECT_EQ(Run(id, "echo works"), "works\n");
   Remove(id);
