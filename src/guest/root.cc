@@ -58,7 +58,7 @@ bool WriteOver(int root_fd, const std::string& path, std::string_view contents, 
   const os::UniqueFd file = OpenIn(root_fd, path, O_WRONLY | O_NONBLOCK, RESOLVE_NO_SYMLINKS);
   struct stat info;
   return file && fstat(file.get(), &info) == 0 && S_ISREG(info.st_mode) && info.st_nlink == 1 &&
-         info.st_uid == 0 && (info.st_mode & 07777) == mode &&
+         info.st_uid == geteuid() && (info.st_mode & 07777) == mode &&
          info.st_size == static_cast<off_t>(contents.size()) &&
          pwrite(file.get(), contents.data(), contents.size(), 0) == info.st_size;
 }

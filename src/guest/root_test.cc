@@ -77,6 +77,30 @@ TEST_F(RootTest, ReplaceDoesNotWriteThroughALink) {
   EXPECT_EQ(info.st_mode & 0777, 0644U);
 }
 
+TEST_F(RootTest, ReplaceWritesOverWhatDiffersInContentsOnly) {
+  const auto inode = [this](const std::string& path) {
+    struct stat info = {};
+    EXPECT_EQ(lstat(In(path).c_str(), &info), 0);
+    return info.st_ino;
+  };
+  ASSERT_TRUE(root_->ReplaceFile("/etc", "name", "first"));
+  const auto first = inode("/etc/name");
+  ASSERT_TRUE(root_->ReplaceFile("/etc", "name", "other"));
+  EXPECT_EQ(root_->ReadFile("/etc/name", 10).value(), "other");
+  EXPECT_EQ(inode("/etc/name"), first);
+  // Another length, another mode, another name for the same file: replaced.
+  ASSERT_TRUE(root_->ReplaceFile("/etc", "name", "longer"));
+  EXPECT_EQ(root_->ReadFile("/etc/name", 10).value(), "longer");
+  ASSERT_TRUE(root_->ReplaceFile("/etc", "name", "modest", 0444));
+  struct stat info = {};
+  ASSERT_EQ(stat(In("/etc/name").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, mode_t{0444});
+  ASSERT_EQ(link(In("/etc/name").c_str(), In("/etc/alias").c_str()), 0);
+  ASSERT_TRUE(root_->ReplaceFile("/etc", "name", "change", 0444));
+  EXPECT_EQ(root_->ReadFile("/etc/name", 10).value(), "change");
+  EXPECT_EQ(root_->ReadFile("/etc/alias", 10).value(), "modest");
+}
+
 TEST_F(RootTest, ReplaceSurvivesAPlantedTemporaryName) {
   Link("/other", "/etc/.cleanroom-new");
   ASSERT_TRUE(root_->ReplaceFile("/etc", "hosts", "new"));

@@ -198,6 +198,7 @@ class ServiceTest : public ::testing::Test {
  public:
   // The tests' bodies: coroutines are named functions.
   Awaitable<void> ConfigureFirst();
+  Awaitable<void> Rehearse();
   Awaitable<void> Separate();
   Awaitable<void> Failures();
   Awaitable<void> Signals();
@@ -223,6 +224,25 @@ Awaitable<void> ServiceTest::ConfigureFirst() {
   EXPECT_EQ(again.error().code(), ErrorCode::kFailedPrecondition);
 }
 TEST_F(ServiceTest, ConfigureComesFirstAndOnce) { Await(ConfigureFirst()); }
+
+Awaitable<void> ServiceTest::Rehearse() {
+  service_.UsePrepared(*Root::Open("/"));
+  ConfigureRequest request;
+  request.set_hostname("nobody");
+  request.set_rehearsal(true);
+  for (int i = 0; i < 2; ++i) {
+    auto response = co_await channel_->Call<ConfigureResponse>(kService + "Configure", request);
+    EXPECT_TRUE(response) << response.error().ToString();
+    const Ran ran = co_await Run(Start("/bin/sh", "-c", "true"));
+    EXPECT_EQ(ran.exit.exit_code(), 0);
+  }
+  EXPECT_EQ(machine_.prepared, 0) << "it was prepared at its boot";
+  co_await Configure();
+  EXPECT_EQ(machine_.identified, 3);
+  auto again = co_await channel_->Call<ConfigureResponse>(kService + "Configure", request);
+  EXPECT_FALSE(again);
+}
+TEST_F(ServiceTest, APreparedMachineIsRehearsedBeforeItIsConfiguredOnce) { Await(Rehearse()); }
 
 Awaitable<void> ServiceTest::Separate() {
   co_await Configure();
