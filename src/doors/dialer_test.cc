@@ -150,7 +150,7 @@ TEST_F(DialerTest, ARaceMayBeginBeforeAllAddressesAreKnown) {
   // It has won already.
   race = dialer_.NewRace();
   race->Begin(right);
-  while (!race->ended()) RunTask(io_, SleepFor(milliseconds(1)));
+  while (!race->ended()) (void)RunTask(io_, SleepFor(milliseconds(1)));
   const std::vector<Endpoint> known = {right, silent};
   won = *RunTask(io_, Finish(*race, known));
   ASSERT_TRUE(won.has_value()) << won.error().message;

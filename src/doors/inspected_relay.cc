@@ -34,14 +34,8 @@ Awaitable<bool> Http1Relay::Up() {
     if (outcome_ == Outcome::kTunnel) co_return co_await Pump(guest_, upstream_, pool_, up_);
     if (outcome_ != Outcome::kGoOn) co_return co_await RefuseRequest();
 
-    const auto moved = guest_.Read(Chunk(pool_));
-    if (moved.status == Stream::Status::kEnd) co_return true;
-    if (moved.status == Stream::Status::kFailed) co_return false;
-    if (moved.status == Stream::Status::kWouldBlock) {
-      const auto ready = co_await guest_.Ready(Stream::Wait::wait_read);
-      if (!ready) co_return false;
-      continue;
-    }
+    const auto moved = co_await guest_.ReadSome(Chunk(pool_));
+    if (moved.status != Stream::Status::kMoved) co_return moved.status == Stream::Status::kEnd;
     auto step = inspector_.FromClient({pool_.scratch().data(), moved.count});
     outcome_ = step.outcome;
     const bool sent = co_await Forward(std::move(step.forward));
@@ -79,12 +73,7 @@ Awaitable<bool> Http1Relay::Down() {
 Awaitable<bool> Http1Relay::FollowUpgrade() {
   // Only the answer to an upgrade is looked at, and only a connection's first request may ask.
   while (inspector_.wants_response()) {
-    const auto moved = upstream_.Read(Chunk(pool_));
-    if (moved.status == Stream::Status::kWouldBlock) {
-      const auto ready = co_await upstream_.Ready(Stream::Wait::wait_read);
-      if (!ready) co_return false;
-      continue;
-    }
+    const auto moved = co_await upstream_.ReadSome(Chunk(pool_));
     if (moved.status != Stream::Status::kMoved) co_return false;
     std::string bytes(pool_.scratch().data(), moved.count);
     auto step = inspector_.FromServer(bytes);
@@ -108,14 +97,8 @@ Awaitable<bool> Http2Relay::Up() {
   const bool first = co_await SendFirst();
   if (!first) co_return false;
   for (;;) {
-    const auto moved = guest_.Read(Chunk(pool_));
-    if (moved.status == Stream::Status::kEnd) co_return true;
-    if (moved.status == Stream::Status::kFailed) co_return false;
-    if (moved.status == Stream::Status::kWouldBlock) {
-      const auto ready = co_await guest_.Ready(Stream::Wait::wait_read);
-      if (!ready) co_return false;
-      continue;
-    }
+    const auto moved = co_await guest_.ReadSome(Chunk(pool_));
+    if (moved.status != Stream::Status::kMoved) co_return moved.status == Stream::Status::kEnd;
     auto step = inspector_.FromClient({pool_.scratch().data(), moved.count});
     if (!step.forward.empty()) {
       const bool sent = co_await Send(std::move(step.forward));
@@ -159,14 +142,8 @@ Awaitable<bool> Http2Relay::Down() {
       (void)broken;
       co_return false;
     }
-    const auto moved = upstream_.Read(Chunk(pool_));
-    if (moved.status == Stream::Status::kEnd) co_return true;
-    if (moved.status == Stream::Status::kFailed) co_return false;
-    if (moved.status == Stream::Status::kWouldBlock) {
-      const auto ready = co_await upstream_.Ready(Stream::Wait::wait_read);
-      if (!ready) co_return false;
-      continue;
-    }
+    const auto moved = co_await upstream_.ReadSome(Chunk(pool_));
+    if (moved.status != Stream::Status::kMoved) co_return moved.status == Stream::Status::kEnd;
     const size_t count = Follow({pool_.scratch().data(), moved.count});
     writing_ = true;
     const bool written = co_await guest_.WriteAll(std::string(pool_.scratch().data(), count));

@@ -70,6 +70,15 @@ Stream::Moved Stream::Write(std::string_view bytes) {
   return {WouldBlock() ? Status::kWouldBlock : Status::kFailed, 0};
 }
 
+Awaitable<Stream::Moved> Stream::ReadSome(std::span<char> into) {
+  for (;;) {
+    const Moved moved = Read(into);
+    if (moved.status != Status::kWouldBlock) co_return moved;
+    const auto ready = co_await Ready(Wait::wait_read);
+    if (!ready) co_return Moved();
+  }
+}
+
 bool Stream::HasInput() {
   if (!open()) return false;
   pollfd watched{fd(), POLLIN, 0};

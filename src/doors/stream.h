@@ -42,6 +42,10 @@ class Stream {
   // Never blocks. kEnd: the peer has finished writing.
   Moved Read(std::span<char> into);
   Moved Write(std::string_view bytes);
+  // Waits for bytes or the end and reads: never kWouldBlock. `into` may be a buffer that is shared
+  // with others: it is written to only when there is something, and then the caller goes on before
+  // anybody else does.
+  Awaitable<Moved> ReadSome(std::span<char> into);
   // Whether bytes, or the end, wait to be read.
   bool HasInput();
   // Whether bytes do.

@@ -326,13 +326,14 @@ TEST(Http1InspectorTest, OffersOfHttp2AreTakenOut) {
       {"Upgrade: h2c\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nConnection: Upgrade\r\n", ""},
   };
   for (const auto& [sent, passes] : offers) {
-    const Seen seen = FeedAll(get + sent + "\r\n" + get + sent + "\r\n");
+    const std::string request = get + sent + "\r\n";
+    const std::string expected = get + passes + "\r\n";
+    const Seen seen = FeedAll(request + request);
     EXPECT_EQ(seen.outcome, Outcome::kGoOn) << sent << seen.problem;
-    EXPECT_EQ(seen.forward, get + passes + "\r\n" + get + passes + "\r\n") << sent;
+    EXPECT_EQ(seen.forward, expected + expected) << sent;
     EXPECT_EQ(seen.requests, 2U);
     // What would be HTTP/2 if the server switched all the same is refused.
-    EXPECT_EQ(FeedAll(get + sent + "\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").outcome,
-              Outcome::kUnsupported);
+    EXPECT_EQ(FeedAll(request + "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").outcome, Outcome::kUnsupported);
     EXPECT_EQ(FeedAll("GET / HTTP/1.1\r\nHost: bad\r\n" + sent + "\r\n").outcome,
               Outcome::kRefused);
   }
