@@ -1,5 +1,6 @@
-// Serves the echo service on a TCP port of its choice, with compressed answers, and on a unix socket,
-// without, until SIGTERM. Says where on stdout: "ready <port>". usage: rpc_echo_server SOCKET
+// Serves the echo service on a TCP port of its choice, with compressed answers, and on a unix
+// socket, without, until SIGTERM. Says where on stdout: "ready <port>". usage: rpc_echo_server
+// SOCKET
 #include <fmt/format.h>
 
 #include <boost/asio/io_context.hpp>
