@@ -29,16 +29,6 @@ using testing::TestFolder;
 
 class AuthenticatorTest : public ::testing::Test {
  protected:
-  // bcrypt of "s3cret".
-  static std::string Htpasswd(const TestFolder& folder) {
-    const auto hash = RunScript(
-        "python3 -W ignore -c \"import crypt; print('user:' + crypt.crypt('s3cret', "
-        "crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))\" >" +
-        (folder / "htpasswd"));
-    EXPECT_EQ(hash.status, 0) << hash.output;
-    return "auth:\n  htpasswd:\n    realm: test\n    path: " + (folder / "htpasswd") + "\n";
-  }
-
   void SetUp() override {
     options_.credentials.files = {folder_ / "config.json"};
     path_ = std::getenv("PATH");
@@ -74,7 +64,7 @@ class AuthenticatorTest : public ::testing::Test {
 };
 
 TEST_F(AuthenticatorTest, Basic) {
-  DockerRegistry registry(Htpasswd(folder_));
+  DockerRegistry registry(testing::RequirePassword(folder_));
   registry.PushSmall("team/app:v", "--dest-creds user:s3cret");
   const std::string host = registry.host();
   const auto entry = [](const std::string& key, const std::string& value) {
@@ -109,7 +99,7 @@ TEST_F(AuthenticatorTest, Basic) {
 }
 
 TEST_F(AuthenticatorTest, CredentialHelpers) {
-  DockerRegistry registry(Htpasswd(folder_));
+  DockerRegistry registry(testing::RequirePassword(folder_));
   registry.PushSmall("team/app:v", "--dest-creds user:s3cret");
   const std::string host = registry.host();
   Helper("good",

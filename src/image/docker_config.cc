@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "image/bounded_json.h"
+
 namespace cleanroom::image {
 namespace {
 
@@ -15,23 +17,9 @@ using Json = nlohmann::json;
 constexpr size_t kMaxEntries = 4096;
 constexpr size_t kMaxStringBytes = 64 << 10;
 constexpr size_t kMaxHelperName = 128;
-constexpr int kMaxDepth = 16;
 
 std::unexpected<Error> Wrong(std::string_view what) {
   return Err(ErrorCode::kFailedPrecondition, std::string(what));
-}
-
-std::optional<Json> ParseJson(std::string_view text) {
-  bool too_deep = false;
-  Json json = Json::parse(
-      text,
-      [&too_deep](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kMaxDepth;
-        return !too_deep;
-      },
-      /*allow_exceptions=*/false);
-  if (too_deep || !json.is_object()) return {};
-  return json;
 }
 
 // Absent is empty; nothing when it is no string, or one that no header could carry.
@@ -129,18 +117,17 @@ size_t KeyCovers(std::string_view key, std::string_view host, std::string_view r
 Result<DockerConfig> ParseDockerConfig(std::string_view text) {
   if (text.size() > kMaxDockerConfigBytes)
     return Wrong(fmt::format("it is larger than {} bytes", kMaxDockerConfigBytes));
-  const std::optional<Json> json = ParseJson(text);
-  if (!json) return Wrong("it is not a JSON object");
+  const Json json = ParseBoundedJson(text);
+  if (!json.is_object()) return Wrong("it is not a JSON object");
   DockerConfig out;
-  if (const auto auths = json->find("auths"); auths != json->end() && !auths->is_null()) {
+  if (const auto auths = json.find("auths"); auths != json.end() && !auths->is_null()) {
     if (!auths->is_object() || auths->size() > kMaxEntries)
       return Wrong(fmt::format("auths is not an object of at most {} entries", kMaxEntries));
     for (const auto& [key, entry] : auths->items()) {
       CR_TRY_ASSIGN(out.auths[key], ParseAuth(key, entry));
     }
   }
-  if (const auto helpers = json->find("credHelpers");
-      helpers != json->end() && !helpers->is_null()) {
+  if (const auto helpers = json.find("credHelpers"); helpers != json.end() && !helpers->is_null()) {
     if (!helpers->is_object() || helpers->size() > kMaxEntries)
       return Wrong(fmt::format("credHelpers is not an object of at most {} entries", kMaxEntries));
     for (const auto& [key, name] : helpers->items()) {
@@ -153,7 +140,7 @@ Result<DockerConfig> ParseDockerConfig(std::string_view text) {
       out.cred_helpers[key] = name;
     }
   }
-  const std::optional<std::string> store = Text(*json, "credsStore");
+  const std::optional<std::string> store = Text(json, "credsStore");
   if (!store || (!store->empty() && !IsHelperName(*store)))
     return Wrong("credsStore is not the name of a helper (X of docker-credential-X)");
   out.creds_store = *store;
@@ -161,10 +148,9 @@ Result<DockerConfig> ParseDockerConfig(std::string_view text) {
 }
 
 Result<Credentials> ParseHelperAnswer(std::string_view text) {
-  const std::optional<Json> json =
-      text.size() > kMaxDockerConfigBytes ? std::nullopt : ParseJson(text);
-  const auto username = json ? Text(*json, "Username") : std::nullopt;
-  const auto secret = json ? Text(*json, "Secret") : std::nullopt;
+  const Json json = text.size() > kMaxDockerConfigBytes ? Json() : ParseBoundedJson(text);
+  const auto username = json.is_object() ? Text(json, "Username") : std::nullopt;
+  const auto secret = json.is_object() ? Text(json, "Secret") : std::nullopt;
   if (!username || !secret)
     return Err(ErrorCode::kDataCorrupt, "its answer is not JSON with Username and Secret");
   Credentials out;

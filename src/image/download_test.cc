@@ -11,6 +11,7 @@
 #include "image/pull.h"
 #include "tests/support/command.h"
 #include "tests/support/docker_registry.h"
+#include "tests/support/file_server.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/tar_builder.h"
 
@@ -177,10 +178,7 @@ class FileRegistryTest : public DownloadTest {
   void SetUp() override {
     std::filesystem::create_directories(folder_ / "www/v2/r/manifests");
     std::filesystem::create_directories(folder_ / "www/v2/r/blobs");
-    server_.emplace(std::vector<std::string>{"python3", "-u", "-m", "http.server", "--bind",
-                                             "127.0.0.1", "--directory", folder_ / "www", "0"},
-                    "(http://");
-    host_ = server_->found().substr(0, server_->found().find('/'));
+    server_.emplace(folder_ / "www");
   }
   std::string Blob(const std::string& bytes) {
     const std::string digest = DigestOf(bytes);
@@ -200,13 +198,12 @@ class FileRegistryTest : public DownloadTest {
         << R"({"schemaVersion":2,"config":)"
         << Describe("application/vnd.oci.image.config.v1+json", Blob(config), config.size())
         << R"(,"layers":[)" << Describe(type, DigestOf(layer), layer.size(), more) << "]}";
-    const auto record = PullRef(host_ + "/r:v");
+    const auto record = PullRef(server_->host() + "/r:v");
     if (!record) return record.error().ToString();
     EXPECT_TRUE(ImageStore::Open(folder_ / "cache")->Remove(record->digest, {}, {}));
     return "ok";
   }
-  std::optional<Background> server_;
-  std::string host_;
+  std::optional<testing::FileServer> server_;
 };
 
 TEST_F(FileRegistryTest, ForeignLayersComeFromWhereTheyLie) {
@@ -217,7 +214,7 @@ TEST_F(FileRegistryTest, ForeignLayersComeFromWhereTheyLie) {
   std::ofstream(folder_ / "www/other") << std::string(layer.size(), 'x');
   const auto urls = [this](const std::string& list) { return ",\"urls\":[" + list + "]"; };
   const auto here = [this](const std::string& name) {
-    return "\"http://" + host_ + "/" + name + "\"";
+    return "\"http://" + server_->host() + "/" + name + "\"";
   };
   for (const std::string& type : {foreign, docker}) {
     EXPECT_EQ(Try(layer, type, urls(here("layer"))), "ok");

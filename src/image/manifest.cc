@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "image/bounded_json.h"
 #include "image/digest.h"
 
 namespace cleanroom::image {
@@ -15,7 +16,6 @@ constexpr size_t kMaxStrings = 1024;           // env, cmd, entrypoint: items ea
 constexpr size_t kMaxStringBytes = 128 << 10;  // one of those items; Linux takes no longer argument
 constexpr size_t kMaxIndexEntries = 1024;
 constexpr size_t kMaxUrls = 8;  // of one foreign layer
-constexpr int kMaxDepth = 64;
 
 std::unexpected<Error> Corrupt(std::string_view what) {
   return Err(ErrorCode::kDataCorrupt, std::string(what));
@@ -25,15 +25,8 @@ Result<Json> ParseObject(std::string_view text, const Limits& limits, std::strin
   if (text.size() > limits.max_manifest_bytes) {
     return Corrupt(fmt::format("the {} is larger than {} bytes", what, limits.max_manifest_bytes));
   }
-  bool too_deep = false;
-  Json json = Json::parse(
-      text,
-      [&too_deep](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kMaxDepth;
-        return !too_deep;
-      },
-      /*allow_exceptions=*/false);
-  if (too_deep || json.is_discarded()) return Corrupt(fmt::format("the {} is not JSON", what));
+  Json json = ParseBoundedJson(text);
+  if (json.is_discarded()) return Corrupt(fmt::format("the {} is not JSON", what));
   return json;
 }
 

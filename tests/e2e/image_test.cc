@@ -116,13 +116,7 @@ TEST_F(ImageTest, AKilledDaemonLeavesNothingHalfMade) {
 }
 
 TEST_F(ImageTest, CredentialsAreInNoLogErrorOrRecord) {
-  const auto hash = RunScript(
-      "python3 -W ignore -c \"import crypt; print('user:' + crypt.crypt('s3cret', "
-      "crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))\" >" +
-      (folder_ / "htpasswd"));
-  ASSERT_EQ(hash.status, 0) << hash.output;
-  DockerRegistry locked("auth:\n  htpasswd:\n    realm: test\n    path: " + (folder_ / "htpasswd") +
-                        "\n");
+  DockerRegistry locked(cleanroom::testing::RequirePassword(folder_));
   locked.PushSmall("app:v", "--dest-creds user:s3cret");
   const auto refused = daemon_->Cli({"image", "pull", locked.host() + "/app:v"});
   EXPECT_EQ(refused.code, 1);

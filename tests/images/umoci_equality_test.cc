@@ -12,12 +12,12 @@
 #include "image/digest.h"
 #include "image/pull.h"
 #include "tests/support/command.h"
+#include "tests/support/file_server.h"
 #include "tests/support/file_tree.h"
 
 namespace cleanroom::image {
 namespace {
 
-using testing::Background;
 using testing::FileTree;
 using testing::RunScript;
 using testing::TestFolder;
@@ -82,13 +82,10 @@ class UmociEqualityTest : public ::testing::TestWithParam<Case> {
 
 TEST_P(UmociEqualityTest, EveryPath) {
   const FileTree expected = Expected();
-  const Background server({"python3", "-u", "-m", "http.server", "--bind", "127.0.0.1",
-                           "--directory", folder_ + "/served", "0"},
-                          "(http://");
-  const std::string host = server.found().substr(0, server.found().find('/'));
+  const testing::FileServer server(folder_ + "/served");
   const auto store = ImageStore::Open(temporary_ / "cache");
   ASSERT_TRUE(store);
-  const auto record = Pull(*store, {}, *ParseImageRef(host + "/r:v"), {});
+  const auto record = Pull(*store, {}, *ParseImageRef(server.host() + "/r:v"), {});
   ASSERT_TRUE(record) << record.error().ToString();
   EXPECT_EQ(record->layers.size(), GetParam().layers);
   EXPECT_THAT(record->layers.back().media_type, ::testing::EndsWith(GetParam().media_type));

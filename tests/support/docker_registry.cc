@@ -14,6 +14,16 @@ namespace {
 
 }  // namespace
 
+std::string RequirePassword(const TestFolder& folder) {
+  const std::string file = folder / "htpasswd";
+  const CommandResult made = RunScript(
+      "python3 -W ignore -c \"import crypt; print('user:' + crypt.crypt('s3cret', "
+      "crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))\" >" +
+      file);
+  if (made.status != 0) Die(made.output);
+  return "auth:\n  htpasswd:\n    realm: test\n    path: " + file + "\n";
+}
+
 DockerRegistry::DockerRegistry(const std::string& extra_config) {
   const std::string config = folder_ / "config.yml";
   std::ofstream(config) << "version: 0.1\n"

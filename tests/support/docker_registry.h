@@ -9,6 +9,10 @@
 
 namespace cleanroom::testing {
 
+// Configuration for a registry that user:s3cret alone may use. The file of passwords lies in
+// `folder`.
+std::string RequirePassword(const TestFolder& folder);
+
 class DockerRegistry {
  public:
   // Returns when it listens; aborts the test program with its output when it does not start.
