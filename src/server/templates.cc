@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -23,6 +24,21 @@ constexpr std::chrono::seconds kCallSlack{5};
 constexpr std::chrono::minutes kRetry{5};
 // Nobody waits for it, and somebody runs commands meanwhile.
 constexpr int kNiceness = 10;
+// Of some 130 MB each. Beyond them the one goes that has not been used for longest.
+constexpr size_t kMaxTemplates = 16;
+
+void RemoveSurplus(const vmm::TemplateStore& store, const std::string& newest) {
+  auto entries = store.List();
+  if (!entries || entries->size() <= kMaxTemplates) return;
+  std::ranges::sort(*entries, {}, &vmm::TemplateStore::Entry::used_at);
+  size_t surplus = entries->size() - kMaxTemplates;
+  for (const auto& entry : *entries) {
+    if (surplus == 0) break;
+    if (entry.key == newest) continue;
+    (void)store.Remove(entry.key);
+    --surplus;
+  }
+}
 
 }  // namespace
 
@@ -94,8 +110,7 @@ void Templates::Want(const MachineShape& shape) {
 }
 
 Awaitable<void> Templates::Run(std::shared_ptr<Job> job) {
-  while (busy_) co_await changed_.Wait();
-  busy_ = true;
+  co_await TakeTurn();
   Result<vmm::Template> made = Err(ErrorCode::kCanceled, "the daemon is stopping");
   if (!stopping_) made = co_await MakeNow(job->shape);
   busy_ = false;
@@ -111,6 +126,11 @@ Awaitable<void> Templates::Run(std::shared_ptr<Job> job) {
   changed_.NotifyAll();
 }
 
+Awaitable<void> Templates::TakeTurn() {
+  while (busy_ && !stopping_) co_await changed_.Wait();
+  busy_ = true;
+}
+
 Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   auto present = co_await Find(shape);
   if (present) co_return *present;
@@ -123,6 +143,7 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
         saved ? store.Add(inputs, folder) : Result<vmm::Template>(Err(saved.error()));
     std::error_code error;
     std::filesystem::remove_all(folder, error);
+    if (made) RemoveSurplus(store, made->key);
     return made;
   };
   auto made = co_await pool_.Run(work);
@@ -170,8 +191,11 @@ Awaitable<Result<void>> Templates::Remove(std::string key) {
 }
 
 Awaitable<void> Templates::RemoveStale(std::string machine) {
+  co_await TakeTurn();  // what is half made looks stale
   auto work = [store = store_, machine] { return store.RemoveStale(machine); };
   auto removed = co_await pool_.Run(work);
+  busy_ = false;
+  changed_.NotifyAll();
   if (!removed) spdlog::warn("cannot remove old templates: {}", removed.error().ToString());
   if (removed && *removed > 0) spdlog::info("removed old templates count={}", *removed);
 }

@@ -52,6 +52,8 @@ class Templates {
   };
   std::shared_ptr<Job> Begin(const MachineShape& shape);
   Awaitable<void> Run(std::shared_ptr<Job> job);
+  // Returns when nobody else works on the folder; at once when the daemon stops.
+  Awaitable<void> TakeTurn();
   Awaitable<Result<vmm::Template>> MakeNow(const MachineShape& shape);
   // In the folder of a sandbox that nobody will see.
   Awaitable<Result<void>> SaveMachine(const std::string& id, const MachineShape& shape);
