@@ -122,13 +122,14 @@ Awaitable<Result<int>> CommandRun::Run() {
 Awaitable<void> CommandRun::Create() {
   Progress progress(executor_, request_.progress);
   progress.Start();
-  auto created = co_await CreateSandbox(api_, std::move(request_.create), progress);
+  std::string id;
+  auto created = co_await CreateSandbox(api_, std::move(request_.create), progress, id);
   co_await progress.Finish();
-  if (created) {
-    sandbox_id_ = created->sandbox_id();
+  if (!created) error_ = std::move(created).error();
+  // An interrupt may have come after the daemon had made it: then nobody else knows of it.
+  if (created || interrupts_ > 0) {
+    sandbox_id_ = id;
     made_here_ = true;
-  } else {
-    error_ = std::move(created).error();
   }
 }
 
@@ -326,7 +327,7 @@ void CommandRun::Say(const std::string& text) {
 }  // namespace
 
 Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
-                                             Progress& progress) {
+                                             Progress& progress, std::string& id) {
   auto stream = co_await api.CreateSandboxStream(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   v1::Sandbox sandbox;
@@ -335,6 +336,7 @@ Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandbox
     if (!event) co_return Err(std::move(event).error());
     // To the very end: leaving a call early cancels it, and that would remove the sandbox.
     if (!event->has_value()) break;
+    if (!(*event)->sandbox_id().empty()) id = (*event)->sandbox_id();
     if ((*event)->has_progress()) progress.Update((*event)->progress());
     if ((*event)->has_created())
       sandbox = std::move(*(*event)->mutable_created()->mutable_sandbox());
@@ -342,6 +344,7 @@ Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandbox
   if (sandbox.sandbox_id().empty()) {
     co_return Err(ErrorCode::kUnavailable, "the daemon stopped while it made the sandbox");
   }
+  id = sandbox.sandbox_id();
   co_return sandbox;
 }
 

@@ -34,9 +34,10 @@ struct RunRequest {
 };
 
 // Creates the sandbox, showing progress; the reply carries it. Cancelling the task removes it
-// again.
+// again, unless it had been made already. `id` is set as soon as the daemon has told it, whatever
+// comes of it.
 Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
-                                             Progress& progress);
+                                             Progress& progress, std::string& id);
 
 // Runs to the end and returns the program's exit code: the command's own, 128 + signal, 124, 130
 // after an interrupt (128 + signal after another), 141 when standard output's reader is gone.

@@ -158,9 +158,14 @@ Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest reque
   Note("create " + request.policy().image_ref());
   Note("network default " + request.policy().network_default());
   v1::CreateSandboxEvent progress;
+  progress.set_sandbox_id(kSandbox);
   progress.mutable_progress()->set_phase("boot");
   CR_CO_TRY(co_await out.Write(progress));
   if (request.backend() == "never") {
+    // More than the connection holds: once it is all written, the beginning has been read.
+    progress.mutable_progress()->set_message(std::string(300'000, 'x'));
+    for (int i = 0; i < 5; ++i) CR_CO_TRY(co_await out.Write(progress));
+    Note("told");
     co_await cancelled_.Wait();
     Note("create cancelled");
     co_return Err(ErrorCode::kCanceled, "cancelled");

@@ -22,7 +22,7 @@
 #include "cli/stdio.h"
 #include "cli/text.h"
 #include "cli/warm_up.h"
-#include "client/policy.h"
+#include "client/compiled_policy.h"
 #include "os/file.h"
 #include "policy/compiled.h"
 #include "policy/document.h"

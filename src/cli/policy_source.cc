@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <utility>
 
-#include "client/policy.h"
+#include "client/compiled_policy.h"
 
 namespace cleanroom::cli {
 namespace {

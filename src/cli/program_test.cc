@@ -127,12 +127,14 @@ TEST_F(ProgramTest, TerminationRemovesTheSandboxOfRm) {
 
 TEST_F(ProgramTest, AnInterruptWhileTheSandboxIsMadeCancelsThat) {
   auto program = Start({"exec", "--backend", "never", "--image", image_, "--", "sleep"});
-  ASSERT_TRUE(daemon_.WaitFor("create"));
+  ASSERT_TRUE(daemon_.WaitFor("told"));
   ASSERT_TRUE(program.Kill(SIGINT).has_value());
   const auto status = program.Wait();
   ASSERT_TRUE(status.has_value());
   EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
   EXPECT_TRUE(daemon_.WaitFor("create cancelled")) << daemon_.All();
+  // It might have been made in that moment.
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_)) << daemon_.All();
 }
 
 TEST_F(ProgramTest, AReaderThatIsGoneEndsTheCommandQuietly) {

@@ -21,7 +21,8 @@ Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request
   const auto executor = co_await asio::this_coro::executor;
   Progress progress(executor, style);
   progress.Start();
-  auto sandbox = co_await CreateSandbox(api, std::move(request), progress);
+  std::string id;
+  auto sandbox = co_await CreateSandbox(api, std::move(request), progress, id);
   co_await progress.Finish();
   if (!sandbox) co_return Err(std::move(sandbox).error());
   co_return PrintAnswer(sandbox->sandbox_id() + "\n");

@@ -1,36 +1,16 @@
 #include "client/policy.h"
 
-#include <span>
-#include <variant>
+#include "client/compiled_policy.h"
 
 namespace cleanroom::client {
 
 Result<v1::Policy> PolicyFromAllowlist(std::string_view ref, std::string_view digest,
-                                       std::initializer_list<policy::AllowedHost> rules) {
-  CR_TRY_ASSIGN(const auto compiled,
-                policy::PolicyFromAllowlist(ref, digest, std::span(rules.begin(), rules.size())));
+                                       const std::vector<AllowedHost>& rules) {
+  std::vector<policy::AllowedHost> allowed;
+  allowed.reserve(rules.size());
+  for (const AllowedHost& rule : rules) allowed.push_back({rule.host, rule.ports});
+  CR_TRY_ASSIGN(const auto compiled, policy::PolicyFromAllowlist(ref, digest, allowed));
   return ToProto(compiled);
-}
-
-v1::Policy ToProto(const policy::CompiledPolicy& compiled) {
-  const policy::Policy& spec = compiled.spec();
-  v1::Policy proto;
-  proto.set_version(1);
-  proto.set_image_ref(spec.image.ToString());
-  proto.set_image_digest(spec.image.digest);
-  proto.set_network_default(std::string(policy::ToString(spec.network.default_action)));
-  for (const policy::AllowRule& rule : spec.network.allow) {
-    if (!std::holds_alternative<policy::HostPattern>(rule.target) ||
-        rule.protocol != policy::Protocol::kTcp)
-      continue;
-    v1::PolicyAllowRule* allow = proto.add_allow();
-    allow->set_host(policy::ToString(rule.target));
-    for (const uint16_t port : rule.ports) allow->add_ports(port);
-  }
-  if (spec.docker_required) proto.mutable_services()->mutable_docker()->set_required(true);
-  proto.set_hash(compiled.hash());
-  proto.set_canonical_json(compiled.CanonicalJson());
-  return proto;
 }
 
 }  // namespace cleanroom::client

@@ -58,9 +58,9 @@ class MemberSource : public ByteSource {
 }  // namespace
 
 Result<Archive> Archive::Open(UniqueFd file, const std::filesystem::path& spool_folder,
-                              const Limits& limits) {
+                              const Limits& limits, const Control& control) {
   Archive out(std::move(file), limits);
-  CR_TRY(out.Scan());
+  CR_TRY(out.Scan(control));
   std::array<uint8_t, 4> head = {};
   CR_TRY_ASSIGN(const size_t n, PreadSome(out.fd(), head, 0));
   if (out.kind_ == ArchiveKind::kRootfs ||
@@ -73,6 +73,7 @@ Result<Archive> Archive::Open(UniqueFd file, const std::filesystem::path& spool_
   CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, Decompress(packed, limits));
   std::vector<uint8_t> buffer(1 << 20);
   for (uint64_t offset = 0;;) {
+    CR_TRY(control.Check());
     CR_TRY_ASSIGN(const size_t got, source->Read(buffer));
     if (got == 0) break;
     CR_TRY(PwriteAll(plain.get(), std::span(buffer).first(got), offset));
@@ -82,7 +83,7 @@ Result<Archive> Archive::Open(UniqueFd file, const std::filesystem::path& spool_
   return out;
 }
 
-Result<void> Archive::Scan() {
+Result<void> Archive::Scan(const Control& control) {
   CR_TRY_ASSIGN(const uint64_t size, FileSize(file_.get()));
   if (size == 0) return Err(ErrorCode::kDataCorrupt, "the archive is empty");
   FileSource file(file_.get(), 0, size);
@@ -90,6 +91,7 @@ Result<void> Archive::Scan() {
   CR_TRY_ASSIGN(TarReader tar, TarReader::Open(*plain, limits_));
   TarEntry entry;
   while (true) {
+    CR_TRY(control.Check());
     CR_TRY_ASSIGN(const bool more, tar.Next(entry));
     if (!more) break;
     const std::string_view path = Clean(entry.path);

@@ -20,9 +20,9 @@ enum class ArchiveKind { kRootfs, kDocker, kOciLayout };
 class Archive {
  public:
   // `file` holds the tar, compressed or not. `spool_folder` takes the unpacked form of a compressed
-  // archive. data_corrupt when it is no tar.
+  // archive. data_corrupt when it is no tar; canceled.
   static Result<Archive> Open(UniqueFd file, const std::filesystem::path& spool_folder,
-                              const Limits& limits);
+                              const Limits& limits, const Control& control);
 
   ArchiveKind kind() const { return kind_; }
   int fd() const { return file_.get(); }
@@ -40,7 +40,7 @@ class Archive {
     std::string target;
   };
   Archive(UniqueFd file, const Limits& limits) : file_(std::move(file)), limits_(limits) {}
-  Result<void> Scan();
+  Result<void> Scan(const Control& control);
   Result<std::string> Follow(std::string_view path) const;
 
   UniqueFd file_;

@@ -146,11 +146,13 @@ TEST_F(DownloadTest, AFullDiskLeavesNothing) {
   DockerRegistry registry;
   PushLarge(registry);
   const std::string cache = folder_ / "cache";
-  ASSERT_EQ(RunScript("mkdir " + cache + " && mount -t tmpfs -o size=1m none " + cache).status, 0);
+  std::filesystem::create_directory(cache);
   int failed = 0, worked = 0;
   // Spools of the layers, and the file system that they become: what comes first is full first.
   for (int kib = 256; kib <= 2 * 3 * kLayerMiB * 1024 + 4096 && worked < 2; kib += 1500) {
-    ASSERT_EQ(RunScript("mount -o remount,size=" + std::to_string(kib) + "k " + cache).status, 0);
+    const auto mounted =
+        RunScript("mount -t tmpfs -o size=" + std::to_string(kib) + "k none " + cache);
+    ASSERT_EQ(mounted.status, 0) << mounted.output;
     const auto record = PullRef(registry.host() + "/large:v");
     if (record) {
       ++worked;
@@ -163,6 +165,7 @@ TEST_F(DownloadTest, AFullDiskLeavesNothing) {
       EXPECT_THAT(record.error().message(), HasSubstr("No space left on device"));
     }
     EXPECT_EQ(LeftBehind(), "") << kib;
+    EXPECT_EQ(RunScript("umount " + cache).status, 0);
   }
   EXPECT_GT(failed, 5);
   EXPECT_EQ(worked, 2);

@@ -18,6 +18,7 @@ constexpr long kConnectTimeoutSeconds = 15;
 // A transfer slower than this for that long is broken.
 constexpr long kStallBytesPerSecond = 512;
 constexpr long kStallSeconds = 60;
+constexpr long kDocumentSeconds = 120;       // for a whole answer without a sink: those are small
 constexpr size_t kMaxCertificateFiles = 64;  // of one server
 constexpr size_t kMaxChallenges = 8;
 constexpr size_t kMaxChallengeBytes = 4096;
@@ -197,6 +198,7 @@ Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::s
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectTimeoutSeconds);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, kStallBytesPerSecond);
   curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, kStallSeconds);
+  if (!*sink) curl_easy_setopt(curl, CURLOPT_TIMEOUT, kDocumentSeconds);
   curl_easy_setopt(curl, CURLOPT_USERAGENT, "cleanroom");
   curl_easy_setopt(curl, CURLOPT_BUFFERSIZE, 256L << 10);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error_text);

@@ -3,7 +3,7 @@
 // https only, with certificates checked, except that a request may allow plain http to loopback
 // addresses. Redirects are followed by this class itself: never from https to http, and the
 // Authorization header never goes to another host. No answer may come slower than 512 bytes a
-// second over a minute.
+// second over a minute, and one without a sink is whole within two.
 #pragma once
 
 #include <cstdint>

@@ -51,7 +51,8 @@ class Importer {
 
   Result<ImageRecord> Run(int fd) {
     CR_TRY_ASSIGN(UniqueFd file, Seekable(fd));
-    CR_TRY_ASSIGN(const Archive archive, Archive::Open(std::move(file), temp_.path(), limits_));
+    CR_TRY_ASSIGN(const Archive archive,
+                  Archive::Open(std::move(file), temp_.path(), limits_, control_));
     switch (archive.kind()) {
       case ArchiveKind::kRootfs:
         return ImportRootfs(archive);

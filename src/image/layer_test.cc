@@ -436,6 +436,13 @@ TEST_F(LayerTest, EmptyLayersOfAllKinds) {
 }
 
 TEST_F(LayerTest, ExtendedAttributesUpToTheLimit) {
+  // u::rw-,u:1000:r--,g::r-x,m::r-x,o::r-- as setxattr takes it (acl(5), version 2).
+  std::string acl("\x02\0\0\0", 4);
+  for (const auto& [tag, rights, id] : std::vector<std::tuple<char, char, uint32_t>>{
+           {1, 6, ~0u}, {2, 4, 1000}, {4, 5, ~0u}, {16, 5, ~0u}, {32, 4, ~0u}}) {
+    acl += {tag, '\0', rights, '\0'};
+    acl.append(reinterpret_cast<const char*>(&id), sizeof(id));
+  }
   const FileTree tree =
       BuildAndList({TarBuilder()
                         .Pax("SCHILY.xattr.user.big", std::string(3000, 'v'))
@@ -445,11 +452,31 @@ TEST_F(LayerTest, ExtendedAttributesUpToTheLimit) {
                         .File("capable", "1")
                         .Pax("SCHILY.xattr.com.apple.thing", "ignored")
                         .File("foreign", "1")
+                        .Pax("SCHILY.xattr.system.posix_acl_access", acl)
+                        .File("listed", "1", {.mode = 0654})
                         .Finish()});
   EXPECT_NE(tree.at("block").find("user.big=7676"), std::string::npos);
   EXPECT_NE(tree.at("capable").find("security.capability=01000002002000"), std::string::npos)
       << tree.at("capable");
   EXPECT_EQ(tree.at("foreign").find("apple"), std::string::npos);
+  // As ext4 keeps it (fs/ext4/acl.h): version 1, an id only where there is one.
+  EXPECT_NE(tree.at("listed").find("system.posix_acl_access=01000000"
+                                   "01000600"
+                                   "02000400e8030000"
+                                   "04000500"
+                                   "10000500"
+                                   "20000400"),
+            std::string::npos)
+      << tree.at("listed");
+  for (const std::string& bad :
+       {std::string("x"), acl.substr(0, 4), acl.substr(0, 20), acl.substr(0, acl.size() - 1),
+        "\x03" + acl.substr(1), acl + std::string(8, '\x7f')}) {
+    EXPECT_TRUE(Refusal({TarBuilder()
+                             .Pax("SCHILY.xattr.system.posix_acl_default", bad)
+                             .File("listed", "1")
+                             .Finish()})
+                    .starts_with("data_corrupt: "));
+  }
 }
 
 }  // namespace

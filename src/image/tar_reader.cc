@@ -51,6 +51,21 @@ std::optional<EntryType> TypeOf(mode_t type) {
   }
 }
 
+// An access control list as setxattr takes it: a version and entries of tag, rights and id.
+// libext2fs, which turns it into ext4's own form, is given no other.
+bool IsAcl(std::string_view value) {
+  constexpr std::string_view kVersion("\x02\0\0\0", 4);
+  constexpr size_t kEntryBytes = 8, kFewest = 3;
+  if (!value.starts_with(kVersion)) return false;
+  value.remove_prefix(kVersion.size());
+  if (value.size() % kEntryBytes != 0 || value.size() < kFewest * kEntryBytes) return false;
+  for (; !value.empty(); value.remove_prefix(kEntryBytes)) {
+    const bool known = std::string_view("\x01\x02\x04\x08\x10\x20").contains(value[0]);
+    if (!known || value[1] != 0 || (value[2] & ~7) != 0 || value[3] != 0) return false;
+  }
+  return true;
+}
+
 std::string_view View(const char* text) {
   return text == nullptr ? std::string_view() : std::string_view(text);
 }
@@ -214,6 +229,10 @@ Result<bool> TarReader::Next(TarEntry& out) {
       return Err(ErrorCode::kResourceExhausted,
                  fmt::format("the tar has more than {} bytes of extended attributes on {}",
                              impl_->limits.max_xattr_bytes, shown));
+    }
+    if (xattr.name.starts_with("system.posix_acl_") && !IsAcl(xattr.value)) {
+      return Err(ErrorCode::kDataCorrupt,
+                 fmt::format("the tar has a malformed access control list on {}", shown));
     }
     out.xattrs.push_back(std::move(xattr));
   }

@@ -103,7 +103,9 @@ Awaitable<Result<void>> Http2Call::ReadHead() {
     co_return Err(ErrorCode::kInternal,
                   "the server answered with another content type than asked for");
   }
-  co_return CheckEncoding(framing_, stream_->head());
+  // We ask for none.
+  CR_CO_TRY(ArePacked(framing_, stream_->head(), {}));
+  co_return Result<void>();
 }
 
 Awaitable<Result<bool>> Http2Call::NextUnary(Message& out) {

@@ -31,6 +31,12 @@ bool SameIgnoringCase(std::string_view a, std::string_view b) {
   });
 }
 
+std::string_view Trim(std::string_view text) {
+  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
+  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
+  return text;
+}
+
 // At most `max_digits` decimal digits.
 std::optional<int64_t> ParseDigits(std::string_view text, size_t max_digits) {
   int64_t value = 0;
@@ -116,15 +122,52 @@ void AddTimeout(Framing framing, nanoseconds left, http::Headers& headers) {
   }
 }
 
-Result<void> CheckEncoding(Framing framing, const http::Headers& headers) {
-  std::string_view name = "grpc-encoding";
-  if (framing == Framing::kConnectUnary) name = "content-encoding";
-  if (framing == Framing::kConnectStream) name = "connect-content-encoding";
-  const std::string_view encoding = http::FindHeader(headers, name);
-  if (!encoding.empty() && encoding != "identity") {
-    return Err(ErrorCode::kUnimplemented,
-               fmt::format("{}: unknown compression; supported: identity", name));
+PackingHeaders PackingHeadersOf(Framing framing) {
+  switch (framing) {
+    case Framing::kConnectUnary:
+      return {.packed = "content-encoding", .accepted = "accept-encoding"};
+    case Framing::kConnectStream:
+      return {.packed = "connect-content-encoding", .accepted = "connect-accept-encoding"};
+    case Framing::kGrpc:
+    case Framing::kGrpcWeb:
+    case Framing::kGrpcWebText:
+      break;
   }
+  return {.packed = "grpc-encoding", .accepted = "grpc-accept-encoding"};
+}
+
+Result<bool> ArePacked(Framing framing, const http::Headers& headers, std::string_view supported) {
+  const std::string_view name = PackingHeadersOf(framing).packed;
+  const std::string_view packing = http::FindHeader(headers, name);
+  if (packing.empty() || SameIgnoringCase(packing, "identity")) return false;
+  if (!supported.empty() && SameIgnoringCase(packing, supported)) return true;
+  return Err(ErrorCode::kUnimplemented,
+             fmt::format("{}: unknown compression; supported: {}identity", name,
+                         supported.empty() ? "" : std::string(supported) + ", "));
+}
+
+bool AcceptsPacking(Framing framing, const http::Headers& headers, std::string_view name) {
+  const std::string_view header = PackingHeadersOf(framing).accepted;
+  for (const auto& [candidate, value] : headers) {
+    if (candidate != header) continue;
+    std::string_view rest = value;
+    while (!rest.empty()) {
+      const size_t comma = rest.find(',');
+      const std::string_view item = rest.substr(0, comma);
+      rest.remove_prefix(comma == std::string_view::npos ? rest.size() : comma + 1);
+      const size_t semicolon = item.find(';');
+      // Weights (RFC 9110, section 12.4.2) only matter as far as 0 forbids.
+      const std::string_view weight =
+          semicolon == std::string_view::npos ? "" : Trim(item.substr(semicolon + 1));
+      const bool forbidden = weight.starts_with("q=0") &&
+                             weight.substr(3).find_first_not_of(".0") == std::string_view::npos;
+      if (!forbidden && SameIgnoringCase(Trim(item.substr(0, semicolon)), name)) return true;
+    }
+  }
+  return false;
+}
+
+Result<void> CheckVersion(const http::Headers& headers) {
   const std::string_view version = http::FindHeader(headers, "connect-protocol-version");
   if (!version.empty() && version != "1") {
     return Err(ErrorCode::kInvalidArgument, "connect-protocol-version: only 1 is supported");

@@ -36,8 +36,21 @@ Result<std::optional<std::chrono::nanoseconds>> ParseTimeout(Framing framing,
                                                              const http::Headers& headers);
 void AddTimeout(Framing framing, std::chrono::nanoseconds left, http::Headers& headers);
 
-// kUnimplemented when the request is compressed, kInvalidArgument for another version of Connect.
-Result<void> CheckEncoding(Framing framing, const http::Headers& headers);
+// Headers that tell how messages are packed, and which packings their sender takes.
+struct PackingHeaders {
+  std::string_view packed;
+  std::string_view accepted;
+};
+PackingHeaders PackingHeadersOf(Framing framing);
+
+// Whether the messages behind these headers may be packed: false for none or "identity", true for
+// `supported` (empty: none is). kUnimplemented for any other, with what is supported.
+Result<bool> ArePacked(Framing framing, const http::Headers& headers, std::string_view supported);
+// Whether who sent these headers takes messages packed by `name`.
+bool AcceptsPacking(Framing framing, const http::Headers& headers, std::string_view name);
+
+// kInvalidArgument for another version of Connect.
+Result<void> CheckVersion(const http::Headers& headers);
 
 // The headers that are the caller's own.
 Metadata WithoutProtocolHeaders(const http::Headers& headers);

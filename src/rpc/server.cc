@@ -25,6 +25,7 @@ struct Connection {
   const Router& router;
   const ServerOptions& options;
   const Codec* json;
+  const Compression* compression;
 };
 
 Awaitable<void> SendText(http::ServerExchange& exchange, int status, std::string type,
@@ -105,8 +106,9 @@ Awaitable<Result<void>> InvokeInTime(const Procedure* procedure, CallContext& co
 
 // Only headers: what can be refused before the call begins. Sets the deadline.
 Result<void> Prepare(const Connection& connection, const http::RequestHead& request,
-                     const ContentType& type, CallContext& context) {
-  CR_TRY(CheckEncoding(type.framing, request.headers));
+                     const ContentType& type, CallContext& context, ServerCall& call) {
+  CR_TRY(CheckVersion(request.headers));
+  CR_TRY(call.Negotiate(connection.compression, connection.options.compress_from));
   CR_TRY_ASSIGN(const auto timeout, ParseTimeout(type.framing, request.headers));
   if (timeout) {
     auto allowed = *timeout;
@@ -153,7 +155,7 @@ Awaitable<void> Answer(Connection connection, http::ServerExchange& exchange) {
   CallContext context = MakeContext(request);
   ServerCall call(exchange, *type, *codec, connection.options.max_message_bytes,
                   context.response_headers);
-  Result<void> outcome = Prepare(connection, request, *type, context);
+  Result<void> outcome = Prepare(connection, request, *type, context, call);
   if (outcome && procedure == nullptr) {
     outcome = Err(ErrorCode::kUnimplemented, fmt::format("no such procedure: {}", request.path));
   }
@@ -210,8 +212,9 @@ http::ServerTimeouts TimeoutsOf(const ServerOptions& options) {
 
 }  // namespace
 
-Server::Server(const Router& router, ServerOptions options, const Codec* json)
-    : router_(router), options_(options), json_(json) {}
+Server::Server(const Router& router, ServerOptions options, const Codec* json,
+               const Compression* compression)
+    : router_(router), options_(options), json_(json), compression_(compression) {}
 
 Awaitable<void> Server::Serve(std::unique_ptr<http::ByteStream> stream) const {
   auto first = co_await ReadFirstInTime(*stream, options_);
@@ -219,7 +222,7 @@ Awaitable<void> Server::Serve(std::unique_ptr<http::ByteStream> stream) const {
     stream->Close();
     co_return;
   }
-  const http::ExchangeHandler handler = MakeHandler({router_, options_, json_});
+  const http::ExchangeHandler handler = MakeHandler({router_, options_, json_, compression_});
   if (first->starts_with(kPreface)) {
     co_await http::ServeHttp2(std::move(stream), std::move(*first), Http2OptionsOf(options_),
                               TimeoutsOf(options_), handler);

@@ -7,6 +7,7 @@
 
 #include "http/exchange.h"
 #include "rpc/codec.h"
+#include "rpc/compression.h"
 #include "rpc/envelope.h"
 #include "rpc/protocol.h"
 #include "rpc/service.h"
@@ -19,6 +20,11 @@ class ServerCall final : public MessageSource, public MessageSink {
   ServerCall(http::ServerExchange& exchange, const ContentType& type, const Codec& codec,
              size_t max_message_bytes, const Metadata& response_headers);
 
+  // From the request's head, before anything else: how its messages are packed, and whether those
+  // of the response may be (compress_from: ServerOptions). kUnimplemented: by something that
+  // `compression`, which may be null, is not; the response then names what it is.
+  Result<void> Negotiate(const Compression* compression, size_t compress_from);
+
   Awaitable<Result<bool>> Next(Message& out) override;
   Awaitable<Result<void>> Write(const Message& message) override;
   // Sends the outcome and ends the response.
@@ -26,6 +32,8 @@ class ServerCall final : public MessageSource, public MessageSink {
 
  private:
   Awaitable<Result<bool>> NextUnary(Message& out);
+  Result<void> Take(const Envelope& envelope, Message& out);
+  bool Pack(std::string_view message, std::string& out);
   Result<void> AppendBody(std::string& out);  // decodes base64 where that is the framing
   Awaitable<void> FinishUnary(Result<void> outcome);
   void SendHead(int status, http::Ending ending, const http::Headers& more);
@@ -38,6 +46,11 @@ class ServerCall final : public MessageSource, public MessageSink {
   EnvelopeReader reader_;
   std::string base64_;  // not yet decoded
   std::optional<std::string> unary_response_;
+  const Compression* compression_ = nullptr;  // of the request's messages and of the response's
+  bool request_packed_ = false;
+  bool refused_packing_ = false;
+  size_t compress_from_ = 0;  // 0: the response is not packed
+  int not_worth_it_ = 0;      // messages that will not be tried, because the last one hardly shrank
   bool unary_read_ = false;
   bool head_sent_ = false;
 };

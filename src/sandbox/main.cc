@@ -9,6 +9,7 @@
 // Before it does anything else it enters its own user namespace, has the sandbox's network
 // namespace made, and gives up every privilege. Then it serves WardenService on the socket, and
 // ends with its machine.
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
 #include "os/jail/private_root.h"
 #include "os/netns/netns.h"
 #include "os/seccomp/filter.h"
+#include "os/unique_fd.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
 #include "sandbox/service.h"
@@ -44,6 +46,7 @@ using std::chrono::seconds;
 
 constexpr int kListenFd = 3;
 constexpr rlim_t kDescriptors = 8192;
+constexpr std::string_view kOomScore = "500";  // of -1000 to 1000
 // A warden that nobody tells to launch ends: its control plane has died in between.
 constexpr seconds kIdleLimit{30};
 // How long watchers may take to read the final state.
@@ -116,6 +119,13 @@ void RaiseDescriptorLimit() {
   (void)setrlimit(RLIMIT_NOFILE, &files);
 }
 
+// A host that runs out of memory after all ends a sandbox, which says so in its record, and not the
+// control plane or somebody else's work. The VMM inherits it.
+void GoFirst() {
+  const os::UniqueFd score(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
+  if (score) (void)!write(score.get(), kOomScore.data(), kOomScore.size());
+}
+
 int Fail(const Error& error) {
   std::fprintf(stderr, "cleanroom-warden: %s\n", error.ToString().c_str());
   return 1;
@@ -132,6 +142,7 @@ Result<void> Enclose(const Arguments& arguments) {
 
 int Main(int argc, char** argv) {
   os::KeepHeapSmall();
+  GoFirst();
   auto arguments = ParseArguments(argc, argv);
   if (!arguments) return Fail(arguments.error());
   // First, while there is one thread and nothing of a guest's has been read. The network and the

@@ -119,7 +119,8 @@ Awaitable<void> RunningMachine::DrainConsole() {
   const auto deadline = steady_clock::now() + kConsoleDrainLimit;
   while (!console_ended_) {
     const bool in_time = co_await changed_.WaitUntil(deadline);
-    if (!in_time) break;
+    const bool cancelled = co_await Cancelled();
+    if (!in_time || cancelled) break;
   }
 }
 
@@ -132,6 +133,8 @@ Awaitable<Result<void>> RunningMachine::WaitForLine(std::string_view line, TimeP
     }
     const bool in_time = co_await changed_.WaitUntil(deadline);
     if (!in_time) co_return Err(ErrorCode::kDeadlineExceeded, "the guest was not ready in time");
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled while the guest got ready");
   }
   co_return Result<void>();
 }

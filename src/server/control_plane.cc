@@ -15,9 +15,18 @@ constexpr std::chrono::seconds kHousekeeping{15};
 // How late a day's audit files may go.
 constexpr std::chrono::hours kAuditPruning{1};
 
+// Over the network an answer that takes several packets is compressed.
+constexpr size_t kCompressFrom = 1024;
+
 rpc::ServerOptions ServerOptionsOf() {
   rpc::ServerOptions options;
   options.max_message_bytes = 8U << 20;
+  return options;
+}
+
+rpc::ServerOptions RemoteOptions() {
+  rpc::ServerOptions options = ServerOptionsOf();
+  options.compress_from = kCompressFrom;
   return options;
 }
 
@@ -82,8 +91,8 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       system_service_(
           {machines_, pool_, layout_, config_.settings, storage_, warm_up_, SystemClock()}),
       metrics_server_(metrics_router_, ServerOptionsOf(), nullptr),
-      local_server_(local_router_, ServerOptionsOf(), config_.json),
-      remote_server_(remote_router_, ServerOptionsOf(), config_.json),
+      local_server_(local_router_, ServerOptionsOf(), config_.json, config_.compression),
+      remote_server_(remote_router_, RemoteOptions(), config_.json, config_.compression),
       started_(std::chrono::system_clock::now()),
       stopping_(executor) {
   executions_.Bind(sandboxes_);

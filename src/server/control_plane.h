@@ -35,6 +35,7 @@ struct ControlPlaneConfig {
   std::optional<config::Endpoint> metrics_listen;
   Handshake tls;  // for https; empty: https listeners are refused
   const rpc::Codec* json = nullptr;
+  const rpc::Compression* compression = nullptr;
 };
 
 class ControlPlane {

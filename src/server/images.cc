@@ -1,6 +1,7 @@
 #include "server/images.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <spdlog/spdlog.h>
 
 #include "image/import.h"
@@ -42,7 +43,10 @@ Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progre
         auto present = store.Find(ref.digest);
         if (present) return ImageOutcome{.record = std::move(*present), .was_present = true};
       }
-      CR_TRY_ASSIGN(auto record, image::Pull(store, options, ref, control));
+      Result<image::ImageRecord> pulled = image::Pull(store, options, ref, control);
+      // The tree of an image's files was memory of this thread, and the C library would keep it.
+      malloc_trim(0);
+      CR_TRY_ASSIGN(auto record, std::move(pulled));
       return ImageOutcome{.record = std::move(record), .was_present = false};
     };
     tasks_.Spawn(shared->Run(pool_, std::move(work)));
@@ -71,6 +75,7 @@ Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, o
     auto record = image::Import(store, ref, source->get(), limits, control);
     // Now, so that whoever feeds the pipe notices.
     source->reset();
+    malloc_trim(0);  // as after a pull
     if (!record) return Err(std::move(record).error());
     return ImageOutcome{.record = std::move(*record), .was_present = false};
   };
@@ -109,7 +114,11 @@ Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHtt
   CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
   image::RegistryOptions options = options_;
   options.plain_http = plain_http;
-  auto work = [options = std::move(options), ref] { return image::Resolve(options, ref, {}); };
+  image::Control control;
+  control.stop = stopping_.get_token();
+  auto work = [options = std::move(options), ref, control] {
+    return image::Resolve(options, ref, control);
+  };
   auto digest = co_await pool_.Run(work);
   if (!digest) co_return Err(std::move(digest).error());
   co_return image::PinnedRef(ref, *digest);
@@ -132,6 +141,7 @@ bool Images::InUse(const std::string& digest) const {
 }
 
 Awaitable<void> Images::Shutdown() {
+  stopping_.request_stop();
   for (const auto& [ref, job] : pulls_) job->Stop();
   for (const auto& import : imports_) {
     if (const auto job = import.lock()) job->Stop();

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,7 @@ class Images {
   BlockingPool pool_{4};
   BlockingPool quick_{1};
   TaskScope tasks_;
+  std::stop_source stopping_;  // of what no job stands for
   std::map<std::string, std::shared_ptr<ImageJob>> pulls_;
   std::vector<std::weak_ptr<ImageJob>> imports_;
 };

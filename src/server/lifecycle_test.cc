@@ -226,6 +226,9 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
   // Whoever is gone cannot be written to.
   Awaitable<Result<void>> Write(const rpc::Message& message) override {
     const bool answer = IsAnswer(message);
+    v1::CreateSandboxEvent event;
+    if (first_id.empty() && event.ParseFromString(message.SerializeAsString()))
+      first_id = event.sandbox_id();
     if (answer && gone_before_answer) co_return Err(ErrorCode::kCanceled, "the call was cancelled");
     answered = answered || answer;
     co_return Result<void>();
@@ -244,6 +247,7 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
   void Leave() { call_.Cancel(); }
   bool waiting() const { return call_.size() > 0; }
 
+  std::string first_id;  // told with the first message
   bool gone_before_answer = false;
   bool answered = false;
 
@@ -293,6 +297,9 @@ TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
     while (!sandbox->ready() && !sandbox->ended()) plane.io.run_one();
     ASSERT_TRUE(sandbox->ready()) << sandbox->record().reason;
     ASSERT_TRUE(caller.waiting()) << method;
+    // Long before the answer; the unary call has but one message.
+    const bool streams = method == std::string("CreateSandboxStream");
+    EXPECT_EQ(caller.first_id, streams ? sandbox->id() : "");
     caller.Leave();
     caller.RunUntilOver();
     EXPECT_FALSE(caller.answered) << method;

@@ -15,6 +15,7 @@
 #include "config/paths.h"
 #include "http/tls/tls_stream.h"
 #include "os/heap.h"
+#include "rpc/gzip/gzip.h"
 #include "rpc/json/json_codec.h"
 #include "server/control_plane.h"
 #include "server/log.h"
@@ -63,6 +64,7 @@ int Serve(const ServeFlags& flags) {
 
   asio::io_context io(1);
   options->control_plane.json = &rpc::JsonCodec();
+  options->control_plane.compression = &rpc::Gzip();
   std::unique_ptr<http::TlsServer> tls;
   if (!options->tls.certificate.empty()) {
     auto created = http::TlsServer::Create(options->tls.certificate, options->tls.key);

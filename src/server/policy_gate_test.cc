@@ -87,5 +87,33 @@ TEST(PolicyGateTest, NamesEveryKeyThatCannotBeEnforced) {
   EXPECT_THAT(refused.error().message(), HasSubstr("sandbox.docker"));
 }
 
+// Rules for one stage are rules; blocks are what needs a backend that runs them.
+TEST(PolicyGateTest, ListsOfStagesNeedNoBlocks) {
+  const auto base = policy::PolicyForImage(kRef);
+  ASSERT_TRUE(base) << base.error().ToString();
+  policy::Policy spec = base->spec();
+  spec.network.stages[policy::Stage::kDependencies] = {
+      {.target = *policy::ParseHostTarget("dep.example"), .ports = {443}, .reason = {}}};
+  spec.network.stages[policy::Stage::kExecution] = {};
+  const auto lists = policy::CompiledPolicy::Compile(spec);
+  ASSERT_TRUE(lists) << lists.error().ToString();
+  const std::set<std::string> capabilities = {std::string(policy::capability::kNetworkDenyAll),
+                                              std::string(policy::capability::kNetworkAllowRules)};
+  EXPECT_TRUE(CheckEnforceable(*lists, capabilities));
+
+  spec.dependencies.push_back(policy::Block{.name = "setup",
+                                            .command = "true",
+                                            .env = {},
+                                            .input_files = {},
+                                            .output_dirs = {},
+                                            .output_files = {}});
+  const auto blocks = policy::CompiledPolicy::Compile(spec);
+  ASSERT_TRUE(blocks) << blocks.error().ToString();
+  const auto refused = CheckEnforceable(*blocks, capabilities);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message(), HasSubstr("sandbox.dependencies"));
+  EXPECT_THAT(refused.error().message(), testing::Not(HasSubstr("network")));
+}
+
 }  // namespace
 }  // namespace cleanroom::server

@@ -19,8 +19,9 @@ std::string Path(std::string_view method) {
   return std::string("/cleanroom.v1.SandboxService/").append(method);
 }
 
-v1::CreateSandboxEvent ToEvent(const ProgressUpdate& progress) {
+v1::CreateSandboxEvent ToEvent(const std::string& id, const ProgressUpdate& progress) {
   v1::CreateSandboxEvent event;
+  event.set_sandbox_id(id);
   *event.mutable_progress() = ToMessage(progress);
   return event;
 }
@@ -101,9 +102,15 @@ Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest re
                                                      rpc::Writer<v1::CreateSandboxEvent>& out) {
   CR_CO_TRY_ASSIGN(auto plan, Plan(request));
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
+  v1::CreateSandboxEvent event;
+  event.set_sandbox_id(sandbox->id());
+  auto begun = co_await out.Write(event);
+  if (!begun) {
+    sandbox->RequestStop(kCallerGone);
+    co_return begun;
+  }
   auto created = co_await Await(sandbox, &out);
   if (!created) co_return Err(std::move(created).error());
-  v1::CreateSandboxEvent event;
   *event.mutable_created() = std::move(*created);
   auto written = co_await out.Write(event);
   // Whoever was not told the id cannot use the sandbox.
@@ -121,7 +128,7 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
                    (!sandbox->ready() && !sandbox->ended()))) {
     if (out != nullptr && !Same(told, sandbox->progress())) {
       told = sandbox->progress();
-      const v1::CreateSandboxEvent event = ToEvent(told);
+      const v1::CreateSandboxEvent event = ToEvent(sandbox->id(), told);
       auto written = co_await out->Write(event);
       gone = !written.has_value();
     } else {

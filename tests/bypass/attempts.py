@@ -21,7 +21,7 @@ POLICIES = {
     "open": None,  # --dangerously-allow-all: a run of the table under it must fail
     "rules": """default: deny
 allow:
-  - { host: a.cdn.test, ports: [80, 443, 8080, 8082, 8443] }
+  - { host: a.cdn.test, ports: [80, 443, 8080, 8082, 8083, 8443] }
   - b.cdn.test:443
   - bücher.test:443
   - { host: "*.wild.test", ports: [80, 443] }
@@ -305,7 +305,7 @@ def http_attempts():
     yield lenient("user before the Host", "GET / HTTP/1.1\r\nHost: odd.test@evil.cdn.test\r\n\r\n", "evil.cdn.test", code=MISMATCH + BAD)
     yield lenient("two hosts in one Host", "GET / HTTP/1.1\r\nHost: odd.test,evil.cdn.test\r\n\r\n", "evil.cdn.test", code=MISMATCH + BAD)
     yield lenient("NUL in Host", "GET / HTTP/1.1\r\nHost: odd.test\0.evil.cdn.test\r\n\r\n", "evil.cdn.test", code=MISMATCH + BAD)
-    yield lenient("late upgrade", get("odd.test", close=False) + "GET / HTTP/1.1\r\nHost: odd.test\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", "Upgrade: h2c", code=("unsupported", "malformed"))
+    yield lenient("late upgrade", get("odd.test", close=False) + "GET / HTTP/1.1\r\nHost: odd.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "Upgrade: websocket", code=("unsupported", "malformed"))
     yield one("plain HTTP on the TLS port", get("evil.cdn.test"), expect="HTTP/1.1 400", port=443, ends=("403", "reset", "closed"))
     yield one("HTTP version 3.0", "GET / HTTP/3.0\r\nHost: evil.cdn.test\r\n\r\n", expect="HTTP/1.1 505", code=NOT_PASSED + MISMATCH, ends=("403", "400", "reset", "closed"))
 
@@ -313,6 +313,11 @@ def http_attempts():
         ends = ("403", "goaway", "stream-reset", "reset", "closed")
         return Attempt("h2c: " + name, "resolve_then", resolved("a.cdn.test", "h2c", port=8082, requests=requests, expect=expect, **args), "bare", ends, code)
 
+    offer = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+    first = get("a.cdn.test", close=False, more=offer)
+    # nghttpx switches, and then takes the frames that follow; here it is never asked to.
+    yield one("HTTP/2 behind an offer of h2c", first + "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", expect="101 Switching", port=8083, code=NOT_PASSED + BAD, ends=HTTP_NO + ("200",))
+    yield one("another host that offers h2c", get("evil.cdn.test", more=offer), port=8083, expect="101 Switching")
     yield h2("authority of another host", [dict(authority="evil.cdn.test")])
     yield h2("second stream with another authority", [dict(authority="a.cdn.test"), dict(authority="evil.cdn.test")])
     yield h2("Host of another host, no authority", [dict(host="evil.cdn.test")])
@@ -376,6 +381,10 @@ def allowed():
         yield Allowed(f"https, v{'46'[v]}", "resolve_then", resolved("a.cdn.test", "https", kind=kind, name="a.cdn.test", ca=CA))
         yield Allowed(f"http, v{'46'[v]}", "resolve_then", resolved("a.cdn.test", "tcp", kind=kind, port=80, send=get("a.cdn.test"), expect="\na.cdn.test\n"))
         yield Allowed(f"h2c, v{'46'[v]}", "resolve_then", resolved("a.cdn.test", "h2c", kind=kind, port=8082, requests=[dict(authority="a.cdn.test")] * 2, expect="a.cdn.test"))
+        # curl offers to go on in HTTP/2: nginx would not, nghttpx would, the offer reaches neither.
+        for port in (80, 8083):
+            args = dict(kind=kind, port=port, name="a.cdn.test", version="1.1")
+            yield Allowed(f"HTTP/1 that offers h2c, port {port}, v{'46'[v]}", "resolve_then", resolved("a.cdn.test", "curl", **args))
         yield Allowed(f"ssh, v{'46'[v]}", "resolve_then", resolved("ssh.test", "tcp", kind=kind, port=22, expect="SSH-2.0"))
         yield Allowed(f"redis, v{'46'[v]}", "resolve_then", resolved("redis.test", "tcp", kind=kind, port=6379, send="PING\r\n", expect="+PONG"))
         yield Allowed(f"udp, v{'46'[v]}", "resolve_then", resolved("echo.test", "udp", kind=kind, port=7))

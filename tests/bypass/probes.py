@@ -19,6 +19,7 @@ import re
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -467,6 +468,18 @@ def h2c(host, port, requests, expect, split=0):
             stream += 2
         expect_in(expect + "\n", data)
         return expect
+
+
+@probe
+def curl(host, port, name, version):
+    """A request by curl, which offers to go on in HTTP/2. Reached: the virtual host answered, in this version of HTTP."""
+    where = f"[{host}]" if ":" in host else host
+    command = ["curl", "-sSi", "--http2", "-m", str(LIMIT), "-w", "%{http_version}", "--resolve", f"{name}:{port}:{where}"]
+    done = subprocess.run([*command, f"http://{name}:{port}/"], capture_output=True)
+    if done.returncode:
+        raise Came("closed", done.stderr.decode("latin-1"))
+    expect_in(f"\n{name}\n{version}", done.stdout)
+    return version
 
 
 def h2_stream(sock, stream, before):

@@ -17,6 +17,7 @@ from harness import FOLDER, LOGS, Daemon, Failed, Log, Sandbox
 import attempts as table
 import hostile
 import places
+import stages
 
 
 class Report:
@@ -113,6 +114,8 @@ class Suite:
                     used = sandbox.warden_rss_mib()
                     self.report.line(used < hostile.MOST_MIB, f"memory of the warden of {sandbox.name}", f"{used:.1f} MiB")
             self.phase("bad input", begin)
+            self.stages(image, backend)
+            self.phase("stages", begin)
             good, detail = hostile.killed_warden(self.rules, self.daemon)
             self.report.line(good, "warden killed in a download", detail)
         finally:
@@ -216,7 +219,7 @@ class Suite:
 
     def far_end(self):
         """What the whole policy run may have done at the internet, and no more."""
-        open_tcp = {80, 443, 8080, 8082, 8443, 22, 6379}
+        open_tcp = {80, 443, 8080, 8082, 8083, 8443, 22, 6379}
         web = {*places.WEB, *places.ODD, *places.SSH, *places.REDIS, *places.ECHO, *places.WEB2}
         strange = []
         for packet in self.wire.lines():
@@ -276,6 +279,11 @@ class Suite:
         codes = {decision.get("reason_code") for decision in free.decisions()}
         self.report.line(codes == {"allowed_all"}, "everything allowed: and on record as such", ", ".join(sorted(codes)))
         return odd, free
+
+    def stages(self, image, backend):
+        if self.options.only in "stages":
+            for line in stages.check(self.daemon, image, backend):
+                self.report.line(*line)
 
     def allowed(self):
         self.web.mark()

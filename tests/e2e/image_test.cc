@@ -161,6 +161,29 @@ TEST_F(ImageTest, PlainHttpIsForRegistriesOnThisHost) {
   EXPECT_THAT(refused.err, HasSubstr("http to a registry on this machine"));
 }
 
+// A registry that takes the connection and says nothing keeps nobody.
+TEST_F(ImageTest, TheDaemonStopsWhileARegistryIsSilent) {
+  const Background silent(
+      {"python3", "-c",
+       "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
+       "print('listening on 127.0.0.1:%d' % s.getsockname()[1], flush=True)\n"
+       "c, _ = s.accept(); print(c.recv(1), flush=True)\ns.accept()"},
+      "listening on ");
+  os::Process resolve = [&] {
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    os::Process process =
+        daemon_->StartCli({"image", "resolve", silent.found() + "/app:v"}, null, null);
+    close(null);
+    return process;
+  }();
+  ASSERT_TRUE(Becomes("ss -tn state established | grep -q " + silent.found()));
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(daemon_->Stop(), 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  const auto status = resolve.WaitFor(std::chrono::seconds(10));
+  EXPECT_TRUE(status && *status) << "the client hangs";
+}
+
 TEST_F(ImageTest, BumpRefTouchesTheReferenceAlone) {
   const std::string digest = registry_.PushSmall("team/app:v2");
   registry_.Push("docker://" + registry_.host() + "/team/app:v2", "team/app:latest",

@@ -70,6 +70,7 @@ ODD_ZONES = ["rebind.test", "flip.test", "moved.test", "tunnel.test", "oddname.t
 HTTP_PORTS = [80, 8080]
 TLS_PORTS = [443, 8443]
 H2C_PORT = 8082
+H2C_UPGRADE_PORT = 8083  # HTTP/1, and HTTP/2 for a client that asks to upgrade
 SINK_TCP_PORTS = [22, 25, 80, 443, 853, 4444, 8443]
 SINK_UDP_PORTS = [53, 123, 443, 4444, 51820]
 UDP_ECHOES = [(address, port) for address in ECHO for port in (7, 443, 5000)] + [(address, 5000) for address in LAN]

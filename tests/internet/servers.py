@@ -35,6 +35,9 @@ class Servers:
         self.run("dnsmasq", "dnsmasq", "--keep-in-foreground", f"--conf-file={self.write('dnsmasq.conf', self.dnsmasq())}")
         self.run("unbound", "unbound", "-d", "-p", "-c", self.write("unbound.conf", self.unbound()))
         self.run("nginx", "nginx", "-p", self.folder, "-c", self.write("nginx.conf", self.nginx()))
+        fronts = [f"-f{host},{places.H2C_UPGRADE_PORT};no-tls" for host in places.WEB]
+        backend = f"-b{places.WEB[0]},{places.HTTP_PORTS[0]}"
+        self.run("nghttpx", "nghttpx", "--conf=/dev/null", "--workers=1", "--accesslog-file=/dev/null", *fronts, backend)
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "ssh_key"], check=True
         )
@@ -67,7 +70,7 @@ class Servers:
         deadline = time.monotonic() + START_LIMIT
         tcp = [(places.DNS, 53), (places.OTHER_DNS, 53), (places.OTHER_DNS, 853), (places.OTHER_DNS, 443)]
         tcp += [(places.WEB, 80), (places.WEB, 443), (places.SSH, 22), (places.REDIS, places.REDIS_PORT)]
-        tcp += [(places.ECHO, places.DISCARD_PORT)]
+        tcp += [(places.ECHO, places.DISCARD_PORT), (places.WEB, places.H2C_UPGRADE_PORT)]
         for pair, port in tcp:
             for address in pair:
                 self.wait_for(f"{address} port {port}", deadline, lambda a=address, p=port: connects(a, p))

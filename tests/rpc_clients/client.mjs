@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import {
+  compressionGzip,
   createConnectTransport,
   createGrpcTransport,
   createGrpcWebTransport,
@@ -10,14 +11,17 @@ import { EchoService } from "./gen/echo_pb.js";
 
 const baseUrl = process.argv[2];
 const transports = [];
-for (const useBinaryFormat of [true, false]) {
-  const format = useBinaryFormat ? "binary" : "JSON";
+for (const [useBinaryFormat, packs] of [[true, false], [false, false], [true, true]]) {
+  const format = (useBinaryFormat ? "binary" : "JSON") + (packs ? " gzip" : "");
+  const packing = packs
+    ? { sendCompression: compressionGzip, compressMinBytes: 1 }
+    : { acceptCompression: [] };
   for (const httpVersion of ["1.1", "2"]) {
-    const options = { baseUrl, httpVersion, useBinaryFormat };
+    const options = { baseUrl, httpVersion, useBinaryFormat, ...packing };
     transports.push([`connect ${format} HTTP/${httpVersion}`, createConnectTransport(options), httpVersion]);
     transports.push([`grpc-web ${format} HTTP/${httpVersion}`, createGrpcWebTransport(options), httpVersion]);
   }
-  const options = { baseUrl, httpVersion: "2", useBinaryFormat };
+  const options = { baseUrl, httpVersion: "2", useBinaryFormat, ...packing };
   transports.push([`grpc ${format} HTTP/2`, createGrpcTransport(options), "2"]);
 }
 
@@ -34,14 +38,17 @@ async function* texts(...all) {
   for (const text of all) yield { text };
 }
 
-async function unary(client) {
+async function unary(client, packs) {
   let header = null;
   const response = await client.echo({ text: "héllo" }, { onHeader: (h) => (header = h.get("x-echo")) });
   assert.equal(response.text, "héllo");
   assert.equal(header, "yes");
   const data = new Uint8Array(1_000_000).map((_, i) => i % 251);
-  const big = await client.echo({ data });
+  let packed = null;
+  const onHeader = (h) => (packed = h.get("content-encoding") ?? h.get("grpc-encoding"));
+  const big = await client.echo({ data }, { onHeader });
   assert.deepEqual(Buffer.from(big.data), Buffer.from(data));
+  assert.equal(packed === "gzip", packs);
 }
 
 async function errors(client) {
@@ -114,7 +121,7 @@ for (const [name, transport, httpVersion] of transports) {
   for (const check of cases) {
     checks += 1;
     try {
-      await check(client);
+      await check(client, name.includes("gzip"));
     } catch (error) {
       failures += 1;
       console.log(`FAILED ${name}: ${check.name}: ${error.stack}`);

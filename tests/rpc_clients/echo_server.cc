@@ -1,5 +1,5 @@
-// Serves the echo service on a TCP port of its choice and on a unix socket, until SIGTERM. Says
-// where on stdout: "ready <port>". usage: rpc_echo_server SOCKET
+// Serves the echo service on a TCP port of its choice, with compressed answers, and on a unix socket,
+// without, until SIGTERM. Says where on stdout: "ready <port>". usage: rpc_echo_server SOCKET
 #include <fmt/format.h>
 
 #include <boost/asio/io_context.hpp>
@@ -13,6 +13,7 @@
 #include "base/async.h"
 #include "echo.pb.h"
 #include "http/byte_stream.h"
+#include "rpc/gzip/gzip.h"
 #include "rpc/json/json_codec.h"
 #include "rpc/server.h"
 
@@ -110,12 +111,15 @@ Awaitable<void> StopOnSignal(TaskScope* connections) {
 int Main(const std::string& path) {
   asio::io_context io;
   const rpc::Router router = MakeRouter();
-  const rpc::Server server(router, {}, &rpc::JsonCodec());
+  const rpc::Server local_server(router, {}, &rpc::JsonCodec(), &rpc::Gzip());
+  rpc::ServerOptions remote;
+  remote.compress_from = 1024;
+  const rpc::Server server(router, remote, &rpc::JsonCodec(), &rpc::Gzip());
   TaskScope tasks(io.get_executor());
   asio::ip::tcp::acceptor tcp(io, {asio::ip::address_v4::loopback(), 0});
   asio::local::stream_protocol::acceptor local(io, path);
   tasks.Spawn(Accept(&tcp, &server, &tasks));
-  tasks.Spawn(Accept(&local, &server, &tasks));
+  tasks.Spawn(Accept(&local, &local_server, &tasks));
   tasks.Spawn(StopOnSignal(&tasks));
   fmt::print("ready {}\n", tcp.local_endpoint().port());
   std::fflush(stdout);

@@ -49,7 +49,10 @@ Daemon::Daemon(const std::string& config) : folder_(os::TempDir::Create().value(
   EXPECT_TRUE(os::MakeDirs(config_dir).has_value());
   EXPECT_TRUE(os::MakeDirs(folder_.path() + "/run").has_value());
   EXPECT_TRUE(os::MakeDirs(RequiredEnv("CLEANROOM_TEST_CACHE")).has_value());
-  if (!config.empty()) std::ofstream(config_dir + "/config.yaml") << config;
+  std::ofstream file(config_dir + "/config.yaml");
+  file << config;
+  if (config.find("pool:") == std::string::npos) file << "\npool: { size: 0 }\n";
+  file.close();
   Start();
 }
 

@@ -16,7 +16,8 @@ namespace cleanroom::test {
 class Daemon {
  public:
   // Starts it and waits until it says that it listens. Images and the kernel come from the build's
-  // shared cache, so that they are made once. `config`: the runtime configuration file, as text.
+  // shared cache, so that they are made once. `config`: the runtime configuration file, as text;
+  // what it does not say about it, no machines are kept spare, which would compete with the test.
   explicit Daemon(const std::string& config = "");
   // Stops it and fails the test when anything of it is left running.
   ~Daemon();
@@ -30,6 +31,8 @@ class Daemon {
 
   // SIGTERM, and waits. The exit code as a shell shows it.
   int Stop();
+  // After Stop, on the same folders.
+  void StartAgain() { Start(); }
   // kill -9 and a new start on the same folders.
   void CrashAndRestart();
 

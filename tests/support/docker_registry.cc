@@ -39,7 +39,11 @@ std::string DockerRegistry::Push(const std::string& source, const std::string& t
                                  const std::string& flags) {
   const std::string digest_file = folder_ / "digest";
   const CommandResult copied =
-      RunScript("skopeo copy --quiet --dest-tls-verify=false --insecure-policy --digestfile " +
+      // The user's own credentials are not looked for, which fails where there is no runtime
+      // folder.
+      RunScript("echo {} >" + (folder_ / "auth.json") +
+                "; REGISTRY_AUTH_FILE=" + (folder_ / "auth.json") +
+                " skopeo copy --quiet --dest-tls-verify=false --insecure-policy --digestfile " +
                 digest_file + " " + flags + " " + source + " docker://" + host() + "/" + target);
   if (copied.status != 0) Die(copied.output);
   std::string digest;

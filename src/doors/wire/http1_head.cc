@@ -44,6 +44,23 @@ bool LooksLike(std::string_view name, std::string_view wanted) {
   return SameIgnoringCase(dashed, wanted);
 }
 
+// The next item of a comma-separated list, which may be empty; none when the list is over.
+std::optional<std::string_view> TakeItem(std::string_view& list, bool& more) {
+  if (!std::exchange(more, false)) return std::nullopt;
+  const size_t comma = list.find(',');
+  const std::string_view item = TrimSpace(list.substr(0, comma));
+  more = comma != std::string_view::npos;
+  list.remove_prefix(more ? comma + 1 : list.size());
+  return item;
+}
+
+// The name of a protocol in Upgrade, without its version.
+std::string_view ProtocolName(std::string_view item) { return item.substr(0, item.find('/')); }
+
+bool IsHttp2Offer(std::string_view item) { return SameIgnoringCase(ProtocolName(item), "h2c"); }
+
+constexpr std::string_view kHttp2Settings = "http2-settings";
+
 struct Target {
   std::string_view method;
   std::string_view text;
@@ -126,8 +143,8 @@ std::optional<Http1Fault> HeadReader::Add(const Field& field) {
       return fault("a Transfer-Encoding other than `chunked`, or more than one");
     }
     head_.chunked = true;
-  } else if (SameIgnoringCase(field.name, "http2-settings")) {
-    return Unsupported("an upgrade to HTTP/2").error();
+  } else if (SameIgnoringCase(field.name, kHttp2Settings)) {
+    head_.offers_http2 = true;
   } else if (SameIgnoringCase(field.name, "upgrade")) {
     return AddUpgrade(field.value);
   }
@@ -136,18 +153,19 @@ std::optional<Http1Fault> HeadReader::Add(const Field& field) {
 
 // What is upgraded to is not looked at, so it must be a protocol that names no other host.
 std::optional<Http1Fault> HeadReader::AddUpgrade(std::string_view value) {
-  while (!value.empty()) {
-    const std::string_view item = TrimSpace(value.substr(0, value.find(',')));
-    value.remove_prefix(std::min(value.size(), value.find(',')));
-    if (!value.empty()) value.remove_prefix(1);
-    const std::string_view name = item.substr(0, item.find('/'));
-    for (const std::string_view refused : {"h2c", "h2", "http", "tls"}) {
-      if (SameIgnoringCase(name, refused)) {
-        return Unsupported("an upgrade to HTTP/2, TLS or another HTTP").error();
+  bool more = true;
+  while (const auto item = TakeItem(value, more)) {
+    if (IsHttp2Offer(*item)) {
+      head_.offers_http2 = true;
+      continue;
+    }
+    for (const std::string_view refused : {"h2", "http", "tls"}) {
+      if (SameIgnoringCase(ProtocolName(*item), refused)) {
+        return Unsupported("an upgrade to TLS or another HTTP").error();
       }
     }
+    if (!item->empty()) head_.upgrade = true;
   }
-  head_.upgrade = true;
   return std::nullopt;
 }
 
@@ -178,6 +196,48 @@ std::expected<Http1Head, Http1Fault> ParseHttp1Head(std::string_view head, size_
     if (auto fault = reader.Add(*field)) return std::unexpected(*std::move(fault));
   }
   return reader.Finish(*target);
+}
+
+std::string WithoutHttp2Offer(std::string_view head) {
+  // An offer is all that Upgrade says, or stands beside other protocols, which stay.
+  std::string_view rest = head;
+  std::string out(TakeLine(rest));
+  out += "\r\n";
+  bool upgrades = false;
+  for (std::string_view fields = rest; !fields.empty() && !upgrades;) {
+    const auto field = ParseField(TakeLine(fields));
+    if (!field || !SameIgnoringCase(field->name, "upgrade")) continue;
+    std::string_view list = field->value;
+    bool more = true;
+    while (const auto item = TakeItem(list, more)) {
+      upgrades = upgrades || (!item->empty() && !IsHttp2Offer(*item));
+    }
+  }
+  const auto gone = [upgrades](std::string_view name, std::string_view item) {
+    if (SameIgnoringCase(name, "upgrade")) return IsHttp2Offer(item);
+    return SameIgnoringCase(item, kHttp2Settings) ||
+           (!upgrades && SameIgnoringCase(item, "upgrade"));
+  };
+  while (!rest.empty()) {
+    const std::string_view line = TakeLine(rest);
+    const auto field = ParseField(line);
+    if (field && SameIgnoringCase(field->name, kHttp2Settings)) continue;
+    const bool list_field = field && (SameIgnoringCase(field->name, "upgrade") ||
+                                      SameIgnoringCase(field->name, "connection"));
+    if (!list_field) {
+      out.append(line).append("\r\n");
+      continue;
+    }
+    std::string kept;
+    std::string_view list = field->value;
+    bool more = true;
+    while (const auto item = TakeItem(list, more)) {
+      if (item->empty() || gone(field->name, *item)) continue;
+      kept.append(kept.empty() ? "" : ", ").append(*item);
+    }
+    if (!kept.empty()) out.append(field->name).append(": ").append(kept).append("\r\n");
+  }
+  return out;
 }
 
 std::expected<void, Http1Fault> ParseHttp1Trailers(std::string_view trailers, size_t max_fields) {

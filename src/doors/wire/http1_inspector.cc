@@ -119,7 +119,12 @@ void Http1Inspector::RunHead(std::string_view& bytes, Step& step) {
     return End(Outcome::kRefused, "the host is not allowed", step);
   }
   ++requests_;
-  step.forward += lines_;
+  if (head->offers_http2) {
+    step.forward += lines_.substr(0, blank_);
+    step.forward += WithoutHttp2Offer(std::string_view(lines_).substr(blank_));
+  } else {
+    step.forward += lines_;
+  }
   lines_.clear();
   line_begin_ = blank_ = 0;
   if (head->upgrade) {

@@ -1,5 +1,7 @@
 // Http1Inspector: follows the requests of one HTTP/1 connection, so that each is checked by its
-// host before any byte of it goes on. Bytes pass unchanged or not at all.
+// host before any byte of it goes on. Bytes pass unchanged or not at all, with one exception: an
+// offer to go on in HTTP/2 (`Upgrade: h2c`) is taken out of a head, as a proxy may, so that clients
+// which make it by default are served in HTTP/1.
 //
 // It reads what RFC 9112 allows and no more: no ambiguous framing (Content-Length with
 // Transfer-Encoding, differing lengths, a coding other than a final chunked), no bare CR or LF in a
@@ -7,7 +9,7 @@
 // the request is refused as one without a name), and an absolute-form target must name the same
 // host and port as Host. CONNECT is refused. A request that asks for an upgrade passes only as the
 // first of a connection; what follows it waits until FromServer has seen whether the server
-// switched. Upgrades to HTTP/2 and TLS are refused: what they carry would name hosts again.
+// switched. Upgrades to TLS are refused: what they carry would name hosts again.
 //
 // No body is held; only heads, trailers and the lines between chunks wait until they are read.
 #pragma once

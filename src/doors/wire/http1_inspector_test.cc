@@ -252,10 +252,10 @@ TEST(Http1InspectorTest, Unsupported) {
            "GET / HTTP/0.9\r\n" + host + "\r\n",
            "GET / HTTP/3.0\r\n" + host + "\r\n",
            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"s,
-           "GET / HTTP/1.1\r\n" + host + "Upgrade: h2c\r\n\r\n",
-           "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket, H2C\r\n\r\n",
+           "GET / HTTP/1.1\r\n" + host + "Upgrade: h2\r\n\r\n",
+           "GET / HTTP/1.1\r\n" + host + "Upgrade: HTTP/2.0\r\n\r\n",
            "GET / HTTP/1.1\r\n" + host + "Upgrade: TLS/1.0\r\n\r\n",
-           "GET / HTTP/1.1\r\n" + host + "HTTP2-Settings: AAA\r\n\r\n",
+           "GET / HTTP/1.1\r\n" + host + "Upgrade: h2c, TLS/1.0\r\n\r\n",
            late_upgrade,
        }) {
     EXPECT_EQ(FeedAll(request).outcome, Outcome::kUnsupported) << request;
@@ -309,6 +309,44 @@ TEST(Http1InspectorTest, Upgrades) {
   EXPECT_EQ(FeedAll(kUpgrade + std::string(Http1Inspector::kMaxHeld, 'x')).outcome, Outcome::kGoOn);
   EXPECT_EQ(FeedAll(kUpgrade + std::string(Http1Inspector::kMaxHeld + 1, 'x')).outcome,
             Outcome::kMalformed);
+}
+
+// What clients send that would go on in HTTP/2, and what of it passes.
+TEST(Http1InspectorTest, OffersOfHttp2AreTakenOut) {
+  const std::string get = "GET / HTTP/1.1\r\nHost: a.example\r\n";
+  const std::vector<std::pair<std::string, std::string>> offers = {
+      // Java's HttpClient, curl --http2.
+      {"Connection: Upgrade, HTTP2-Settings\r\nContent-Length: 0\r\n"
+       "HTTP2-Settings: AAEAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/17\r\n",
+       "Content-Length: 0\r\nUser-Agent: Java-http-client/17\r\n"},
+      {"Connection: keep-alive , upgrade,http2-settings\r\nUPGRADE: H2C\r\nhttp2-settings:\r\n",
+       "Connection: keep-alive\r\n"},
+      {"Upgrade: h2c/1, ,h2c\r\nX:  y \r\n", "X:  y \r\n"},
+      {"HTTP2-Settings: AAA\r\nConnection: close\r\n", "Connection: close\r\n"},
+      {"Upgrade: h2c\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nConnection: Upgrade\r\n", ""},
+  };
+  for (const auto& [sent, passes] : offers) {
+    const Seen seen = FeedAll(get + sent + "\r\n" + get + sent + "\r\n");
+    EXPECT_EQ(seen.outcome, Outcome::kGoOn) << sent << seen.problem;
+    EXPECT_EQ(seen.forward, get + passes + "\r\n" + get + passes + "\r\n") << sent;
+    EXPECT_EQ(seen.requests, 2U);
+    // What would be HTTP/2 if the server switched all the same is refused.
+    EXPECT_EQ(FeedAll(get + sent + "\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").outcome,
+              Outcome::kUnsupported);
+    EXPECT_EQ(FeedAll("GET / HTTP/1.1\r\nHost: bad\r\n" + sent + "\r\n").outcome,
+              Outcome::kRefused);
+  }
+  // With a body, and after blank lines.
+  const std::string post = "POST / HTTP/1.1\r\nHost: a.example\r\n";
+  const std::string body = "Content-Length: 3\r\n\r\nh2c";
+  EXPECT_EQ(FeedAll("\r\n" + post + "Upgrade: h2c\r\n" + body).forward, "\r\n" + post + body);
+  // Beside another protocol, which the server may still choose.
+  const std::string both = get + "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: A\r\n" +
+                           "Upgrade: h2c, websocket\r\n\r\n";
+  const std::string one = get + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+  const Seen seen = Converse(both + "frames", "HTTP/1.1 101 x\r\n\r\n", 7, "more");
+  EXPECT_EQ(seen.outcome, Outcome::kTunnel);
+  EXPECT_EQ(seen.forward, one + "framesmore");
 }
 
 TEST(Http1InspectorTest, AnUpgradeMayHaveABody) {

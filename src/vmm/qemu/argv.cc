@@ -52,8 +52,9 @@ std::string KernelCommandLine(const MachineSpec& machine) {
     // Emulated processors do not speculate, so counter-measures cost and protect from nothing.
     // QEMU translates code anew for every address that it is mapped at: with addresses that change
     // with each process, starting one takes twice as long. Debian's kernel clears every page also
-    // for itself, for a pipe for example; what it would protect lies in the guest.
-    line += " tsc=reliable cryptomgr.notests mitigations=off norandmaps init_on_alloc=0";
+    // for itself, for a pipe for example; what it would protect lies in the guest. What is not run
+    // need not be translated: no accounting of pressure.
+    line += " tsc=reliable cryptomgr.notests mitigations=off norandmaps init_on_alloc=0 psi=0";
     if (machine.tsc_khz != 0) line += fmt::format(" lpj={}", machine.tsc_khz * 1000 / kKernelHz);
   }
   if (!machine.extra_cmdline.empty()) line += " " + machine.extra_cmdline;

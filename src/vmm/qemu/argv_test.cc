@@ -52,7 +52,7 @@ TEST(ArgvTest, Golden) {
       "/i/init.cpio",
       "-append",
       std::string("console=ttyS0 quiet panic=-1 reboot=t tsc_early_khz=2500000 tsc=reliable ") +
-          "cryptomgr.notests mitigations=off norandmaps init_on_alloc=0 lpj=10000000",
+          "cryptomgr.notests mitigations=off norandmaps init_on_alloc=0 psi=0 lpj=10000000",
       "-chardev",
       "socket,id=console,fd=5",
       "-serial",

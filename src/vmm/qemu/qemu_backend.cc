@@ -64,6 +64,8 @@ class QemuMachine : public Machine {
   // Of one that was started with -incoming defer.
   Result<void> Resume(steady_clock::time_point deadline) {
     CR_TRY(LeaveMemoryInItsFile(deadline));
+    // It has not moved to another host: no switch needs to learn where it is.
+    CR_TRY(Ask("migrate-set-parameters", R"({"announce-rounds":0})", deadline));
     CR_TRY(Ask("migrate-incoming", fmt::format(R"({{"uri":"fd:{}"}})", kQemuStateFd), deadline));
     // The state is there when it is paused, as the saved machine was.
     CR_TRY(Until("query-status", "paused", deadline));
