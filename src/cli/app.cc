@@ -121,6 +121,7 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
   AddPolicyCommands(*root, invocation);
   AddImageCommands(*root, invocation);
   AddConfigCommands(*root, invocation);
+  AddSystemCommands(*root, invocation);
   AddHostCommands(*root, invocation);
   AddCompletionCommand(*root, invocation);
   root->footer(

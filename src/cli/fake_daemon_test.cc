@@ -27,6 +27,18 @@ v1::NetworkDecision Refused(const std::string& host, int port) {
   return decision;
 }
 
+v1::StoredItem Item(const char* kind, const char* name, int64_t bytes, bool in_use,
+                    bool reclaimable) {
+  v1::StoredItem item;
+  item.set_kind(kind);
+  item.set_name(name);
+  item.set_size_bytes(bytes);
+  item.mutable_last_used_at()->set_seconds(1'700'000'000);
+  item.set_in_use(in_use);
+  item.set_reclaimable(reclaimable);
+  return item;
+}
+
 }  // namespace
 
 FakeDaemon::FakeDaemon()
@@ -66,10 +78,35 @@ FakeDaemon::FakeDaemon()
       "/cleanroom.v1.ExecutionService/AttachExecution",
       [this](rpc::CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
              rpc::Writer<v1::ExecutionStreamEvent>& out) { return Attach(in, out); });
+  AddSystem();
   auto listener = os::ListenUnix(folder_.path() + "/daemon.sock");
   acceptor_.assign(asio::local::stream_protocol(), listener->release());
   scope_.Spawn(Accept());
   thread_ = std::thread([this] { io_.run(); });
+}
+
+void FakeDaemon::AddSystem() {
+  router_.ServerStream<v1::PullImageRequest, v1::ImageEvent>(
+      "/cleanroom.v1.ImageService/PullImage",
+      [this](rpc::CallContext&, v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
+        return PullImage(std::move(request), out);
+      });
+  router_.Unary<v1::ResolveImageRequest, v1::ResolveImageResponse>(
+      "/cleanroom.v1.ImageService/ResolveImage",
+      [this](rpc::CallContext&, v1::ResolveImageRequest request) {
+        return Resolve(std::move(request));
+      });
+  router_.ServerStream<v1::WarmUpRequest, v1::WarmUpEvent>(
+      "/cleanroom.v1.SystemService/WarmUp",
+      [this](rpc::CallContext&, v1::WarmUpRequest request, rpc::Writer<v1::WarmUpEvent>& out) {
+        return WarmUp(std::move(request), out);
+      });
+  router_.Unary<v1::DiskUsageRequest, v1::DiskUsageResponse>(
+      "/cleanroom.v1.SystemService/DiskUsage",
+      [this](rpc::CallContext&, v1::DiskUsageRequest) { return DiskUsage(); });
+  router_.Unary<v1::PruneRequest, v1::PruneResponse>(
+      "/cleanroom.v1.SystemService/Prune",
+      [this](rpc::CallContext&, v1::PruneRequest request) { return Prune(std::move(request)); });
 }
 
 FakeDaemon::~FakeDaemon() {
@@ -201,6 +238,56 @@ Awaitable<Result<v1::CancelExecutionResponse>> FakeDaemon::Cancel(
   if (command_.front() != "stubborn") cancel_ = true;
   cancelled_.NotifyAll();
   co_return v1::CancelExecutionResponse();
+}
+
+Awaitable<Result<void>> FakeDaemon::PullImage(v1::PullImageRequest request,
+                                              rpc::Writer<v1::ImageEvent>& out) {
+  Note("pull " + request.ref());
+  v1::ImageEvent event;
+  event.mutable_image()->set_ref("registry.example/base@sha256:" + std::string(64, 'c'));
+  auto written = co_await out.Write(event);
+  co_return written;
+}
+
+Awaitable<Result<v1::ResolveImageResponse>> FakeDaemon::Resolve(v1::ResolveImageRequest request) {
+  Note("resolve " + request.ref());
+  v1::ResolveImageResponse response;
+  response.set_ref("registry.example/base@sha256:" + std::string(64, 'd'));
+  co_return response;
+}
+
+Awaitable<Result<void>> FakeDaemon::WarmUp(v1::WarmUpRequest request,
+                                           rpc::Writer<v1::WarmUpEvent>& out) {
+  Note("warm up " + request.policy().image_ref() + " " + request.backend());
+  if (request.backend() == "broken")
+    co_return Err(ErrorCode::kRuntimeLaunchFailed, "the machine did not boot");
+  v1::WarmUpEvent event;
+  event.mutable_progress()->set_phase("template");
+  event.mutable_progress()->set_message("booting");
+  CR_CO_TRY(co_await out.Write(event));
+  event.mutable_ready()->set_key("0123abcd");
+  event.mutable_ready()->set_size_bytes(77);
+  auto written = co_await out.Write(event);
+  co_return written;
+}
+
+Awaitable<Result<v1::DiskUsageResponse>> FakeDaemon::DiskUsage() {
+  v1::DiskUsageResponse response;
+  *response.add_items() = Item("image", "registry.example/\x1b[2Jbase", 3 << 20, true, false);
+  *response.add_items() = Item("image", "registry.example/other", 2 << 20, false, true);
+  *response.add_items() = Item("template", "0123abcd", 1 << 20, false, true);
+  *response.add_items() = Item("audit", "2026-11-22.jsonl", 4096, false, false);
+  co_return response;
+}
+
+Awaitable<Result<v1::PruneResponse>> FakeDaemon::Prune(v1::PruneRequest request) {
+  Note(std::string(request.dry_run() ? "look" : "prune") + (request.all() ? " all " : " ") +
+       std::to_string(request.older_than_seconds()));
+  v1::PruneResponse response;
+  *response.add_items() = Item("template", "0123abcd", 1 << 20, false, true);
+  response.set_freed_bytes(1 << 20);
+  if (request.older_than_seconds() == 13) response.add_failures("internal: template x: busy");
+  co_return response;
 }
 
 Awaitable<Result<void>> FakeDaemon::Attach(rpc::Reader<v1::AttachExecutionRequest>& in,

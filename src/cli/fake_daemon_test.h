@@ -15,7 +15,9 @@
 
 #include "base/async.h"
 #include "cleanroom/v1/execution.pb.h"
+#include "cleanroom/v1/image.pb.h"
 #include "cleanroom/v1/sandbox.pb.h"
+#include "cleanroom/v1/system.pb.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "os/socket.h"
@@ -50,6 +52,12 @@ class FakeDaemon {
   Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
       v1::CreateExecutionRequest request);
   Awaitable<Result<v1::CancelExecutionResponse>> Cancel(v1::CancelExecutionRequest request);
+  Awaitable<Result<void>> PullImage(v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out);
+  Awaitable<Result<v1::ResolveImageResponse>> Resolve(v1::ResolveImageRequest request);
+  Awaitable<Result<void>> WarmUp(v1::WarmUpRequest request, rpc::Writer<v1::WarmUpEvent>& out);
+  Awaitable<Result<v1::DiskUsageResponse>> DiskUsage();
+  Awaitable<Result<v1::PruneResponse>> Prune(v1::PruneRequest request);
+  void AddSystem();
   Awaitable<Result<void>> Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
                                  rpc::Writer<v1::ExecutionStreamEvent>& out);
 

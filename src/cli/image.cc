@@ -21,7 +21,10 @@
 #include "cli/session.h"
 #include "cli/stdio.h"
 #include "cli/text.h"
+#include "cli/warm_up.h"
+#include "client/compiled_policy.h"
 #include "os/file.h"
+#include "policy/compiled.h"
 #include "policy/document.h"
 #include "policy/image_ref.h"
 
@@ -34,7 +37,7 @@ constexpr size_t kImportChunk = 256U << 10;
 constexpr CommandHelp kPull = {
     "pull", "Fetch an image from its registry, and print its digest-pinned reference",
     "cleanroom image pull docker.io/library/alpine:latest\n"
-    "cleanroom image pull registry.example/team/base@sha256:..."};
+    "cleanroom image pull --warm registry.example/team/base@sha256:..."};
 constexpr CommandHelp kImport = {
     "import",
     "Make an image from an archive, and print its digest-pinned reference\n\n"
@@ -64,6 +67,7 @@ struct Flags {
   bool json = false;
   bool quiet = false;
   bool plain_http = false;
+  bool warm = false;
 };
 
 ProgressStyle StyleOf(const Invocation& invocation, const Flags& flags) {
@@ -89,6 +93,16 @@ int PrintImage(const v1::Image& image, const Flags& flags) {
   return PrintAnswer(flags.json ? ToJson(image) : image.ref() + "\n");
 }
 
+// For a sandbox with nothing but the image, as `sandbox create` makes it.
+Awaitable<Result<void>> WarmUpImage(client::Api& api, std::string ref, Progress& progress) {
+  CR_CO_TRY_ASSIGN(const auto policy, policy::PolicyForImage(ref));
+  v1::WarmUpRequest request;
+  *request.mutable_policy() = client::ToProto(policy);
+  auto ready = co_await WarmUp(api, std::move(request), progress);
+  if (!ready) co_return Err(std::move(ready).error().Context("the image is there, but not warm"));
+  co_return Result<void>();
+}
+
 Awaitable<Result<int>> Pull(client::Api& api, Flags flags, ProgressStyle style) {
   v1::PullImageRequest request;
   request.set_ref(flags.ref);
@@ -99,9 +113,13 @@ Awaitable<Result<int>> Pull(client::Api& api, Flags flags, ProgressStyle style) 
   Progress progress(executor, style);
   progress.Start();
   auto image = co_await AwaitImage(*stream, progress);
+  Result<void> warmed;
+  if (image && flags.warm) warmed = co_await WarmUpImage(api, image->ref(), progress);
   co_await progress.Finish();
   if (!image) co_return Err(std::move(image).error());
-  co_return PrintImage(*image, flags);
+  const int printed = PrintImage(*image, flags);
+  if (!warmed) co_return Err(std::move(warmed).error());
+  co_return printed;
 }
 
 using ImportStream = rpc::ClientStream<v1::ImportImageRequest, v1::ImageEvent>;
@@ -287,6 +305,8 @@ void AddImageCommands(CLI::App& root, Invocation& invocation) {
     command->add_option("ref", flags->ref, "[HOST/]REPO[:TAG][@sha256:DIGEST]")
         ->option_text("REF")
         ->required();
+    command->add_flag("--warm", flags->warm,
+                      "Also make the template that sandboxes of it start from");
     registry_flags(command, flags);
     progress_flags(command, flags);
     command->callback([&invocation, flags] {

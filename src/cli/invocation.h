@@ -53,6 +53,7 @@ void AddExecutionCommands(CLI::App& root, Invocation& invocation);  // execution
 void AddPolicyCommands(CLI::App& root, Invocation& invocation);
 void AddImageCommands(CLI::App& root, Invocation& invocation);
 void AddConfigCommands(CLI::App& root, Invocation& invocation);
+void AddSystemCommands(CLI::App& root, Invocation& invocation);
 void AddHostCommands(CLI::App& root, Invocation& invocation);  // doctor, version, serve
 void AddCompletionCommand(CLI::App& root, Invocation& invocation);
 

@@ -77,6 +77,18 @@ Json Of(const v1::Image& image) {
   return json;
 }
 
+Json Of(const v1::StoredItem& item) {
+  Json json;
+  json["kind"] = item.kind();
+  json["name"] = item.name();
+  json["size_bytes"] = item.size_bytes();
+  SetTime(json, "created_at", item.has_created_at(), item.created_at());
+  SetTime(json, "last_used_at", item.has_last_used_at(), item.last_used_at());
+  json["in_use"] = item.in_use();
+  json["reclaimable"] = item.reclaimable();
+  return json;
+}
+
 template <typename List>
 std::string ListOf(const char* name, const List& items) {
   Json json;
@@ -116,6 +128,42 @@ std::string ToJson(const v1::DoctorResponse& doctor) {
                               {"message", check.message()},
                               {"remedy", check.remedy()}});
   }
+  return Dump(json);
+}
+
+std::string ToJson(const v1::Template& ready) {
+  Json json;
+  json["key"] = ready.key();
+  json["image_ref"] = ready.image_ref();
+  json["size_bytes"] = ready.size_bytes();
+  json["milliseconds"] = ready.milliseconds();
+  json["was_present"] = ready.was_present();
+  return Dump(json);
+}
+
+std::string ToJson(const v1::DiskUsageResponse& usage) {
+  Json json;
+  json["items"] = Json::array();
+  int64_t size = 0;
+  int64_t reclaimable = 0;
+  for (const v1::StoredItem& item : usage.items()) {
+    json["items"].push_back(Of(item));
+    size += item.size_bytes();
+    if (item.reclaimable()) reclaimable += item.size_bytes();
+  }
+  json["size_bytes"] = size;
+  json["reclaimable_bytes"] = reclaimable;
+  return Dump(json);
+}
+
+std::string ToJson(const v1::PruneRequest& request, const v1::PruneResponse& pruned) {
+  Json json;
+  json["dry_run"] = request.dry_run();
+  json["items"] = Json::array();
+  for (const v1::StoredItem& item : pruned.items()) json["items"].push_back(Of(item));
+  json["freed_bytes"] = pruned.freed_bytes();
+  json["failures"] = Json::array();
+  for (const std::string& failure : pruned.failures()) json["failures"].push_back(failure);
   return Dump(json);
 }
 

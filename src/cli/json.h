@@ -21,6 +21,11 @@ std::string ToJson(const v1::ListExecutionsResponse& list);
 std::string ToJson(const v1::Image& image);
 std::string ToJson(const v1::ListImagesResponse& list);
 std::string ToJson(const v1::DoctorResponse& doctor);
+std::string ToJson(const v1::Template& ready);
+// {"items", "size_bytes", "reclaimable_bytes"}.
+std::string ToJson(const v1::DiskUsageResponse& usage);
+// {"dry_run", "items", "freed_bytes", "failures"}.
+std::string ToJson(const v1::PruneRequest& request, const v1::PruneResponse& pruned);
 // One line: time, service, ... and action ("allow" or "deny"); {"missed": N} for what was missed.
 std::string ToJsonLine(const v1::NetworkDecision& decision);
 

@@ -132,4 +132,18 @@ Api::Reply<v1::DoctorResponse> Api::Doctor(v1::DoctorRequest request) {
                                            std::move(request));
 }
 
+Api::Events<v1::WarmUpRequest, v1::WarmUpEvent> Api::WarmUp(v1::WarmUpRequest request) {
+  return channel_.CallServerStream<v1::WarmUpEvent>("/cleanroom.v1.SystemService/WarmUp",
+                                                    std::move(request));
+}
+
+Api::Reply<v1::DiskUsageResponse> Api::DiskUsage(v1::DiskUsageRequest request) {
+  return channel_.Call<v1::DiskUsageResponse>("/cleanroom.v1.SystemService/DiskUsage",
+                                              std::move(request));
+}
+
+Api::Reply<v1::PruneResponse> Api::Prune(v1::PruneRequest request) {
+  return channel_.Call<v1::PruneResponse>("/cleanroom.v1.SystemService/Prune", std::move(request));
+}
+
 }  // namespace cleanroom::client

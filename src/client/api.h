@@ -60,6 +60,9 @@ class Api {
 
   Reply<v1::GetVersionResponse> GetVersion(v1::GetVersionRequest request);
   Reply<v1::DoctorResponse> Doctor(v1::DoctorRequest request);
+  Events<v1::WarmUpRequest, v1::WarmUpEvent> WarmUp(v1::WarmUpRequest request);
+  Reply<v1::DiskUsageResponse> DiskUsage(v1::DiskUsageRequest request);
+  Reply<v1::PruneResponse> Prune(v1::PruneRequest request);
 
   rpc::Channel& channel() { return channel_; }
 

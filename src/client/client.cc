@@ -375,5 +375,24 @@ Result<v1::GetVersionResponse> Client::GetVersion() {
 Result<v1::DoctorResponse> Client::Doctor() {
   return impl_->Run([](Api& api) { return api.Doctor({}); });
 }
+Result<v1::Template> Client::WarmUp(const v1::WarmUpRequest& request,
+                                    const ProgressSink& progress) {
+  std::optional<v1::Template> ready;
+  const auto sink = [&](v1::WarmUpEvent& event) {
+    if (event.has_progress() && progress) progress(event.progress());
+    if (event.has_ready()) ready = std::move(*event.mutable_ready());
+    return true;
+  };
+  auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.WarmUp(request), sink); });
+  if (!done) return Err(std::move(done).error());
+  if (!ready) return Err(ErrorCode::kUnavailable, "the daemon ended before the template was made");
+  return std::move(*ready);
+}
+Result<v1::DiskUsageResponse> Client::DiskUsage() {
+  return impl_->Run([](Api& api) { return api.DiskUsage({}); });
+}
+Result<v1::PruneResponse> Client::Prune(const v1::PruneRequest& request) {
+  return impl_->Run([&](Api& api) { return api.Prune(request); });
+}
 
 }  // namespace cleanroom::client

@@ -121,6 +121,11 @@ class Client {
   Result<v1::ResolveImageResponse> ResolveImage(const v1::ResolveImageRequest& request);
   Result<v1::GetVersionResponse> GetVersion();
   Result<v1::DoctorResponse> Doctor();
+  // Makes ready what sandboxes of this kind start from: the image and the template.
+  Result<v1::Template> WarmUp(const v1::WarmUpRequest& request,
+                              const ProgressSink& progress = nullptr);
+  Result<v1::DiskUsageResponse> DiskUsage();
+  Result<v1::PruneResponse> Prune(const v1::PruneRequest& request);
 
  private:
   class Impl;

@@ -77,11 +77,19 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
                  SandboxContext{*store_, resources_, spares_, pool_, config_.settings, layout_,
                                 SystemClock()},
                  observers_),
+      storage_({images_, templates_, spares_, sandboxes_, pool_, config_.settings, layout_,
+                SystemClock(),
+                [this]() -> std::optional<LaunchMachine> {
+                  if (!machines_.prepared()) return std::nullopt;
+                  return machines_.prepared()->machine;
+                }}),
+      warm_up_(resources_, templates_, spares_),
       sandbox_service_(sandboxes_, network_, config_.settings, SystemClock(),
                        TrueOnes(CapabilitiesOf(config_.machine))),
       execution_service_(executions_, SystemClock()),
-      image_service_(executor, images_),
-      system_service_(machines_, pool_, layout_, config_.settings.default_backend),
+      image_service_(executor, images_, storage_),
+      system_service_(
+          {machines_, pool_, layout_, config_.settings, storage_, warm_up_, SystemClock()}),
       metrics_server_(metrics_router_, ServerOptionsOf(), nullptr),
       local_server_(local_router_, ServerOptionsOf(), config_.json, config_.compression),
       remote_server_(remote_router_, RemoteOptions(), config_.json, config_.compression),

@@ -19,8 +19,10 @@
 #include "server/sandbox_service.h"
 #include "server/sandboxes.h"
 #include "server/spares.h"
+#include "server/storage.h"
 #include "server/system_service.h"
 #include "server/templates.h"
+#include "server/warm_up.h"
 
 namespace cleanroom::server {
 
@@ -72,6 +74,8 @@ class ControlPlane {
   Templates templates_;
   Spares spares_;
   Sandboxes sandboxes_;
+  Storage storage_;
+  WarmUp warm_up_;
 
   SandboxService sandbox_service_;
   ExecutionService execution_service_;

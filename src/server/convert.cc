@@ -60,6 +60,15 @@ v1::SandboxEvent ToMessage(const store::SandboxEventRecord& record) {
   return message;
 }
 
+v1::Progress ToMessage(const ProgressUpdate& progress) {
+  v1::Progress message;
+  message.set_phase(progress.phase);
+  message.set_message(progress.message);
+  message.set_done(progress.done);
+  message.set_total(progress.total);
+  return message;
+}
+
 v1::Execution ToMessage(const store::ExecutionRecord& record) {
   v1::Execution message;
   message.set_execution_id(record.id);

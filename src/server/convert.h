@@ -9,6 +9,7 @@
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "cleanroom/v1/execution.pb.h"
 #include "cleanroom/v1/sandbox.pb.h"
+#include "server/launch_resources.h"
 #include "store/records.h"
 
 namespace cleanroom::server {
@@ -17,6 +18,7 @@ namespace v1 = ::cleanroom::v1;
 
 v1::Sandbox ToMessage(const store::SandboxRecord& record);
 v1::SandboxEvent ToMessage(const store::SandboxEventRecord& record);
+v1::Progress ToMessage(const ProgressUpdate& progress);
 v1::Execution ToMessage(const store::ExecutionRecord& record);
 // The input that a message of an attachment carries; INPUT_NOT_SET when none.
 ::cleanroom::internal::v1::ExecInput ToInput(const v1::AttachExecutionRequest& request);

@@ -7,6 +7,7 @@
 
 #include "http/byte_stream.h"
 #include "server/convert.h"
+#include "server/progress_relay.h"
 
 namespace cleanroom::server {
 namespace {
@@ -27,35 +28,12 @@ v1::Image ToMessage(const image::ImageRecord& record) {
 
 v1::ImageEvent ToEvent(const ProgressUpdate& progress) {
   v1::ImageEvent event;
-  event.mutable_progress()->set_phase(progress.phase);
-  event.mutable_progress()->set_message(progress.message);
-  event.mutable_progress()->set_done(progress.done);
-  event.mutable_progress()->set_total(progress.total);
+  *event.mutable_progress() = ToMessage(progress);
   return event;
 }
 
 image::PlainHttp Plain(bool only) {
   return only ? image::PlainHttp::kOnly : image::PlainHttp::kAuto;
-}
-
-// What one call has heard of a pull and has not passed on yet: only the newest counts.
-struct Heard {
-  explicit Heard(asio::any_io_executor executor) : changed(std::move(executor)) {}
-  Notifier changed;
-  std::optional<ProgressUpdate> progress;
-  std::optional<Result<ImageOutcome>> outcome;
-};
-
-Awaitable<void> HearPull(Images& images, v1::PullImageRequest request,
-                         std::shared_ptr<Heard> heard) {
-  ProgressFn progress = [heard](ProgressUpdate update) {
-    heard->progress = std::move(update);
-    heard->changed.NotifyAll();
-  };
-  auto outcome =
-      co_await images.Pull(request.ref(), std::move(progress), Plain(request.plain_http()));
-  heard->outcome = std::move(outcome);
-  heard->changed.NotifyAll();
 }
 
 // Carries the archive from the call into the pipe. When either side ends first, so does the import.
@@ -103,26 +81,12 @@ void ImageService::Register(ServiceRegistry& registry) {
 
 Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request,
                                            rpc::Writer<v1::ImageEvent>& out) {
-  auto heard = std::make_shared<Heard>(executor_);
-  TaskScope scope(executor_);
-  scope.Spawn(HearPull(images_, std::move(request), heard));
-  Result<void> told;
-  while (told && !heard->outcome) {
-    if (heard->progress) {
-      const v1::ImageEvent event = ToEvent(*std::exchange(heard->progress, std::nullopt));
-      told = co_await out.Write(event);
-      continue;
-    }
-    co_await heard->changed.Wait();
-    const bool cancelled = co_await Cancelled();
-    if (cancelled) told = Err(ErrorCode::kCanceled, "the pull is no longer wanted");
-  }
-  scope.Cancel();
-  co_await scope.Join();
-  if (!told) co_return told;
-  if (!*heard->outcome) co_return Err(heard->outcome->error());
+  auto heard = std::make_shared<Heard<ImageOutcome>>(executor_);
+  auto pull = images_.Pull(request.ref(), HearProgress(heard), Plain(request.plain_http()));
+  auto outcome = co_await Relay<v1::ImageEvent>(std::move(pull), heard, out);
+  if (!outcome) co_return Err(std::move(outcome).error());
   v1::ImageEvent event;
-  *event.mutable_image() = ToMessage((*heard->outcome)->record);
+  *event.mutable_image() = ToMessage(outcome->record);
   auto written = co_await out.Write(event);
   co_return written;
 }
@@ -179,7 +143,7 @@ Awaitable<Result<v1::ListImagesResponse>> ImageService::List() {
 }
 
 Awaitable<Result<v1::RemoveImageResponse>> ImageService::Remove(v1::RemoveImageRequest request) {
-  auto removed = co_await images_.Remove(request.ref());
+  auto removed = co_await storage_.RemoveImage(request.ref());
   if (!removed) co_return Err(std::move(removed).error());
   v1::RemoveImageResponse response;
   response.set_digest(removed->digest);

@@ -1,10 +1,11 @@
-// ImageService (proto/cleanroom/v1/image.proto) on top of Images.
+// ImageService (proto/cleanroom/v1/image.proto) on top of Images and Storage.
 #pragma once
 
 #include "base/async.h"
 #include "cleanroom/v1/image.pb.h"
 #include "server/images.h"
 #include "server/service_registry.h"
+#include "server/storage.h"
 
 namespace cleanroom::server {
 
@@ -12,8 +13,8 @@ namespace v1 = ::cleanroom::v1;
 
 class ImageService {
  public:
-  ImageService(asio::any_io_executor executor, Images& images)
-      : executor_(std::move(executor)), images_(images) {}
+  ImageService(asio::any_io_executor executor, Images& images, Storage& storage)
+      : executor_(std::move(executor)), images_(images), storage_(storage) {}
   void Register(ServiceRegistry& registry);
 
  private:
@@ -26,6 +27,7 @@ class ImageService {
 
   asio::any_io_executor executor_;
   Images& images_;
+  Storage& storage_;
 };
 
 }  // namespace cleanroom::server

@@ -91,6 +91,12 @@ Awaitable<Result<std::vector<image::ImageRecord>>> Images::List() {
   co_return records;
 }
 
+Awaitable<Result<image::ImageRecord>> Images::Get(std::string ref) {
+  auto work = [store = store_, ref] { return store.Get(ref); };
+  auto record = co_await quick_.Run(work);
+  co_return record;
+}
+
 Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
   auto uses = uses_;
   auto work = [store = store_, ref, uses]() mutable {
@@ -127,6 +133,11 @@ std::shared_ptr<void> Images::Use(const std::string& digest) {
             const std::lock_guard lock(uses->mutex);
             if (--uses->counts[digest] == 0) uses->counts.erase(digest);
           }};
+}
+
+bool Images::InUse(const std::string& digest) const {
+  const std::lock_guard lock(uses_->mutex);
+  return uses_->counts.contains(digest);
 }
 
 Awaitable<void> Images::Shutdown() {

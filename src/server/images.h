@@ -29,6 +29,8 @@ class Images {
   // it gives up.
   Result<std::shared_ptr<ImageJob>> StartImport(const std::string& ref, os::UniqueFd fd);
   Awaitable<Result<std::vector<image::ImageRecord>>> List();
+  // By reference or digest; not_found.
+  Awaitable<Result<image::ImageRecord>> Get(std::string ref);
   // failed_precondition while a sandbox uses it.
   Awaitable<Result<image::ImageRecord>> Remove(std::string ref);
   // The digest-pinned form, by asking the registry.
@@ -36,6 +38,7 @@ class Images {
 
   // Keeps the image from being removed as long as the answer lives. Released on any thread.
   std::shared_ptr<void> Use(const std::string& digest);
+  bool InUse(const std::string& digest) const;
 
   // Stops what is under way and waits for it.
   Awaitable<void> Shutdown();

@@ -10,6 +10,7 @@
 #include "os/file.h"
 #include "server/convert.h"
 #include "server/host_resolvers.h"
+#include "server/launch_request.h"
 #include "server/plain_text.h"
 #include "server/warden_api.h"
 
@@ -173,13 +174,7 @@ Awaitable<Result<void>> LiveSandbox::FindParts() {
   if (!machine) co_return Err(std::move(machine).error());
   record_.accelerator = machine->accelerator;
   AddPhase("kernel", since);
-  shape_ = {.backend = record_.backend,
-            .image_digest = record_.image_digest,
-            .image = *std::move(image),
-            .machine = *std::move(machine),
-            .vcpus = record_.vcpus,
-            .memory_mib = record_.memory_mib,
-            .disk_mib = record_.disk_mib};
+  shape_ = ShapeOf(record_, *std::move(image), *std::move(machine));
   co_return Result<void>();
 }
 

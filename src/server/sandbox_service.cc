@@ -2,15 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "base/id.h"
-#include "server/policy_gate.h"
+#include "server/launch_request.h"
 #include "server/warden_api.h"
-#include "vmm/backend.h"
 
 namespace cleanroom::server {
 namespace {
-
-using std::chrono::steady_clock;
 
 constexpr char kPolicySource[] = "request";
 constexpr char kCallerGone[] = "canceled: the caller went away while the sandbox was being created";
@@ -26,10 +22,7 @@ std::string Path(std::string_view method) {
 v1::CreateSandboxEvent ToEvent(const std::string& id, const ProgressUpdate& progress) {
   v1::CreateSandboxEvent event;
   event.set_sandbox_id(id);
-  event.mutable_progress()->set_phase(progress.phase);
-  event.mutable_progress()->set_message(progress.message);
-  event.mutable_progress()->set_done(progress.done);
-  event.mutable_progress()->set_total(progress.total);
+  *event.mutable_progress() = ToMessage(progress);
   return event;
 }
 
@@ -94,37 +87,7 @@ void SandboxService::Register(ServiceRegistry& registry) {
 }
 
 Result<LaunchPlan> SandboxService::Plan(const v1::CreateSandboxRequest& request) const {
-  const auto since = steady_clock::now();
-  LaunchPlan plan;
-  store::SandboxRecord& record = plan.record;
-  record.backend = request.backend().empty() ? settings_.default_backend : request.backend();
-  CR_TRY(vmm::CheckBackendName(record.backend));
-  if (!request.has_policy()) {
-    return Err(ErrorCode::kPolicyInvalid,
-               "the request carries no policy: a sandbox without one is not made");
-  }
-  CR_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
-  CR_TRY(CheckEnforceable(policy, capabilities_));
-  const v1::SandboxOptions& options = request.options();
-  const Wishes wishes{
-      .vcpus = options.vcpus(), .memory_mib = options.memory_mib(), .disk_mib = options.disk_mib()};
-  CR_TRY_ASSIGN(const Wishes size, ResolveSize(wishes, FloorsOf(policy), settings_));
-  CR_TRY_ASSIGN(plan.boot_limit, ResolveBootLimit(options.launch_seconds(), settings_));
-
-  record.id = NewId(clock_());
-  record.policy_hash = policy.hash();
-  record.policy_json = policy.CanonicalJson();
-  record.image_ref = policy.spec().image.ToString();
-  record.image_digest = policy.spec().image.digest;
-  record.vcpus = static_cast<int32_t>(size.vcpus);
-  record.memory_mib = size.memory_mib;
-  record.disk_mib = size.disk_mib;
-  record.keep = options.keep();
-  record.ttl_minutes = policy.spec().ttl_minutes;
-  record.created_us = record.updated_us = record.last_activity_us = MicrosOf(clock_());
-  const std::chrono::duration<double, std::milli> spent = steady_clock::now() - since;
-  record.phases.push_back({"policy", spent.count()});
-  return plan;
+  return PlanLaunch(request, settings_, capabilities_, clock_());
 }
 
 Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Create(

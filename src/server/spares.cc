@@ -138,6 +138,18 @@ void Spares::Drain(const std::optional<std::string>& image_digest) {
   });
 }
 
+void Spares::DrainTemplate(const std::string& key) {
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    if (it->key != key) {
+      ++it;
+      continue;
+    }
+    Discard(std::move(it->spare));
+    it = waiting_.erase(it);
+  }
+  kinds_.erase(key);
+}
+
 Awaitable<void> Spares::Keep(std::function<bool()> busy) {
   while (!stopping_) {
     DropUnused();

@@ -36,6 +36,8 @@ class Spares : public WarmStart {
   void Start(std::function<bool()> busy);
   // Ends those of this image, or all.
   void Drain(const std::optional<std::string>& image_digest);
+  // Ends those of this template.
+  void DrainTemplate(const std::string& key);
   size_t size() const { return waiting_.size(); }
   // Ends all of them and waits for it.
   Awaitable<void> Shutdown();

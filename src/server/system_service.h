@@ -1,4 +1,5 @@
-// SystemService (proto/cleanroom/v1/system.proto): version, and what this host offers and lacks.
+// SystemService (proto/cleanroom/v1/system.proto): version, what this host offers and lacks, what
+// is stored on it, and warming up.
 #pragma once
 
 #include <set>
@@ -10,6 +11,9 @@
 #include "server/layout.h"
 #include "server/machine_supply.h"
 #include "server/service_registry.h"
+#include "server/settings.h"
+#include "server/storage.h"
+#include "server/warm_up.h"
 #include "vmm/backend.h"
 
 namespace cleanroom::server {
@@ -20,25 +24,32 @@ vmm::Capabilities CapabilitiesOf(const MachineConfig& config);
 // Those that are true.
 std::set<std::string> TrueOnes(const vmm::Capabilities& capabilities);
 
+// All of it outlives the service.
+struct SystemContext {
+  const MachineSupply& machines;
+  BlockingPool& pool;
+  const Layout& layout;
+  const Settings& settings;
+  Storage& storage;
+  WarmUp& warm_up;
+  WallClock clock;
+};
+
 class SystemService {
  public:
-  // All outlives it.
-  SystemService(const MachineSupply& machines, BlockingPool& pool, const Layout& layout,
-                std::string default_backend)
-      : machines_(machines),
-        pool_(pool),
-        layout_(layout),
-        default_backend_(std::move(default_backend)) {}
+  explicit SystemService(SystemContext context);
   void Register(ServiceRegistry& registry);
 
  private:
   Awaitable<Result<::cleanroom::v1::DoctorResponse>> Doctor();
   std::vector<vmm::Check> OwnChecks() const;
+  Awaitable<Result<void>> WarmUpKind(::cleanroom::v1::WarmUpRequest request,
+                                     rpc::Writer<::cleanroom::v1::WarmUpEvent>& out);
+  Awaitable<Result<::cleanroom::v1::DiskUsageResponse>> DiskUsage();
+  Awaitable<Result<::cleanroom::v1::PruneResponse>> Prune(::cleanroom::v1::PruneRequest request);
 
-  const MachineSupply& machines_;
-  BlockingPool& pool_;
-  const Layout& layout_;
-  std::string default_backend_;
+  SystemContext context_;
+  std::set<std::string> capabilities_;
 };
 
 }  // namespace cleanroom::server

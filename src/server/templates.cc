@@ -81,7 +81,7 @@ std::shared_ptr<Templates::Job> Templates::Begin(const MachineShape& shape) {
   const std::string key = TemplateKey(InputsOf(shape));
   auto& job = jobs_[key];
   if (!job) {
-    job = std::make_shared<Job>(Job{.shape = shape, .outcome = {}});
+    job = std::make_shared<Job>(Job{.shape = shape, .outcome = {}, .unwanted = false});
     tasks_.Spawn(Run(job));
   }
   return job;
@@ -115,6 +115,11 @@ Awaitable<void> Templates::Run(std::shared_ptr<Job> job) {
   if (!stopping_) made = co_await MakeNow(job->shape);
   busy_ = false;
   const std::string key = TemplateKey(InputsOf(job->shape));
+  if (made && job->unwanted) {
+    auto removed = co_await Remove(key);
+    made = removed ? Err(ErrorCode::kCanceled, "the image was removed meanwhile")
+                   : Err(std::move(removed).error());
+  }
   if (made) {
     verified_.insert(key);
     failed_.erase(key);
@@ -188,6 +193,20 @@ Awaitable<Result<void>> Templates::Remove(std::string key) {
   auto work = [store = store_, key] { return store.Remove(key); };
   auto removed = co_await pool_.Run(work);
   co_return removed;
+}
+
+Awaitable<Result<void>> Templates::RemoveOf(std::string image_digest) {
+  for (const auto& [key, job] : jobs_) {
+    if (job->shape.image_digest == image_digest) job->unwanted = true;
+  }
+  auto entries = co_await List();
+  if (!entries) co_return Err(std::move(entries).error());
+  for (const vmm::TemplateStore::Entry& entry : *entries) {
+    if (entry.inputs.image_digest != image_digest) continue;
+    auto removed = co_await Remove(entry.key);
+    CR_CO_TRY(removed);
+  }
+  co_return Result<void>();
 }
 
 Awaitable<void> Templates::RemoveStale(std::string machine) {

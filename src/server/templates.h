@@ -39,6 +39,8 @@ class Templates {
 
   Awaitable<Result<std::vector<vmm::TemplateStore::Entry>>> List();
   Awaitable<Result<void>> Remove(std::string key);
+  // Removes those of this image; one that is being made goes when it is done.
+  Awaitable<Result<void>> RemoveOf(std::string image_digest);
   // Removes what was made for another machine than this (LaunchMachine::identity).
   Awaitable<void> RemoveStale(std::string machine);
 
@@ -49,6 +51,7 @@ class Templates {
   struct Job {
     MachineShape shape;
     std::optional<Result<vmm::Template>> outcome;
+    bool unwanted = false;  // its image went meanwhile
   };
   std::shared_ptr<Job> Begin(const MachineShape& shape);
   Awaitable<void> Run(std::shared_ptr<Job> job);
