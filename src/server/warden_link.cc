@@ -77,6 +77,7 @@ pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
 
 vmm::TemplateInputs InputsOf(const MachineShape& shape) {
   return {.image_digest = shape.image_digest,
+          .image_file = vmm::ImageFileIdentity(shape.image.path),
           .machine = shape.machine.identity,
           .vcpus = shape.vcpus,
           .memory_mib = shape.memory_mib,

@@ -94,7 +94,8 @@ Result<Json> Describe(const Template& made) {
   CR_TRY_ASSIGN(Json memory, Identity(made.memory_file));
   CR_TRY_ASSIGN(Json disk, Identity(made.disk_file));
   CR_TRY_ASSIGN(const std::string state, os::ReadFile(made.state_file, kMaxState));
-  return Json{{"memory", std::move(memory)}, {"disk", std::move(disk)}, {"state", Sha256Hex(state)}};
+  return Json{
+      {"memory", std::move(memory)}, {"disk", std::move(disk)}, {"state", Sha256Hex(state)}};
 }
 
 Result<Json> Digests(const Template& made) {
@@ -104,15 +105,14 @@ Result<Json> Digests(const Template& made) {
 }
 
 Json ToJson(const TemplateInputs& inputs) {
-  return {{"image", inputs.image_digest},
-          {"machine", inputs.machine},
-          {"vcpus", inputs.vcpus},
-          {"memory_mib", inputs.memory_mib},
-          {"disk_mib", inputs.disk_mib}};
+  return {{"image", inputs.image_digest},    {"image_file", inputs.image_file},
+          {"machine", inputs.machine},       {"vcpus", inputs.vcpus},
+          {"memory_mib", inputs.memory_mib}, {"disk_mib", inputs.disk_mib}};
 }
 
 TemplateInputs FromJson(const Json& json) {
   return {.image_digest = json.value("image", ""),
+          .image_file = json.value("image_file", ""),
           .machine = json.value("machine", ""),
           .vcpus = json.value("vcpus", 0),
           .memory_mib = json.value("memory_mib", int64_t{0}),
@@ -154,7 +154,15 @@ std::string TemplateKey(const TemplateInputs& inputs) {
   const std::string vcpus = std::to_string(inputs.vcpus);
   const std::string memory = std::to_string(inputs.memory_mib);
   const std::string disk = std::to_string(inputs.disk_mib);
-  return Sha256OfParts({format, inputs.image_digest, inputs.machine, vcpus, memory, disk});
+  return Sha256OfParts(
+      {format, inputs.image_digest, inputs.image_file, inputs.machine, vcpus, memory, disk});
+}
+
+std::string ImageFileIdentity(const std::string& path) {
+  const auto info = Stat(path);
+  if (!info) return "";
+  return fmt::format("{} {} {}.{:09}", info->st_ino, info->st_size, info->st_mtim.tv_sec,
+                     info->st_mtim.tv_nsec);
 }
 
 std::string MachineIdentity(const std::string& verdict_key, const std::string& initrd,

@@ -18,6 +18,9 @@ namespace cleanroom::vmm {
 // Everything that a saved machine depends on.
 struct TemplateInputs {
   std::string image_digest;
+  // Which file the image is (ImageFileIdentity): an image that is pulled anew has the same files in
+  // other blocks, and a saved machine knows where they were.
+  std::string image_file;
   // The digest of the host's boot, kernel, initramfs, VMM and accelerator (MachineIdentity): a
   // template of one is never restored on another.
   std::string machine;
@@ -32,6 +35,9 @@ std::string TemplateKey(const TemplateInputs& inputs);
 // initramfs is a file whose name contains the digest of its contents.
 std::string MachineIdentity(const std::string& verdict_key, const std::string& initrd,
                             const std::string& accelerator);
+
+// Of the file's place, size and time; empty when it cannot be looked at.
+std::string ImageFileIdentity(const std::string& path);
 
 struct Template {
   std::string key;

@@ -13,7 +13,12 @@ namespace cleanroom::vmm {
 namespace {
 
 TemplateInputs Inputs() {
-  return {.image_digest = "sha256:1", .machine = "m", .vcpus = 2, .memory_mib = 1, .disk_mib = 1};
+  return {.image_digest = "sha256:1",
+          .image_file = "1",
+          .machine = "m",
+          .vcpus = 2,
+          .memory_mib = 1,
+          .disk_mib = 1};
 }
 
 class TemplateStoreTest : public testing::Test {
@@ -140,6 +145,7 @@ TEST_F(TemplateStoreTest, EveryInputCounts) {
     return TemplateKey(inputs) != TemplateKey(Inputs());
   };
   EXPECT_TRUE(differs([](TemplateInputs& i) { i.image_digest = "x"; }));
+  EXPECT_TRUE(differs([](TemplateInputs& i) { i.image_file = "x"; }));
   EXPECT_TRUE(differs([](TemplateInputs& i) { i.machine = "x"; }));
   EXPECT_TRUE(differs([](TemplateInputs& i) { i.vcpus = 1; }));
   EXPECT_TRUE(differs([](TemplateInputs& i) { i.memory_mib = 7; }));
