@@ -186,7 +186,8 @@ Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<vmm::Template> fro
   CR_CO_TRY(os::MakeDirs(context_.layout.LiveOutputs(id())));
   Result<void> made;
   if (from) {
-    auto work = [source = from->disk_file, disk] { return image::CopyDisk(source, disk); };
+    const std::string source = from->disk_file;
+    auto work = [source, disk] { return image::CopyDisk(source, disk); };
     made = co_await context_.pool.Run(work);
   } else {
     made = co_await context_.resources.MakeDisk(disk, record_.disk_mib);

@@ -194,7 +194,8 @@ Awaitable<void> Spares::Add(std::string key, MachineShape shape) {
 Awaitable<Result<void>> Spares::Prepare(Spare& spare, const vmm::Template& from) {
   const std::string disk = layout_.Disk(spare.id);
   CR_CO_TRY(os::MakeDirs(layout_.LiveOutputs(spare.id)));
-  auto work = [source = from.disk_file, disk] { return image::CopyDisk(source, disk); };
+  const std::string source = from.disk_file;
+  auto work = [source, disk] { return image::CopyDisk(source, disk); };
   auto copied = co_await pool_.Run(work);
   CR_CO_TRY(copied);
   CR_CO_TRY_ASSIGN(spare.link,
@@ -236,15 +237,15 @@ Awaitable<void> Spares::Watch(
 
 Awaitable<void> Spares::End(Spare spare) {
   co_await KillWarden(spare.link);
-  auto work = [folder = layout_.Sandbox(spare.id)] {
+  const std::string folder = layout_.Sandbox(spare.id);
+  auto work = [folder] {
     std::error_code error;
     std::filesystem::remove_all(folder, error);
     return error;
   };
   const auto error = co_await pool_.Run(work);
   if (error) {
-    spdlog::error("cannot remove a folder folder={} error=\"{}\"", layout_.Sandbox(spare.id),
-                  error.message());
+    spdlog::error("cannot remove a folder folder={} error=\"{}\"", folder, error.message());
   }
 }
 

@@ -32,6 +32,7 @@ std::optional<std::set<std::string>> Storage::TemplatesInUse() const {
   std::set<std::string> keys;
   for (const store::SandboxRecord& record : *live) {
     keys.insert(vmm::TemplateKey({.image_digest = record.image_digest,
+                                  .image_file = {},
                                   .machine = machine->identity,
                                   .vcpus = record.vcpus,
                                   .memory_mib = record.memory_mib,
@@ -68,9 +69,12 @@ Awaitable<Result<std::vector<StoredItem>>> Storage::List() {
 void Storage::AddTemplates(const std::vector<vmm::TemplateStore::Entry>& templates,
                            std::vector<StoredItem>& items) const {
   for (const vmm::TemplateStore::Entry& entry : templates) {
+    vmm::TemplateInputs shape = entry.inputs;
+    shape.image_file.clear();
     items.push_back({.kind = StoredKind::kTemplate,
                      .name = entry.key,
                      .id = entry.key,
+                     .shape = vmm::TemplateKey(shape),
                      .path = fs::path(context_.layout.Templates()) / entry.key,
                      .made_at = entry.made_at,
                      .used_at = std::max(entry.made_at, entry.used_at),
@@ -113,7 +117,7 @@ void Storage::MarkInUse(std::vector<StoredItem>& items) const {
         item.in_use = context_.images.InUse(item.id);
         break;
       case StoredKind::kTemplate:
-        item.in_use = !needed || needed->contains(item.id);
+        item.in_use = !needed || needed->contains(item.shape);
         break;
       case StoredKind::kKernel:
         item.in_use = !machine || Holds(item.path, machine->kernel_path) ||

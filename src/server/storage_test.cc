@@ -57,14 +57,18 @@ class StorageTest : public testing::Test {
     const auto committed = image_store_.Commit(record, *temp);
     ASSERT_TRUE(committed) << committed.error().ToString();
   }
-  vmm::TemplateInputs Inputs(char image, int64_t memory_mib) {
-    return {.image_digest = Digest(image), .machine = kMachine, .memory_mib = memory_mib};
+  vmm::TemplateInputs Inputs(char image, int64_t memory_mib, const std::string& file) {
+    return {.image_digest = Digest(image),
+            .image_file = file,
+            .machine = kMachine,
+            .memory_mib = memory_mib};
   }
-  std::string PutTemplate(char image, int64_t memory_mib = 256) {
+  std::string PutTemplate(char image, int64_t memory_mib = 256,
+                          const std::string& file = "of some time") {
     const std::string from = folder_.path() + "/draft";
     for (const char* name : {"memory", "state", "disk.img"}) PutFile(from + "/" + name);
     const auto made =
-        vmm::TemplateStore(plane_.layout.Templates()).Add(Inputs(image, memory_mib), from);
+        vmm::TemplateStore(plane_.layout.Templates()).Add(Inputs(image, memory_mib, file), from);
     EXPECT_TRUE(made) << made.error().ToString();
     return made->key;
   }
@@ -255,7 +259,8 @@ Awaitable<void> DoWarm(WarmUp& warm_up, LaunchPlan plan, Result<WarmedUp>* out) 
 }
 
 TEST_F(StorageTest, WarmingUpFindsTheTemplateAndTellsThePool) {
-  const std::string key = PutTemplate('a');
+  // Its image is no file here.
+  const std::string key = PutTemplate('a', 256, "");
   WarmResources resources;
   Launches launches;
   WarmUp warm_up(resources, templates_, launches);

@@ -30,8 +30,9 @@ enum class Pruning { kNever, kAlways, kWithAll };
 
 struct StoredItem {
   StoredKind kind = StoredKind::kCache;
-  std::string name;  // for people
-  std::string id;    // an image's digest; else the name
+  std::string name;        // for people
+  std::string id;          // an image's digest; else the name
+  std::string shape = {};  // of a template: the key of its inputs without the image's file
   std::filesystem::path path;
   uint64_t bytes = 0;   // room that it takes on the host
   int64_t made_at = 0;  // seconds since 1970

@@ -58,7 +58,8 @@ Awaitable<std::optional<vmm::Template>> Templates::Find(MachineShape shape) {
   if (shape.machine.identity.empty()) co_return std::nullopt;
   const vmm::TemplateInputs inputs = InputsOf(shape);
   const bool verified = verified_.contains(TemplateKey(inputs));
-  auto work = [store = store_, inputs, verified]() -> std::optional<vmm::Template> {
+  const vmm::TemplateStore store = store_;
+  auto work = [store, inputs, verified]() -> std::optional<vmm::Template> {
     auto found = store.Find(inputs);
     if (!found || !*found) return std::nullopt;
     if (!verified && !store.Verify(**found)) {
@@ -143,7 +144,9 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   const std::string id = NewId(clock_());
   const std::string folder = layout_.Sandbox(id);
   auto saved = co_await SaveMachine(id, shape);
-  auto work = [store = store_, inputs = InputsOf(shape), folder, saved]() -> Result<vmm::Template> {
+  const vmm::TemplateInputs inputs = InputsOf(shape);
+  const vmm::TemplateStore store = store_;
+  auto work = [store, inputs, folder, saved]() -> Result<vmm::Template> {
     Result<vmm::Template> made =
         saved ? store.Add(inputs, folder) : Result<vmm::Template>(Err(saved.error()));
     std::error_code error;
@@ -183,14 +186,16 @@ Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const Mach
 }
 
 Awaitable<Result<std::vector<vmm::TemplateStore::Entry>>> Templates::List() {
-  auto work = [store = store_] { return store.List(); };
+  const vmm::TemplateStore store = store_;
+  auto work = [store] { return store.List(); };
   auto entries = co_await pool_.Run(work);
   co_return entries;
 }
 
 Awaitable<Result<void>> Templates::Remove(std::string key) {
   verified_.erase(key);
-  auto work = [store = store_, key] { return store.Remove(key); };
+  const vmm::TemplateStore store = store_;
+  auto work = [store, key] { return store.Remove(key); };
   auto removed = co_await pool_.Run(work);
   co_return removed;
 }
@@ -211,7 +216,8 @@ Awaitable<Result<void>> Templates::RemoveOf(std::string image_digest) {
 
 Awaitable<void> Templates::RemoveStale(std::string machine) {
   co_await TakeTurn();  // what is half made looks stale
-  auto work = [store = store_, machine] { return store.RemoveStale(machine); };
+  const vmm::TemplateStore store = store_;
+  auto work = [store, machine] { return store.RemoveStale(machine); };
   auto removed = co_await pool_.Run(work);
   busy_ = false;
   changed_.NotifyAll();

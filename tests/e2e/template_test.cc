@@ -65,8 +65,9 @@ class TemplateTest : public testing::Test {
   std::string Origin(const std::string& id) {
     const Outcome outcome = daemon_.Cli({"sandbox", "inspect", id, "--json"});
     const Json json = Json::parse(outcome.out, nullptr, false);
+    const Json told = json.value("phases", Json::object());
     std::set<std::string> phases;
-    for (const Json& phase : json.value("phases", Json::array())) phases.insert(phase["name"]);
+    for (const auto& [name, ms] : told.items()) phases.insert(name);
     if (phases.contains("boot")) return "boot";
     if (phases.contains("restore")) return "restore";
     return phases.contains("agent") ? "spare" : outcome.out;
@@ -95,6 +96,21 @@ class TemplateTest : public testing::Test {
       }
     }
     return found;
+  }
+  // Whether a sparse file holds the text: "yes" or "no".
+  static std::string Search(const fs::path& file, const std::string& text) {
+    const Outcome outcome = test::Run(
+        {"python3", "-c",
+         "import os,sys\n"
+         "fd,text,at,found=os.open(sys.argv[1],os.O_RDONLY),sys.argv[2].encode(),0,False\n"
+         "try:\n"
+         "  while True:\n"
+         "    at=os.lseek(fd,at,os.SEEK_DATA); end=os.lseek(fd,at,os.SEEK_HOLE)\n"
+         "    found=found or text in os.pread(fd,end-at,at); at=end\n"
+         "except OSError: print('yes' if found else 'no',end='')\n",
+         file, text});
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return outcome.out;
   }
   size_t Folders() const {
     return static_cast<size_t>(
@@ -157,15 +173,11 @@ TEST_F(TemplateTest, MemoryHoldsNothingOfAnyUser) {
   ASSERT_EQ(used.code, 0) << used.err;
   WarmUp();
   const fs::path folder = Templates().front();
-  size_t read = 0;
   for (const char* name : {"memory", "disk.img", "state"}) {
-    const Outcome found = test::Run({"grep", "-c", "-a", kMarker, folder / name});
-    EXPECT_EQ(found.code, 1) << name << ": " << found.out << found.err;
-    read += fs::file_size(folder / name);
+    EXPECT_EQ(Search(folder / name, kMarker), "no") << name;
   }
-  EXPECT_GT(read, 256U << 20);
   // The search finds what is there.
-  EXPECT_EQ(test::Run({"grep", "-q", "-a", "cleanroom", folder / "memory"}).code, 0);
+  EXPECT_EQ(Search(folder / "memory", "cleanroom-guest"), "yes");
 }
 
 TEST_F(TemplateTest, ACopyCannotWriteToIt) {
