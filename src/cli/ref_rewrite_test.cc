@@ -43,8 +43,12 @@ TEST(RewriteImageRefTest, OddLayouts) {
            "\xEF\xBB\xBFsandbox: {image: {ref: old}}\n",
            "\xEF\xBB\xBF# comment\nsandbox: {image: {ref: old}}\n",
            "{\"version\":1,\"sandbox\":{\"image\":{\"ref\":\"old\"},\"ttl_minutes\":5}}",
-           "{\n  \"sandbox\": {\n    \"image\": {\n      \"ref\":\n        \"old\"\n    }\n  "
-           "}\n}\n",
+           R"({"sandbox": {
+  "image":
+    {"ref":
+      "old"}
+}}
+)",
            "'sandbox':\n  \"image\":\n    'ref': old\n",
            "%YAML 1.1\n---\nsandbox:\n  image:\n    ref: old\n...\n",
            "--- # document\nsandbox: {image: {ref: old}}\n",
