@@ -26,6 +26,8 @@ using ::testing::StartsWith;
 using testing::TarBuilder;
 using testing::TestFolder;
 
+constexpr const char* kProxy = CLEANROOM_SOURCE "/tests/support/cutting_proxy.py";
+
 class DownloadTest : public ::testing::Test {
  protected:
   static constexpr int kLayerMiB = 5;
@@ -45,8 +47,7 @@ class DownloadTest : public ::testing::Test {
   std::unique_ptr<Background> Proxy(const DockerRegistry& registry, const std::string& mode,
                                     uint64_t bytes) {
     return std::make_unique<Background>(
-        std::vector<std::string>{"python3", CLEANROOM_SOURCE "/tests/support/cutting_proxy.py",
-                                 registry.host(), mode, std::to_string(bytes)},
+        std::vector<std::string>{"python3", kProxy, registry.host(), mode, std::to_string(bytes)},
         "listening on ");
   }
   Result<ImageRecord> PullRef(const std::string& ref) {
@@ -120,6 +121,7 @@ TEST_F(DownloadTest, TwoPullsUnderDifferentNamesDownloadOnce) {
   std::vector<std::string> verdicts(3);
   std::vector<std::thread> pulls;
   const std::vector<std::string> refs = {"/large:v", "/large@" + digest, "/large:v@" + digest};
+  pulls.reserve(refs.size());
   for (size_t i = 0; i < refs.size(); ++i) {
     pulls.emplace_back([&, i] {
       const auto record = PullRef(proxy->found() + refs[i]);

@@ -20,6 +20,8 @@ using testing::RunScript;
 using ::testing::StartsWith;
 using testing::TestFolder;
 
+constexpr const char* kOddRegistry = CLEANROOM_SOURCE "/tests/support/odd_registry.py";
+
 class TlsTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -86,8 +88,8 @@ TEST_F(TlsTest, PrivateAuthoritiesAreTrustedForTheirServer) {
 TEST_F(TlsTest, AServerThatSaysNothingToHttpIsFoundToSpeakTls) {
   const auto serve = [this](const std::string& mode) {
     return std::make_unique<Background>(
-        std::vector<std::string>{"python3", CLEANROOM_SOURCE "/tests/support/odd_registry.py", mode,
-                                 folder_ / "server.crt", folder_ / "server.key"},
+        std::vector<std::string>{"python3", kOddRegistry, mode, folder_ / "server.crt",
+                                 folder_ / "server.key"},
         "listening on ");
   };
   const auto tls = serve("plain");

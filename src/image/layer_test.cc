@@ -395,7 +395,7 @@ TEST_F(LayerTest, BombsOfMetadataAreRefused) {
 
 // Crumbs of a sparse file each take a block.
 TEST_F(LayerTest, BombsOfBlocksAreRefused) {
-  std::string map, data;
+  std::string map;
   constexpr int kCrumbs = 4000;
   map = std::to_string(kCrumbs) + "\n";
   for (int i = 0; i < kCrumbs; ++i) map += std::to_string(i * 8192) + "\n1\n";

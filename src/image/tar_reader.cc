@@ -97,8 +97,8 @@ struct TarReader::Impl {
       archive_set_error(reader, EIO, "source failed");
       return -1;
     }
-    if (self->header_bytes &&
-        (*self->header_bytes += *n) > self->limits.max_header_bytes + self->buffer.size()) {
+    if (self->header_bytes) *self->header_bytes += *n;
+    if (self->header_bytes.value_or(0) > self->limits.max_header_bytes + self->buffer.size()) {
       self->source_error =
           Error(ErrorCode::kResourceExhausted,
                 fmt::format("the tar has a header or a map of a sparse file larger than {} bytes",

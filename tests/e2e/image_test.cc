@@ -191,13 +191,14 @@ TEST_F(ImageTest, BumpRefTouchesTheReferenceAlone) {
   std::filesystem::create_symlink("real/policy.yaml", link);
   ASSERT_EQ(::chmod(real.c_str(), 0640), 0);
   const std::string pinned = registry_.host() + "/team/app@" + digest;
+  const std::string bumped_file = std::string(before).append(pinned).append(after);
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"image", "bump-ref"},
         {"image", "set-ref", registry_.host() + "/team/app:v2"}}) {
     const auto bumped = daemon_->Cli(arguments, "", std::chrono::seconds(60), folder_.path());
     EXPECT_EQ(bumped.code, 0) << bumped.err;
     EXPECT_EQ(bumped.out, pinned + "\n");
-    EXPECT_EQ(ReadAll(real), before + pinned + after);
+    EXPECT_EQ(ReadAll(real), bumped_file);
   }
   EXPECT_TRUE(std::filesystem::is_symlink(link));
   struct stat status{};
@@ -207,7 +208,7 @@ TEST_F(ImageTest, BumpRefTouchesTheReferenceAlone) {
   const auto missing = daemon_->Cli({"image", "bump-ref", registry_.host() + "/team/app:nothing"},
                                     "", std::chrono::seconds(60), folder_.path());
   EXPECT_EQ(missing.code, 1);
-  EXPECT_EQ(ReadAll(real), before + pinned + after);
+  EXPECT_EQ(ReadAll(real), bumped_file);
 }
 
 }  // namespace
