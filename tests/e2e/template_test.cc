@@ -68,9 +68,9 @@ class TemplateTest : public testing::Test {
     const Json told = json.value("phases", Json::object());
     std::set<std::string> phases;
     for (const auto& [name, ms] : told.items()) phases.insert(name);
-    if (phases.contains("boot")) return "boot";
-    if (phases.contains("restore")) return "restore";
-    return phases.contains("agent") ? "spare" : outcome.out;
+    if (phases.contains("boot_ms")) return "boot";
+    if (phases.contains("restore_ms")) return "restore";
+    return phases.contains("agent_ms") ? "spare" : outcome.out;
   }
   template <typename Condition>
   static bool Eventually(Condition condition) {
