@@ -5,6 +5,7 @@
 #include <linux/random.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/timex.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -55,6 +56,21 @@ Result<void> SetClock(int64_t nanoseconds) {
   const timespec now = {nanoseconds / kNanosecondsPerSecond, nanoseconds % kNanosecondsPerSecond};
   if (clock_settime(CLOCK_REALTIME, &now) != 0) {
     return ErrErrno(ErrorCode::kInternal, "set the clock");
+  }
+  return {};
+}
+
+Result<void> AdjustClock(int64_t nanoseconds) {
+  timex change = {};
+  change.modes = ADJ_SETOFFSET | ADJ_NANO;
+  change.time.tv_sec = nanoseconds / kNanosecondsPerSecond;
+  change.time.tv_usec = nanoseconds % kNanosecondsPerSecond;
+  if (change.time.tv_usec < 0) {  // counts forward from the second
+    --change.time.tv_sec;
+    change.time.tv_usec += kNanosecondsPerSecond;
+  }
+  if (clock_adjtime(CLOCK_REALTIME, &change) < 0) {
+    return ErrErrno(ErrorCode::kInternal, "adjust the clock");
   }
   return {};
 }

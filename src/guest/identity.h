@@ -28,6 +28,9 @@ Result<void> SetClock(int64_t nanoseconds);
 // 32 hexadecimal digits from the kernel's random generator.
 std::string NewMachineId();
 
+// Adds to the clock, at once.
+Result<void> AdjustClock(int64_t nanoseconds);
+
 // The contents of files below /etc.
 std::string HostsFile(const std::string& hostname, const std::vector<std::string>& addresses);
 std::string ResolvFile(const std::vector<std::string>& nameservers);

@@ -57,6 +57,10 @@ Result<void> GuestMachine::Identify(const internal::v1::ConfigureRequest& reques
   return WriteIdentityFiles(root, request.hostname(), {addresses.begin(), addresses.end()});
 }
 
+Result<void> GuestMachine::AdjustClock(int64_t nanoseconds) {
+  return guest::AdjustClock(nanoseconds);
+}
+
 void GuestMachine::SignalAll(int signal) { (void)kill(-1, signal); }
 
 void GuestMachine::Quiesce() { QuiesceDisk(); }

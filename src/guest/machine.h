@@ -1,6 +1,7 @@
 // What the agent does to the whole machine, apart from the commands it runs.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ class Machine {
   // Randomness, time and name: all that they may not. Before any user's command runs.
   virtual Result<void> Identify(const internal::v1::ConfigureRequest& request,
                                 const Root& root) = 0;
+  virtual Result<void> AdjustClock(int64_t nanoseconds) = 0;
   // Sends the signal to every process but this one.
   virtual void SignalAll(int signal) = 0;
   // Leaves the disk clean. No command runs any more.
@@ -34,6 +36,7 @@ class GuestMachine : public Machine {
  public:
   Result<Root> Prepare(const internal::v1::PrepareRequest& request) override;
   Result<void> Identify(const internal::v1::ConfigureRequest& request, const Root& root) override;
+  Result<void> AdjustClock(int64_t nanoseconds) override;
   void SignalAll(int signal) override;
   void Quiesce() override;
 };

@@ -39,6 +39,10 @@ void GuestService::Register(rpc::Router& router) {
       service + "Configure", [this](rpc::CallContext& call, ConfigureRequest request) {
         return Configure(call, std::move(request));
       });
+  router.Unary<AdjustClockRequest, AdjustClockResponse>(
+      service + "AdjustClock", [this](rpc::CallContext& call, AdjustClockRequest request) {
+        return AdjustClock(call, std::move(request));
+      });
   router.Bidi<ExecInput, ExecOutput>(
       service + "Exec", [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
                                rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
@@ -81,7 +85,16 @@ Awaitable<Result<ConfigureResponse>> GuestService::Configure(rpc::CallContext&,
   utsname name = {};
   if (uname(&name) == 0) response.set_kernel_release(name.release);
   response.set_agent_version(config_.version);
+  response.set_wall_clock_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                 std::chrono::system_clock::now().time_since_epoch())
+                                 .count());
   co_return response;
+}
+
+Awaitable<Result<AdjustClockResponse>> GuestService::AdjustClock(rpc::CallContext&,
+                                                                 AdjustClockRequest request) {
+  CR_CO_TRY(machine_.AdjustClock(request.offset_ns()));
+  co_return AdjustClockResponse();
 }
 
 Awaitable<Result<void>> GuestService::Exec(rpc::CallContext&, rpc::Reader<ExecInput>& in,

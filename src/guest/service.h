@@ -44,6 +44,8 @@ class GuestService {
  private:
   Awaitable<Result<internal::v1::ConfigureResponse>> Configure(
       rpc::CallContext& call, internal::v1::ConfigureRequest request);
+  Awaitable<Result<internal::v1::AdjustClockResponse>> AdjustClock(
+      rpc::CallContext& call, internal::v1::AdjustClockRequest request);
   Awaitable<Result<void>> Exec(rpc::CallContext& call, rpc::Reader<internal::v1::ExecInput>& in,
                                rpc::Writer<internal::v1::ExecOutput>& out);
   Awaitable<Result<internal::v1::ControlResponse>> Control(rpc::CallContext& call,

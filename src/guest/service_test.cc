@@ -42,6 +42,7 @@ class HostMachine : public Machine {
     ++identified;
     return {};
   }
+  Result<void> AdjustClock(int64_t) override { return {}; }
   void SignalAll(int signal) override { signals.push_back(signal); }
   void Quiesce() override { quiesced = true; }
   std::vector<int> signals;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
 #include <iterator>
 #include <utility>
 
@@ -28,6 +29,8 @@ constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
 constexpr size_t kEntropyBytes = 64;
+// That a guest's clock may differ from the host's by.
+constexpr std::chrono::nanoseconds kClockTolerance = milliseconds(10);
 
 std::string GuestPath(std::string_view method) {
   return std::string("/cleanroom.internal.v1.GuestService/").append(method);
@@ -39,6 +42,12 @@ Result<std::string> Entropy() {
     return ErrErrno(ErrorCode::kInternal, "getrandom");
   }
   return out;
+}
+
+int64_t WallClockNs() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 bool IsFinal(pb::WardenState::Phase phase) {
@@ -286,9 +295,7 @@ Result<pb::ConfigureRequest> Supervisor::Identity() const {
   CR_TRY_ASSIGN(std::string entropy, Entropy());
   configure.set_entropy(std::move(entropy));
   configure.set_hostname(config_.sandbox_id);
-  configure.set_wall_clock_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                  std::chrono::system_clock::now().time_since_epoch())
-                                  .count());
+  configure.set_wall_clock_ns(WallClockNs());
   *configure.mutable_prepare() = Preparation(config_.network);
   return configure;
 }
@@ -305,6 +312,16 @@ Awaitable<Result<std::string>> Supervisor::Identify(const pb::LaunchRequest& req
   if (!answer) {
     Error error = co_await Explain(std::move(answer).error());
     co_return Err(std::move(error));
+  }
+  // What the request took to arrive, which is long where all code is run for the first time, is
+  // missing from the guest's clock.
+  const int64_t late = answer->wall_clock_ns() > 0 ? WallClockNs() - answer->wall_clock_ns() : 0;
+  if (std::abs(late) > kClockTolerance.count()) {
+    pb::AdjustClockRequest adjust;
+    adjust.set_offset_ns(late);
+    auto adjusted = co_await machine->agent()->Call<pb::AdjustClockResponse>(
+        GuestPath("AdjustClock"), adjust, rpc::CallOptions{.deadline = deadline});
+    if (!adjusted) co_return Err(std::move(adjusted).error().Context("setting the guest's clock"));
   }
   co_return answer->kernel_release().substr(0, 128);
 }
