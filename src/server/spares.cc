@@ -24,6 +24,9 @@ constexpr milliseconds kPrepareLimit{20'000};
 constexpr std::chrono::seconds kLook{5};
 // While others are being served.
 constexpr milliseconds kPatience{20};
+// Whoever has just got a machine is about to use it: until then, but not for ever.
+constexpr milliseconds kSettle{250};
+constexpr milliseconds kLongestWait{1000};
 constexpr std::chrono::seconds kAfterFailure{30};
 // What a spare machine takes at most of its own: measured, see docs/benchmarks.md.
 constexpr int64_t kSpareMib = 96;
@@ -75,9 +78,17 @@ Awaitable<void> Spares::Distrust(MachineShape shape) {
 
 void Spares::Launched(const MachineShape& shape) {
   if (stopping_) return;
-  kinds_[TemplateKey(InputsOf(shape))] = {.shape = shape, .used = steady_clock::now()};
+  const auto now = steady_clock::now();
+  if (now - last_launch_ >= kSettle) first_launch_ = now;
+  last_launch_ = now;
+  kinds_[TemplateKey(InputsOf(shape))] = {.shape = shape, .used = last_launch_};
   templates_.Want(shape);
   changed_.NotifyAll();
+}
+
+bool Spares::Served() const {
+  const auto now = steady_clock::now();
+  return now - last_launch_ >= kSettle || now - first_launch_ >= kLongestWait;
 }
 
 void Spares::Start(std::function<bool()> busy) {
@@ -159,7 +170,7 @@ Awaitable<void> Spares::Keep(std::function<bool()> busy) {
       co_await templates_.changed().WaitUntil(steady_clock::now() + kLook);
     } else if (!key || !room) {
       co_await changed_.WaitUntil(steady_clock::now() + kLook);
-    } else if (busy()) {
+    } else if (busy() || !Served()) {
       co_await changed_.WaitUntil(steady_clock::now() + kPatience);
     } else {
       const MachineShape shape = kinds_.at(*key).shape;

@@ -54,6 +54,8 @@ class Spares : public WarmStart {
   Awaitable<void> Keep(std::function<bool()> busy);
   // The key of a kind that lacks spares, the one used last first.
   std::optional<std::string> Lacking() const;
+  // Whether those who got a machine last have had time to use it.
+  bool Served() const;
   void DropUnused();
   size_t Budget() const;
   size_t Count(const std::string& key) const;
@@ -75,6 +77,9 @@ class Spares : public WarmStart {
   Notifier changed_;
   std::map<std::string, Kind> kinds_;
   std::list<Waiting> waiting_;
+  // Of a series of launches that follow each other closely.
+  std::chrono::steady_clock::time_point first_launch_{};
+  std::chrono::steady_clock::time_point last_launch_{};
   bool stopping_ = false;
 };
 
