@@ -67,7 +67,7 @@ Awaitable<std::optional<vmm::Template>> Templates::Find(MachineShape shape) {
       return std::nullopt;
     }
     store.Touch(**found);
-    return **found;
+    return *found;
   };
   auto found = co_await pool_.Run(work);
   if (found) {

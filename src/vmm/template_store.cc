@@ -204,7 +204,7 @@ Result<Template> TemplateStore::Add(const TemplateInputs& inputs, const std::str
       {"inputs", ToJson(inputs)}, {"files", std::move(files)}, {"digests", std::move(digests)}};
   CR_TRY(os::WriteFileAtomic(ManifestOf(made), manifest.dump() + "\n"));
   // Not synced: a host that loses power boots anew, and its templates are then stale.
-  const Template placed = At(folder_ + "/" + key, key);
+  Template placed = At(folder_ + "/" + key, key);
   CR_TRY(Remove(key));
   CR_TRY(Rename(draft.path(), placed.folder));
   (void)draft.Keep();
