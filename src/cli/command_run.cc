@@ -125,9 +125,10 @@ Awaitable<void> CommandRun::Create() {
   std::string id;
   auto created = co_await CreateSandbox(api_, std::move(request_.create), progress, id);
   co_await progress.Finish();
-  if (!created) error_ = std::move(created).error();
+  const bool made = created.has_value();
+  if (!made) error_ = std::move(created).error();
   // An interrupt may have come after the daemon had made it: then nobody else knows of it.
-  if (created || interrupts_ > 0) {
+  if (made || interrupts_ > 0) {
     sandbox_id_ = id;
     made_here_ = true;
   }
