@@ -379,7 +379,8 @@ Awaitable<Result<void>> Supervisor::WatchState(rpc::Writer<pb::WardenState>& out
 
 Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
   CR_TRY(CheckId(request.execution_id(), "execution id"));
-  if (state_.phase() != pb::WardenState::PHASE_READY || stopping_) {
+  // Without a machine, one that was READY is ending.
+  if (state_.phase() != pb::WardenState::PHASE_READY || stopping_ || !machine_) {
     return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
   }
   if (running_ >= kMaxRunning) {
@@ -396,12 +397,12 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
                         [log, id](pb::ExecutionEnd& end) { log->ExecutionEnded(id, end); }));
   log->ExecutionStarted(id);
   executions_[execution->id()] = execution;
-  tasks_.Spawn(RunExecution(std::move(execution)));
+  tasks_.Spawn(RunExecution(std::move(execution), machine_->agent()));
   return {};
 }
 
-Awaitable<void> Supervisor::RunExecution(std::shared_ptr<Execution> execution) {
-  const auto agent = machine_->agent();
+Awaitable<void> Supervisor::RunExecution(std::shared_ptr<Execution> execution,
+                                         std::shared_ptr<rpc::Channel> agent) {
   ++running_;
   co_await execution->Run(*agent);
   --running_;
@@ -426,7 +427,7 @@ Awaitable<Result<void>> Supervisor::Input(std::string execution_id, pb::ExecInpu
 
 Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request,
                                              rpc::Writer<pb::FileChunk>& out) {
-  if (state_.phase() != pb::WardenState::PHASE_READY) {
+  if (state_.phase() != pb::WardenState::PHASE_READY || !machine_) {
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
   }
   const auto agent = machine_->agent();

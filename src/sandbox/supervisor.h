@@ -98,7 +98,8 @@ class Supervisor {
                                          rpc::Writer<pb::LaunchEvent>& out);
   Awaitable<Result<void>> SaveTemplate(pb::MakeTemplateRequest request);
   Awaitable<void> WatchMachine(std::shared_ptr<RunningMachine> machine);
-  Awaitable<void> RunExecution(std::shared_ptr<Execution> execution);
+  Awaitable<void> RunExecution(std::shared_ptr<Execution> execution,
+                               std::shared_ptr<rpc::Channel> agent);
   // Why a call to the agent failed: the machine's end, if that is the reason.
   Awaitable<Error> Explain(Error error);
   // Ends the machine, then closes the doors: what the guest did last is on record.

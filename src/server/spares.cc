@@ -124,40 +124,28 @@ void Spares::DropUnused() {
   std::erase_if(kinds_, [&](const auto& item) { return item.second.used < oldest; });
   const size_t budget = Budget();
   size_t kept = 0;
+  DiscardIf([&](const Waiting& one) { return !kinds_.contains(one.key) || ++kept > budget; });
+}
+
+void Spares::DiscardIf(const std::function<bool(const Waiting&)>& goes) {
   for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if (kinds_.contains(it->key) && kept < budget) {
-      ++kept;
-      ++it;
-      continue;
-    }
-    Discard(std::move(it->spare));
-    it = waiting_.erase(it);
+    const auto here = it++;
+    if (!goes(*here)) continue;
+    Discard(std::move(here->spare));
+    waiting_.erase(here);
   }
 }
 
 void Spares::Drain(const std::optional<std::string>& image_digest) {
-  for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if (image_digest && it->spare.shape.image_digest != *image_digest) {
-      ++it;
-      continue;
-    }
-    Discard(std::move(it->spare));
-    it = waiting_.erase(it);
-  }
-  std::erase_if(kinds_, [&](const auto& item) {
-    return !image_digest || item.second.shape.image_digest == *image_digest;
-  });
+  const auto of_image = [&](const MachineShape& shape) {
+    return !image_digest || shape.image_digest == *image_digest;
+  };
+  DiscardIf([&](const Waiting& one) { return of_image(one.spare.shape); });
+  std::erase_if(kinds_, [&](const auto& item) { return of_image(item.second.shape); });
 }
 
 void Spares::DrainTemplate(const std::string& key) {
-  for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if (it->key != key) {
-      ++it;
-      continue;
-    }
-    Discard(std::move(it->spare));
-    it = waiting_.erase(it);
-  }
+  DiscardIf([&](const Waiting& one) { return one.key == key; });
   kinds_.erase(key);
 }
 

@@ -57,6 +57,7 @@ class Spares : public WarmStart {
   // Whether those who got a machine last have had time to use it.
   bool Served() const;
   void DropUnused();
+  void DiscardIf(const std::function<bool(const Waiting&)>& goes);
   size_t Budget() const;
   size_t Count(const std::string& key) const;
   Awaitable<void> Add(std::string key, MachineShape shape);
