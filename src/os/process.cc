@@ -170,6 +170,7 @@ Result<void> CheckMappings(const SpawnOptions& options) {
 }  // namespace
 
 std::string ExitStatus::ToString() const {
+  if (kind == Kind::kUnknown) return "ended";
   if (kind == Kind::kExited) return fmt::format("exited with code {}", value);
   const char* name = sigdescr_np(value);
   return fmt::format("was ended by signal {} ({})", value, name != nullptr ? name : "unknown");
@@ -259,6 +260,7 @@ Result<Process> Process::Spawn(const std::vector<std::string>& argv, const Spawn
 Process::Process(Process&& other) noexcept
     : pid_(std::exchange(other.pid_, -1)),
       pidfd_(std::move(other.pidfd_)),
+      adopted_(other.adopted_),
       status_(std::exchange(other.status_, std::nullopt)) {}
 
 Process& Process::operator=(Process&& other) noexcept {
@@ -266,8 +268,15 @@ Process& Process::operator=(Process&& other) noexcept {
   Abandon();
   pid_ = std::exchange(other.pid_, -1);
   pidfd_ = std::move(other.pidfd_);
+  adopted_ = other.adopted_;
   status_ = std::exchange(other.status_, std::nullopt);
   return *this;
+}
+
+Process Process::Adopt(pid_t pid, UniqueFd pidfd) {
+  Process process(pid, std::move(pidfd));
+  process.adopted_ = true;
+  return process;
 }
 
 Process::~Process() { Abandon(); }
@@ -283,6 +292,7 @@ void Process::Detach() { pid_ = -1; }
 Result<std::optional<ExitStatus>> Process::Reap(int flags) {
   if (status_) return status_;
   if (pid_ < 0) return Err(ErrorCode::kInternal, "wait for a process that was given up");
+  if (adopted_) return Look(flags);
   siginfo_t info = {};
   while (waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | flags) != 0) {
     if (errno != EINTR) return ErrErrno(ErrorCode::kInternal, "wait for a process");
@@ -291,6 +301,15 @@ Result<std::optional<ExitStatus>> Process::Reap(int flags) {
   status_ = ExitStatus{
       info.si_code == CLD_EXITED ? ExitStatus::Kind::kExited : ExitStatus::Kind::kSignaled,
       info.si_status};
+  return status_;
+}
+
+Result<std::optional<ExitStatus>> Process::Look(int flags) {
+  pollfd watched{pidfd_.get(), POLLIN, 0};
+  while (poll(&watched, 1, (flags & WNOHANG) != 0 ? 0 : -1) < 0) {
+    if (errno != EINTR) return ErrErrno(ErrorCode::kInternal, "poll a process");
+  }
+  if (watched.revents != 0) status_ = ExitStatus{ExitStatus::Kind::kUnknown, 0};
   return status_;
 }
 

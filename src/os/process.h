@@ -21,14 +21,14 @@ namespace cleanroom::os {
 
 // How a process ended.
 struct ExitStatus {
-  enum class Kind { kExited, kSignaled };
+  enum class Kind { kExited, kSignaled, kUnknown };
   Kind kind = Kind::kExited;
-  int value = 0;  // the exit code, or the signal
+  int value = 0;  // the exit code, or the signal; 0 when unknown
 
   bool ok() const { return kind == Kind::kExited && value == 0; }
   // What a shell would show: the code, or 128 + signal.
   int ShellCode() const { return kind == Kind::kExited ? value : 128 + value; }
-  // "exited with code 3", "was ended by signal 9 (Killed)".
+  // "exited with code 3", "was ended by signal 9 (Killed)", "ended".
   std::string ToString() const;
   bool operator==(const ExitStatus&) const = default;
 };
@@ -78,6 +78,8 @@ class Process {
   // returned here: not_found or permission_denied when the program or cwd is missing or may not be
   // run.
   static Result<Process> Spawn(const std::vector<std::string>& argv, const SpawnOptions& options);
+  // A process that another one started and reaps: of its end nothing is known but that.
+  static Process Adopt(pid_t pid, UniqueFd pidfd);
 
   Process(Process&& other) noexcept;
   Process& operator=(Process&& other) noexcept;
@@ -101,11 +103,13 @@ class Process {
 
  private:
   Process(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  Result<std::optional<ExitStatus>> Look(int flags);
   Result<std::optional<ExitStatus>> Reap(int flags);
   void Abandon();
 
   pid_t pid_ = -1;
   UniqueFd pidfd_;
+  bool adopted_ = false;
   std::optional<ExitStatus> status_;
 };
 

@@ -34,7 +34,7 @@ Result<std::unique_ptr<vmm::Machine>> StartVmm(const vmm::MachineSpec& spec,
                                                steady_clock::time_point deadline) {
   vmm::QemuConfig config;
   if (!machine.vmm_path().empty()) config.binary = machine.vmm_path();
-  config.read_only_opener = machine.opener_path();
+  config.preload = machine.opener_path();
   const vmm::QemuBackend backend(std::move(config));
   if (spec.memory != vmm::MemoryKind::kCopy) return backend.Launch(spec);
   CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(machine.template_state_path(), O_RDONLY));

@@ -76,9 +76,17 @@ struct MachineSpec {
   std::string image;        // raw ext4, attached read-only with serial "cr-image"; empty: none
   std::string disk;         // raw, attached writable with serial "cr-disk"; empty: none
   int tap_fd = -1;          // a TAP with virtio-net headers (os/netns); -1: no network device
+  int fork_listener = -1;   // a listening UNIX socket: forks of the machine are asked for there
   std::string guest_mac = "02:00:00:00:00:02";
   Accelerator accelerator = Accelerator::kTcg;
   uint64_t tsc_khz = 0;  // of the host (tsc.h); 0: the guest measures, which hangs on a busy host
+};
+
+// What a fork of a held machine does not share with it.
+struct ForkSpec {
+  std::string sandbox_id;
+  std::string disk;  // a copy of the held machine's
+  int tap_fd = -1;
 };
 
 // One running virtual machine. Destroying it kills it and reaps it; it also dies with the thread
@@ -102,6 +110,9 @@ class Machine {
   // of its devices to the descriptor; its RAM is in the file. Blocks until then, at most until the
   // deadline. Whoever still serves the agent's stream must not have spoken on it.
   virtual Result<void> Save(int state_fd, std::chrono::steady_clock::time_point deadline) = 0;
+
+  // Stops the processors until the machine ends; forks of it run. Blocks until all disks are idle.
+  virtual Result<void> Pause(std::chrono::steady_clock::time_point deadline) = 0;
 
   // Kills the VMM.
   virtual Result<void> Kill() = 0;
@@ -128,6 +139,13 @@ class Backend {
   // and at most until the deadline. runtime_launch_failed when the VMM refuses the state.
   virtual Result<std::unique_ptr<Machine>> Restore(
       const MachineSpec& spec, int state_fd,
+      std::chrono::steady_clock::time_point deadline) const = 0;
+  // Forks the machine that was launched or restored with the fork_listener to which `connection`
+  // (a socket) leads, and was paused; the fork runs on when this returns, some milliseconds later.
+  // Neither it nor its VMM shares anything with the held one but memory that neither has written
+  // to. Nobody may have spoken on the held machine's agent stream without having hung up.
+  virtual Result<std::unique_ptr<Machine>> Fork(
+      const ForkSpec& spec, os::UniqueFd connection,
       std::chrono::steady_clock::time_point deadline) const = 0;
 };
 

@@ -69,8 +69,10 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
       // Whose VM this is, in every process listing.
       "-name",
       "guest=cleanroom-" + machine.sandbox_id,
+      // A held machine's VMM forks; each fork gets a filter that denies it.
       "-sandbox",
-      "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+      fmt::format("on,obsolete=deny,elevateprivileges=deny,spawn={},resourcecontrol=deny",
+                  machine.fork_listener >= 0 ? "allow" : "deny"),
       "-nodefaults",
       "-no-user-config",
       "-nographic",

@@ -21,6 +21,7 @@
 
 #include "os/file.h"
 #include "os/netns/netns.h"
+#include "os/socket.h"
 #include "vmm/console_log.h"
 #include "vmm/initramfs.h"
 #include "vmm/qemu/boot_probe.h"
@@ -62,7 +63,7 @@ class MachineTest : public testing::Test {
   // Launches spec_ and waits for READY; the error text otherwise.
   std::string Boot() {
     const auto begin = steady_clock::now();
-    auto machine = QemuBackend().Launch(spec_);
+    auto machine = QemuBackend({.preload = QEMU_OPENER}).Launch(spec_);
     if (!machine) return machine.error().ToString();
     if (std::string failure = Take(*std::move(machine)); !failure.empty()) return failure;
     const std::string ready = ReadLine();
@@ -100,7 +101,7 @@ class MachineTest : public testing::Test {
 
   Result<std::unique_ptr<Machine>> Restore() {
     CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(dir_->path() + "/state", O_RDONLY));
-    return QemuBackend({.read_only_opener = QEMU_OPENER}).Restore(spec_, state.get(), Soon());
+    return QemuBackend({.preload = QEMU_OPENER}).Restore(spec_, state.get(), Soon());
   }
 
   // The next line from the agent, while the console is drained; "" when the machine ended or hangs.
@@ -211,6 +212,50 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
   EXPECT_EQ(os::ReadFile(disks[0], 2 << 20)->substr(0, 7), "written");
   EXPECT_EQ(os::ReadFile(disks[1], 2 << 20)->substr(0, 7), "ddddddd");
   EXPECT_TRUE(*before == *os::ReadFile(spec_.memory_file, 512 << 20)) << "the template changed";
+}
+
+TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
+  spec_.disk = dir_->path() + "/disk";
+  ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
+  const std::string path = dir_->path() + "/forks";
+  auto listener = os::ListenUnix(path);
+  ASSERT_TRUE(listener);
+  spec_.fork_listener = listener->get();
+  ASSERT_EQ(Boot(), "");
+  ASSERT_EQ(Ask("e warm"), "warm");
+  const auto held_log = std::move(*log_);
+  const auto held = std::move(machine_);
+  const auto held_agent = std::move(agent_);
+  const auto held_console = std::move(console_);
+  auto paused = held->Pause(Soon());
+  ASSERT_TRUE(paused) << paused.error().ToString();
+  std::vector<std::string> disks;
+  for (int i = 0; i < 4; ++i) {
+    const std::string disk = dir_->path() + "/disk" + std::to_string(i);
+    disks.push_back(disk);
+    ASSERT_TRUE(os::WriteFileAtomic(disk, std::string(1 << 20, 'd')));
+    const auto begin = steady_clock::now();
+    auto connection = os::ConnectUnix(path);
+    ASSERT_TRUE(connection);
+    auto machine = QemuBackend().Fork(
+        {.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r" + std::to_string(i), .disk = disk},
+        std::move(*connection), Soon());
+    ASSERT_TRUE(machine) << machine.error().ToString();
+    std::cout << "forked: "
+              << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
+              << " ms\n";
+    ASSERT_EQ(Take(*std::move(machine)), "");
+    EXPECT_EQ(Ask("e ping"), "ping");
+    std::cout << "forked and answered: "
+              << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
+              << " ms\n";
+    if (i % 2 == 0) {
+      EXPECT_EQ(Ask("w"), "done");
+    }
+  }
+  EXPECT_EQ(os::ReadFile(disks[0], 2 << 20)->substr(0, 7), "written");
+  EXPECT_EQ(os::ReadFile(disks[1], 2 << 20)->substr(0, 7), "ddddddd");
+  EXPECT_EQ(os::ReadFile(spec_.disk, 2 << 20)->substr(0, 7), "ddddddd");
 }
 
 TEST_F(MachineTest, ADamagedTemplateIsRefused) {
@@ -330,7 +375,7 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
 }
 
 TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
-  auto machine = QemuBackend().Launch(spec_);
+  auto machine = QemuBackend({.preload = QEMU_OPENER}).Launch(spec_);
   ASSERT_TRUE(machine) << machine.error().ToString();
   const std::string process = fmt::format("/proc/{}", (*machine)->pid());
   for (const char* kind : {"net", "user", "ipc"}) {

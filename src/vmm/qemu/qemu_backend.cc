@@ -5,10 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 
 #include "os/file.h"
@@ -16,106 +13,13 @@
 #include "os/socket.h"
 #include "vmm/accelerator.h"
 #include "vmm/qemu/argv.h"
-#include "vmm/qemu/qmp.h"
+#include "vmm/qemu/fork.h"
+#include "vmm/qemu/qemu_machine.h"
 
 namespace cleanroom::vmm {
-namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
-
-// Between two looks at something that takes a few milliseconds.
-constexpr std::chrono::microseconds kPollInterval{300};
-
-class QemuMachine : public Machine {
- public:
-  QemuMachine(os::Process process, os::UniqueFd agent, os::UniqueFd console, os::UniqueFd monitor)
-      : process_(std::move(process)),
-        agent_(std::move(agent)),
-        console_(std::move(console)),
-        qmp_(std::move(monitor)) {}
-
-  pid_t pid() const override { return process_.pid(); }
-  int pidfd() const override { return process_.pidfd(); }
-  os::UniqueFd TakeAgentStream() override { return std::move(agent_); }
-  os::UniqueFd TakeConsole() override { return std::move(console_); }
-  Result<void> Kill() override { return process_.Kill(SIGKILL); }
-  Result<os::ExitStatus> Wait() override { return process_.Wait(); }
-
-  Result<os::ExitStatus> Quit(milliseconds timeout) override {
-    const auto deadline = steady_clock::now() + timeout;
-    // Without an answer it is killed below.
-    (void)Ask("quit", "{}", deadline);
-    const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
-    CR_TRY_ASSIGN(const auto ended, process_.WaitFor(std::max(left, milliseconds(0))));
-    if (ended) return *ended;
-    CR_TRY(Kill());
-    return Wait();
-  }
-
-  Result<void> Save(int state_fd, steady_clock::time_point deadline) override {
-    CR_TRY(Ask("stop", "{}", deadline));
-    CR_TRY(LeaveMemoryInItsFile(deadline));
-    CR_TRY(qmp_.PassFd("state", state_fd, deadline));
-    CR_TRY(Ask("migrate", R"({"uri":"fd:state"})", deadline));
-    return Until("query-migrate", "completed", deadline);
-  }
-
-  // Of one that was started with -incoming defer.
-  Result<void> Resume(steady_clock::time_point deadline) {
-    CR_TRY(LeaveMemoryInItsFile(deadline));
-    // It has not moved to another host: no switch needs to learn where it is.
-    CR_TRY(Ask("migrate-set-parameters", R"({"announce-rounds":0})", deadline));
-    CR_TRY(Ask("migrate-incoming", fmt::format(R"({{"uri":"fd:{}"}})", kQemuStateFd), deadline));
-    // The state is there when it is paused, as the saved machine was.
-    CR_TRY(Until("query-status", "paused", deadline));
-    CR_TRY(Ask("cont", "{}", deadline));
-    return {};
-  }
-
- private:
-  Result<std::string> Ask(std::string_view command, std::string_view arguments,
-                          steady_clock::time_point deadline) {
-    if (!greeted_) {
-      CR_TRY(qmp_.Handshake(deadline));
-      greeted_ = true;
-    }
-    return qmp_.Call(command, arguments, deadline);
-  }
-
-  Result<void> LeaveMemoryInItsFile(steady_clock::time_point deadline) {
-    CR_TRY(Ask("migrate-set-capabilities",
-               R"({"capabilities":[{"capability":"x-ignore-shared","state":true}]})", deadline));
-    return {};
-  }
-
-  // Asks until the answer's status is `wanted`.
-  Result<void> Until(std::string_view query, std::string_view wanted,
-                     steady_clock::time_point deadline) {
-    for (;;) {
-      CR_TRY_ASSIGN(const std::string answer, Ask(query, "{}", deadline));
-      const auto status = nlohmann::json::parse(answer, nullptr, false).value("status", "");
-      if (status == wanted) return {};
-      if (status == "failed" || status == "internal-error" || status == "shutdown") {
-        return Err(ErrorCode::kRuntimeLaunchFailed,
-                   fmt::format("QEMU: {} says {} instead of {}", query, status, wanted));
-      }
-      if (steady_clock::now() >= deadline) {
-        return Err(ErrorCode::kDeadlineExceeded,
-                   fmt::format("QEMU: {} still says {} instead of {}", query, status, wanted));
-      }
-      std::this_thread::sleep_for(kPollInterval);
-    }
-  }
-
-  os::Process process_;
-  os::UniqueFd agent_;
-  os::UniqueFd console_;
-  Qmp qmp_;
-  bool greeted_ = false;
-};
-
-}  // namespace
 
 Capabilities QemuBackend::Capabilities() const {
   vmm::Capabilities capabilities = NoCapabilities();
@@ -186,7 +90,7 @@ std::vector<Check> QemuBackend::Checks() const {
 namespace {
 
 Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const MachineSpec& spec,
-                                           int state_fd, const std::string& opener) {
+                                           int state_fd, const std::string& preload) {
   CR_TRY_ASSIGN(auto agent, os::SocketPair());
   CR_TRY_ASSIGN(auto console, os::SocketPair());
   CR_TRY_ASSIGN(auto monitor, os::SocketPair());
@@ -201,9 +105,15 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
   if (spec.tap_fd >= 0) options.fds.push_back({kQemuTapFd, spec.tap_fd});
   if (state_fd >= 0) options.fds.push_back({kQemuStateFd, state_fd});
   options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
-  if (spec.memory == MemoryKind::kCopy && !opener.empty()) {
-    options.env->push_back("LD_PRELOAD=" + opener);
-    options.env->push_back("CLEANROOM_READ_ONLY=" + spec.memory_file);
+  const bool copy = spec.memory == MemoryKind::kCopy;
+  const bool held = spec.fork_listener >= 0;
+  if (held && preload.empty()) return Err(ErrorCode::kInternal, "nothing to hold a machine with");
+  if ((copy || held) && !preload.empty()) options.env->push_back("LD_PRELOAD=" + preload);
+  if (copy) options.env->push_back("CLEANROOM_READ_ONLY=" + spec.memory_file);
+  if (held) {
+    options.fds.push_back({kQemuForkFd, spec.fork_listener});
+    options.env->push_back(fmt::format("CLEANROOM_FORK_FD={}", kQemuForkFd));
+    options.env->push_back("CLEANROOM_FORK_DISK=" + spec.disk);
   }
   options.new_session = true;
   options.parent_death_signal = SIGKILL;
@@ -214,22 +124,31 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
   if (!process) {
     return Err(ErrorCode::kRuntimeLaunchFailed, "start QEMU: " + process.error().message());
   }
-  return std::make_unique<QemuMachine>(*std::move(process), std::move(agent.first),
-                                       std::move(console.first), std::move(monitor.first));
+  return std::make_unique<QemuMachine>(*std::move(process),
+                                       QemuMachine::Ends{.agent = std::move(agent.first),
+                                                         .console = std::move(console.first),
+                                                         .monitor = std::move(monitor.first)});
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  return Start(binary, spec, -1, "");
+  return Start(binary, spec, -1, config_.preload);
 }
 
 Result<std::unique_ptr<Machine>> QemuBackend::Restore(const MachineSpec& spec, int state_fd,
                                                       steady_clock::time_point deadline) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  CR_TRY_ASSIGN(auto machine, Start(binary, spec, state_fd, config_.read_only_opener));
+  CR_TRY_ASSIGN(auto machine, Start(binary, spec, state_fd, config_.preload));
   CR_TRY(machine->Resume(deadline));
+  return machine;
+}
+
+Result<std::unique_ptr<Machine>> QemuBackend::Fork(const ForkSpec& spec, os::UniqueFd connection,
+                                                   steady_clock::time_point deadline) const {
+  CR_TRY_ASSIGN(auto machine, ForkHeld(spec, std::move(connection)));
+  CR_TRY(machine->Continue(deadline));
   return machine;
 }
 

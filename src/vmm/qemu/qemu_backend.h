@@ -13,9 +13,9 @@ namespace cleanroom::vmm {
 struct QemuConfig {
   // A path, or a name looked up in PATH.
   std::string binary = "qemu-system-x86_64";
-  // The library of preload/open_read_only.cc, for copies of a template whose memory may not be
-  // written to; empty: QEMU opens it for writing.
-  std::string read_only_opener = {};
+  // The library of preload/, for copies of a template whose memory may not be written to, and for
+  // held machines; empty: QEMU opens the memory for writing, and no machine can be held.
+  std::string preload = {};
 };
 
 class QemuBackend : public Backend {
@@ -28,6 +28,9 @@ class QemuBackend : public Backend {
   Result<std::unique_ptr<Machine>> Launch(const MachineSpec& spec) const override;
   Result<std::unique_ptr<Machine>> Restore(
       const MachineSpec& spec, int state_fd,
+      std::chrono::steady_clock::time_point deadline) const override;
+  Result<std::unique_ptr<Machine>> Fork(
+      const ForkSpec& spec, os::UniqueFd connection,
       std::chrono::steady_clock::time_point deadline) const override;
 
   // Where the binary is; backend_unavailable, with the remedy, when it is missing.

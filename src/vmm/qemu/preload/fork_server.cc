@@ -1,0 +1,503 @@
+// Preloaded into a QEMU whose machine is held: forks it on request, with all its threads.
+//
+// An emulated machine is slow to start because its code is yet to be translated, and a saved state
+// does not contain translations. A process does: a fork of a QEMU whose machine has run everything
+// once starts with all of it, and shares the memory page by page until one side writes.
+//
+// fork(2) copies the calling thread only. So every thread is stopped in a signal handler first,
+// which keeps its registers and its place in the C library's structures; the fork makes them anew
+// and lets each return from its handler. System calls that the signal interrupted are repeated or
+// return EINTR, as the same signal has them do in the held process. (DMTCP does it alike.)
+//
+// A fork gets the descriptors of its own in place of the held ones, which it must not share: its
+// sockets, disk and TAP from whoever asked, fresh event counters from the kernel.
+//
+// The variable CLEANROOM_FORK_FD names a listening socket, CLEANROOM_FORK_DISK the held machine's
+// disk. Freestanding but for libc; nothing here
+// allocates memory, for a stopped thread may hold the allocator's lock.
+#include "vmm/qemu/preload/fork_request.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/if_tun.h>
+#include <linux/seccomp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/rseq.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+namespace {
+
+using cleanroom::vmm::ForkAnswer;
+using cleanroom::vmm::ForkRequest;
+using cleanroom::vmm::kForkFds;
+using cleanroom::vmm::kMaxForkFilter;
+
+constexpr int kMaxThreads = 128;
+constexpr int kMaxFd = 1024;
+// Tries to stop all threads while some are just starting or ending.
+constexpr int kStopAttempts = 200;
+// glibc's real-time signals begin at 34; QEMU uses none.
+constexpr int kStopSignal = 62;
+// Where QEMU finds its own ends (src/vmm/qemu/argv.h).
+constexpr int kAgentFd = 3;
+constexpr int kMonitorFd = 4;
+constexpr int kConsoleFd = 5;
+constexpr int kTapFd = 6;
+
+enum State : int { kFree, kStarting, kRunning, kEnding };
+
+struct Thread {
+  int state;
+  pid_t tid;
+  void* (*start)(void*);
+  void* argument;
+  // Set by its signal handler.
+  void* registers[5];  // of __builtin_setjmp
+  char* self;          // the thread's control block, which is also its TLS base
+  void* robust_list;
+  alignas(16) char stack[2048];  // for the fork's first steps
+};
+
+Thread threads[kMaxThreads];
+__thread Thread* me __attribute__((tls_model("initial-exec")));
+pthread_key_t ending_key;
+int stopped;     // threads that stand in their handler
+int generation;  // of the stop that is under way; they go on when it changes
+size_t tid_offset;  // of the thread id in glibc's struct pthread
+int event_fds[kMaxFd];  // flags + 1 of each descriptor that eventfd gave
+int tap_offload = -1;
+int tap_header_size = -1;
+struct stat held_disk;
+char* own_name;  // "cleanroom-ID" in the arguments
+
+template <typename Function>
+Function* Next(const char* name) {
+  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
+}
+
+int Futex(int* word, int operation, int value) {
+  return static_cast<int>(syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, nullptr));
+}
+
+char* Self() {
+  char* self;
+  asm("mov %%fs:0, %0" : "=r"(self));
+  return self;
+}
+
+// --- Threads ------------------------------------------------------------------------------------
+
+Thread* Claim(State state) {
+  for (Thread& thread : threads) {
+    int free = kFree;
+    if (__atomic_compare_exchange_n(&thread.state, &free, state, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST)) {
+      return &thread;
+    }
+  }
+  return nullptr;
+}
+
+void Register(Thread* thread) {
+  me = thread;
+  thread->tid = gettid();
+  pthread_setspecific(ending_key, thread);
+  __atomic_store_n(&thread->state, kRunning, __ATOMIC_SEQ_CST);
+}
+
+void Ending(void* thread) {
+  __atomic_store_n(&static_cast<Thread*>(thread)->state, kEnding, __ATOMIC_SEQ_CST);
+}
+
+void* Begin(void* argument) {
+  auto* const thread = static_cast<Thread*>(argument);
+  Register(thread);
+  return thread->start(thread->argument);
+}
+
+// Stands still until the stop is over. In a fork the thread arrives here anew.
+[[gnu::noinline]] void OnStop(int) {
+  const int saved_errno = errno;
+  Thread* const thread = me;
+  const int mine = __atomic_load_n(&generation, __ATOMIC_SEQ_CST);
+  size_t length = 0;
+  syscall(SYS_get_robust_list, 0, &thread->robust_list, &length);
+  thread->self = Self();
+  if (__builtin_setjmp(thread->registers) == 0) {
+    __atomic_add_fetch(&stopped, 1, __ATOMIC_SEQ_CST);
+    Futex(&stopped, FUTEX_WAKE, 1);
+    while (__atomic_load_n(&generation, __ATOMIC_SEQ_CST) == mine) {
+      Futex(&generation, FUTEX_WAIT, mine);
+    }
+  } else {
+    syscall(SYS_set_robust_list, me->robust_list, 3 * sizeof(void*));
+    if (__rseq_size != 0) {
+      auto* const area = reinterpret_cast<struct rseq*>(Self() + __rseq_offset);
+      area->cpu_id = static_cast<uint32_t>(RSEQ_CPU_ID_UNINITIALIZED);
+      area->rseq_cs = 0;
+      syscall(SYS_rseq, area, sizeof *area, 0, RSEQ_SIG);
+    }
+  }
+  errno = saved_errno;
+}
+
+void Release() {
+  __atomic_add_fetch(&generation, 1, __ATOMIC_SEQ_CST);
+  Futex(&generation, FUTEX_WAKE, kMaxThreads);
+}
+
+// Whether every thread but this one stands in its handler; otherwise they run on.
+bool StopOnce() {
+  __atomic_store_n(&stopped, 0, __ATOMIC_SEQ_CST);
+  int told = 0;
+  bool whole = true;
+  for (Thread& thread : threads) {
+    if (&thread == me) continue;
+    const int state = __atomic_load_n(&thread.state, __ATOMIC_SEQ_CST);
+    if (state == kStarting) whole = false;
+    if (state == kEnding) {
+      // It may be holding glibc's locks until the kernel knows it no more.
+      if (syscall(SYS_tgkill, getpid(), thread.tid, 0) == 0) {
+        whole = false;
+      } else {
+        __atomic_store_n(&thread.state, kFree, __ATOMIC_SEQ_CST);
+      }
+    }
+    if (state != kRunning) continue;
+    if (syscall(SYS_tgkill, getpid(), thread.tid, kStopSignal) == 0) {
+      ++told;
+    } else {
+      whole = false;
+    }
+  }
+  for (;;) {
+    const int now = __atomic_load_n(&stopped, __ATOMIC_SEQ_CST);
+    if (now == told) break;
+    Futex(&stopped, FUTEX_WAIT, now);
+  }
+  // One that began, or has begun to end, in between.
+  for (Thread& thread : threads) {
+    const int state = __atomic_load_n(&thread.state, __ATOMIC_SEQ_CST);
+    if (state == kStarting || state == kEnding) whole = false;
+    if (state == kRunning && &thread != me) --told;
+  }
+  if (told != 0) whole = false;
+  if (!whole) Release();
+  return whole;
+}
+
+bool StopAll() {
+  for (int attempt = 0; attempt < kStopAttempts; ++attempt) {
+    if (StopOnce()) return true;
+    usleep(100);
+  }
+  return false;
+}
+
+[[noreturn, gnu::noinline]] void GoOn(Thread* thread) { __builtin_longjmp(thread->registers, 1); }
+
+// Makes the thread anew in a fork, under the control block that it has there.
+bool Remake(Thread* thread) {
+  constexpr unsigned long kFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
+                                   CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
+                                   CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
+  auto* const tid = reinterpret_cast<pid_t*>(thread->self + tid_offset);
+  register void* r10 asm("r10") = tid;
+  register void* r8 asm("r8") = thread->self;
+  register void* r12 asm("r12") = thread;
+  register void (*r13)(Thread*) asm("r13") = GoOn;
+  long result = SYS_clone;
+  asm volatile(
+      "syscall\n\t"
+      "test %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "xor %%ebp, %%ebp\n\t"
+      "mov %%r12, %%rdi\n\t"
+      "call *%%r13\n\t"
+      "ud2\n"
+      "1:"
+      : "+a"(result)
+      : "D"(kFlags), "S"(thread->stack + sizeof thread->stack), "d"(tid), "r"(r10), "r"(r8),
+        "r"(r12), "r"(r13)
+      : "rcx", "r11", "memory");
+  if (result < 0) return false;
+  thread->tid = static_cast<pid_t>(result);
+  return true;
+}
+
+// --- In the fork --------------------------------------------------------------------------------
+
+struct Received {
+  ForkRequest request;
+  sock_filter filter[kMaxForkFilter];
+  int fds[kForkFds];
+};
+Received received;
+
+// The first step that fails, with errno.
+const char* ReplaceDescriptors() {
+  for (int fd = 0; fd < kMaxFd; ++fd) {
+    struct stat info;
+    if (fstat(fd, &info) != 0) continue;
+    if (S_ISREG(info.st_mode) && info.st_dev == held_disk.st_dev &&
+        info.st_ino == held_disk.st_ino) {
+      if (dup3(received.fds[cleanroom::vmm::kForkDisk], fd, O_CLOEXEC) < 0) return "disk";
+    } else if (event_fds[fd] != 0 && (info.st_mode & S_IFMT) == 0) {
+      // Whoever waits looks once more than it must.
+      const int fresh = static_cast<int>(syscall(SYS_eventfd2, 1, event_fds[fd] - 1));
+      if (fresh < 0 || dup3(fresh, fd, O_CLOEXEC) < 0) return "event counter";
+      close(fresh);
+    }
+  }
+  const struct {
+    int fd;
+    cleanroom::vmm::ForkFd source;
+  } sockets[] = {{1, cleanroom::vmm::kForkConsole},
+                 {2, cleanroom::vmm::kForkConsole},
+                 {kConsoleFd, cleanroom::vmm::kForkConsole},
+                 {kAgentFd, cleanroom::vmm::kForkAgent},
+                 {kMonitorFd, cleanroom::vmm::kForkMonitor},
+                 {kTapFd, cleanroom::vmm::kForkTap}};
+  for (const auto& socket : sockets) {
+    const int source = received.fds[socket.source];
+    if (source < 0) continue;
+    // What O_NONBLOCK was on the held one.
+    const int flags = fcntl(socket.fd, F_GETFL);
+    if (dup3(source, socket.fd, socket.fd > 2 ? O_CLOEXEC : 0) < 0) return "socket";
+    if (flags >= 0 && fcntl(socket.fd, F_SETFL, flags) != 0) return "socket flags";
+  }
+  if (received.fds[cleanroom::vmm::kForkTap] >= 0) {
+    if (tap_header_size >= 0 && ioctl(kTapFd, TUNSETVNETHDRSZ, &tap_header_size) != 0) {
+      return "TAP header";
+    }
+    if (tap_offload >= 0 && ioctl(kTapFd, TUNSETOFFLOAD, tap_offload) != 0) return "TAP offload";
+  }
+  for (int& fd : received.fds) {
+    if (fd >= 0) close(fd);
+    fd = -1;
+  }
+  return nullptr;
+}
+
+const char* Filter() {
+  if (received.request.filter_count == 0) return nullptr;
+  const sock_fprog program = {.len = static_cast<unsigned short>(received.request.filter_count),
+                              .filter = received.filter};
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) return "system call filter";
+  return nullptr;
+}
+
+void Answer(int connection, const char* step, int error) {
+  ForkAnswer answer;
+  answer.error = error;
+  if (step != nullptr) strncpy(answer.step, step, sizeof answer.step - 1);
+  (void)!send(connection, &answer, sizeof answer, MSG_NOSIGNAL);
+}
+
+[[noreturn]] void Child(int listener, int connection) {
+  close(listener);
+  if (own_name != nullptr) {
+    memcpy(own_name, received.request.sandbox_id, sizeof received.request.sandbox_id);
+  }
+  const char* failed = ReplaceDescriptors();
+  if (failed == nullptr) failed = Filter();
+  if (failed == nullptr) {
+    for (Thread& thread : threads) {
+      if (thread.state == kRunning && &thread != me && !Remake(&thread)) failed = "thread";
+    }
+  }
+  Answer(connection, failed, failed == nullptr ? 0 : errno);
+  if (failed != nullptr) _exit(1);
+  // Whoever asked for this machine holds the other end.
+  const timeval forever = {};
+  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
+  char byte;
+  do {
+    errno = 0;
+  } while (recv(connection, &byte, 1, 0) > 0 || errno == EINTR);
+  _exit(1);
+}
+
+// --- In the held process ------------------------------------------------------------------------
+
+// An errno, or 0.
+int Receive(int connection) {
+  for (int& fd : received.fds) fd = -1;
+  const timeval patience = {.tv_sec = 1, .tv_usec = 0};
+  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  iovec part = {&received.request, sizeof received.request};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof received.fds)];
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const ssize_t n = recvmsg(connection, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
+  if (n < 0) return errno;
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  int count = 0;
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+    count = static_cast<int>((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+    memcpy(received.fds, CMSG_DATA(header), static_cast<size_t>(count) * sizeof(int));
+  }
+  const ForkRequest& request = received.request;
+  if ((message.msg_flags & MSG_CTRUNC) != 0 || n != sizeof request ||
+      request.version != cleanroom::vmm::kForkVersion || request.filter_count > kMaxForkFilter ||
+      count <= cleanroom::vmm::kForkDisk) {
+    return EINVAL;
+  }
+  const size_t bytes = request.filter_count * sizeof(sock_filter);
+  if (bytes == 0) return 0;
+  const ssize_t more = recv(connection, received.filter, bytes, MSG_WAITALL);
+  if (more < 0) return errno;
+  return static_cast<size_t>(more) == bytes ? 0 : EINVAL;
+}
+
+void Fork(int listener, int connection) {
+  const int bad = Receive(connection);
+  if (bad != 0) {
+    Answer(connection, "request", bad);
+  } else if (!StopAll()) {
+    Answer(connection, "stop the threads", EBUSY);
+  } else {
+    auto* const tid = reinterpret_cast<pid_t*>(Self() + tid_offset);
+    const long pid = syscall(SYS_clone, SIGCHLD | CLONE_CHILD_SETTID | received.request.namespaces,
+                             nullptr, nullptr, tid, 0);
+    if (pid == 0) Child(listener, connection);
+    const int error = errno;
+    Release();
+    if (pid < 0) Answer(connection, "fork", error);
+  }
+  for (int& fd : received.fds) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+void* Serve(void* argument) {
+  const int listener = static_cast<int>(reinterpret_cast<intptr_t>(argument));
+  for (;;) {
+    const int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+    if (connection < 0) {
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      return nullptr;
+    }
+    Fork(listener, connection);
+    close(connection);
+  }
+}
+
+char* FindName(int argc, char** argv) {
+  constexpr char kPrefix[] = "guest=cleanroom-";
+  for (int i = 0; i < argc; ++i) {
+    if (strncmp(argv[i], kPrefix, sizeof kPrefix - 1) != 0) continue;
+    char* const id = argv[i] + sizeof kPrefix - 1;
+    if (strlen(id) == cleanroom::vmm::kForkIdBytes) return id;
+  }
+  return nullptr;
+}
+
+[[gnu::constructor]] void Start(int argc, char** argv, char**) {
+  const char* const text = getenv("CLEANROOM_FORK_FD");
+  if (text == nullptr) return;
+  const pid_t tid = gettid();
+  for (tid_offset = sizeof(void*); tid_offset < 2048; tid_offset += sizeof(pid_t)) {
+    if (memcmp(Self() + tid_offset, &tid, sizeof tid) == 0) break;
+  }
+  own_name = FindName(argc, argv);
+  const char* const disk = getenv("CLEANROOM_FORK_DISK");
+  if (disk != nullptr) (void)stat(disk, &held_disk);
+  signal(SIGCHLD, SIG_IGN);  // forks are not waited for
+  struct sigaction action = {};
+  action.sa_handler = OnStop;
+  action.sa_flags = SA_RESTART;
+  sigfillset(&action.sa_mask);
+  sigaction(kStopSignal, &action, nullptr);
+  pthread_key_create(&ending_key, Ending);
+  Register(Claim(kStarting));
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  const auto mask = Next<int(int, const sigset_t*, sigset_t*)>("pthread_sigmask");
+  mask(SIG_SETMASK, &all, &before);
+  pthread_t server;
+  pthread_create(&server, nullptr, Serve, reinterpret_cast<void*>(static_cast<intptr_t>(atoi(text))));
+  mask(SIG_SETMASK, &before, nullptr);
+}
+
+}  // namespace
+
+// --- What QEMU calls ----------------------------------------------------------------------------
+
+extern "C" [[gnu::visibility("default")]] int pthread_create(pthread_t* out,
+                                                             const pthread_attr_t* attributes,
+                                                             void* (*start)(void*),
+                                                             void* argument) {
+  static const auto next =
+      Next<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>("pthread_create");
+  if (tid_offset == 0) return next(out, attributes, start, argument);
+  Thread* const thread = Claim(kStarting);
+  if (thread == nullptr) return EAGAIN;
+  thread->start = start;
+  thread->argument = argument;
+  const int error = next(out, attributes, Begin, thread);
+  if (error != 0) __atomic_store_n(&thread->state, kFree, __ATOMIC_SEQ_CST);
+  return error;
+}
+
+// QEMU blocks every signal in its threads.
+extern "C" [[gnu::visibility("default")]] int pthread_sigmask(int how, const sigset_t* set,
+                                                              sigset_t* before) noexcept {
+  static const auto next = Next<int(int, const sigset_t*, sigset_t*)>("pthread_sigmask");
+  if (set == nullptr || how == SIG_UNBLOCK) return next(how, set, before);
+  sigset_t fewer = *set;
+  sigdelset(&fewer, kStopSignal);
+  return next(how, &fewer, before);
+}
+
+extern "C" [[gnu::visibility("default")]] int sigprocmask(int how, const sigset_t* set,
+                                                          sigset_t* before) noexcept {
+  const int error = pthread_sigmask(how, set, before);
+  if (error == 0) return 0;
+  errno = error;
+  return -1;
+}
+
+// QEMU keeps guest memory and translations out of forks.
+extern "C" [[gnu::visibility("default")]] int madvise(void* address, size_t length,
+                                                      int advice) noexcept {
+  if (advice == MADV_DONTFORK && tid_offset != 0) return 0;
+  return static_cast<int>(syscall(SYS_madvise, address, length, advice));
+}
+
+extern "C" [[gnu::visibility("default")]] int eventfd(unsigned int count, int flags) noexcept {
+  const int fd = static_cast<int>(syscall(SYS_eventfd2, count, flags));
+  if (fd >= 0 && fd < kMaxFd) event_fds[fd] = flags + 1;
+  return fd;
+}
+
+extern "C" [[gnu::visibility("default")]] int ioctl(int fd, unsigned long request, ...) noexcept {
+  va_list arguments;
+  va_start(arguments, request);
+  void* const argument = va_arg(arguments, void*);
+  va_end(arguments);
+  if (request == TUNSETOFFLOAD) tap_offload = static_cast<int>(reinterpret_cast<intptr_t>(argument));
+  if (request == TUNSETVNETHDRSZ) tap_header_size = *static_cast<const int*>(argument);
+  return static_cast<int>(syscall(SYS_ioctl, fd, request, argument));
+}

@@ -1,0 +1,107 @@
+#include "vmm/qemu/qemu_machine.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <utility>
+
+#include "vmm/qemu/argv.h"
+
+namespace cleanroom::vmm {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+// Between two looks at something that takes a few milliseconds.
+constexpr std::chrono::microseconds kPollInterval{300};
+
+}  // namespace
+
+QemuMachine::QemuMachine(os::Process process, Ends ends)
+    : process_(std::move(process)),
+      ends_(std::move(ends)),
+      qmp_(std::move(ends_.monitor)),
+      greeted_(static_cast<bool>(ends_.lifeline)) {}
+
+Result<void> QemuMachine::Kill() {
+  ends_.lifeline.reset();
+  return process_.Kill(SIGKILL);
+}
+
+Result<os::ExitStatus> QemuMachine::Quit(milliseconds timeout) {
+  const auto deadline = steady_clock::now() + timeout;
+  // Without an answer it is killed below.
+  (void)Ask("quit", "{}", deadline);
+  const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+  CR_TRY_ASSIGN(const auto ended, process_.WaitFor(std::max(left, milliseconds(0))));
+  if (ended) return *ended;
+  CR_TRY(Kill());
+  return Wait();
+}
+
+Result<void> QemuMachine::Pause(TimePoint deadline) {
+  CR_TRY(Ask("stop", "{}", deadline));
+  return {};
+}
+
+Result<void> QemuMachine::Save(int state_fd, TimePoint deadline) {
+  CR_TRY(Pause(deadline));
+  CR_TRY(LeaveMemoryInItsFile(deadline));
+  CR_TRY(qmp_.PassFd("state", state_fd, deadline));
+  CR_TRY(Ask("migrate", R"({"uri":"fd:state"})", deadline));
+  return Until("query-migrate", "completed", deadline);
+}
+
+Result<void> QemuMachine::Resume(TimePoint deadline) {
+  CR_TRY(LeaveMemoryInItsFile(deadline));
+  // It has not moved to another host: no switch needs to learn where it is.
+  CR_TRY(Ask("migrate-set-parameters", R"({"announce-rounds":0})", deadline));
+  CR_TRY(Ask("migrate-incoming", fmt::format(R"({{"uri":"fd:{}"}})", kQemuStateFd), deadline));
+  // The state is there when it is paused, as the saved machine was.
+  CR_TRY(Until("query-status", "paused", deadline));
+  return Continue(deadline);
+}
+
+Result<void> QemuMachine::Continue(TimePoint deadline) {
+  CR_TRY(Ask("cont", "{}", deadline));
+  return {};
+}
+
+Result<std::string> QemuMachine::Ask(std::string_view command, std::string_view arguments,
+                                     TimePoint deadline) {
+  if (!greeted_) {
+    CR_TRY(qmp_.Handshake(deadline));
+    greeted_ = true;
+  }
+  return qmp_.Call(command, arguments, deadline);
+}
+
+Result<void> QemuMachine::LeaveMemoryInItsFile(TimePoint deadline) {
+  CR_TRY(Ask("migrate-set-capabilities",
+             R"({"capabilities":[{"capability":"x-ignore-shared","state":true}]})", deadline));
+  return {};
+}
+
+Result<void> QemuMachine::Until(std::string_view query, std::string_view wanted,
+                   steady_clock::time_point deadline) {
+  for (;;) {
+    CR_TRY_ASSIGN(const std::string answer, Ask(query, "{}", deadline));
+    const auto status = nlohmann::json::parse(answer, nullptr, false).value("status", "");
+    if (status == wanted) return {};
+    if (status == "failed" || status == "internal-error" || status == "shutdown") {
+      return Err(ErrorCode::kRuntimeLaunchFailed,
+                 fmt::format("QEMU: {} says {} instead of {}", query, status, wanted));
+    }
+    if (steady_clock::now() >= deadline) {
+      return Err(ErrorCode::kDeadlineExceeded,
+                 fmt::format("QEMU: {} still says {} instead of {}", query, status, wanted));
+    }
+    std::this_thread::sleep_for(kPollInterval);
+  }
+}
+
+}  // namespace cleanroom::vmm
