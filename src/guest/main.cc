@@ -105,14 +105,20 @@ Awaitable<Result<void>> WaitForHost(int port) {
   }
 }
 
+void Say(std::string_view text) {
+  const std::string line = fmt::format("{}\n", text);
+  (void)!write(STDERR_FILENO, line.data(), line.size());
+}
+
 // One connection after the other: closing the port throws away what is left of the old one.
 Awaitable<void> ServePort(const rpc::Server& server, const GuestService& service,
                           std::string port_name) {
-  for (;;) {
+  for (bool first = true;; first = false) {
     auto port = OpenPort(port_name);
     if (!port) Die(std::move(port).error());
     auto connected = co_await WaitForHost(port->get());
     if (!connected) Die(std::move(connected).error());
+    if (!first) Say(kWaitingLine);
     const auto executor = co_await asio::this_coro::executor;
     auto stream = http::AdoptDescriptor(executor, port->release());
     co_await server.Serve(std::move(stream));
@@ -131,8 +137,7 @@ Awaitable<void> EndAfterShutdown(GuestService& service) {
 Awaitable<void> PrimeAndSay(const rpc::Server& server, internal::v1::PrepareRequest prepared) {
   co_await Prime(server, std::move(prepared));
   sync();
-  const std::string line = fmt::format("{}\n", kPrimedLine);
-  (void)!write(STDERR_FILENO, line.data(), line.size());
+  Say(kPrimedLine);
 }
 
 Result<void> Run() {

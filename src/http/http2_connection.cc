@@ -87,6 +87,12 @@ struct Http2Connection::Callbacks {
       case NGHTTP2_HEADERS:
         self.head_began_.reset();
         break;
+      case NGHTTP2_GOAWAY:
+        // A client that says goodbye with nothing under way gets its goodbye, and that is the end.
+        if (self.role_ == Role::kServer && self.streams_.empty()) {
+          self.GoAway(Http2Code::kNoError);
+        }
+        return 0;
       default:
         return 0;
     }

@@ -37,6 +37,11 @@ class Http2Channel final : public Channel {
     co_await tasks_.Join();
   }
 
+  Awaitable<void> HangUp() override {
+    connection_.GoAway(http::Http2Code::kNoError);
+    co_await tasks_.Join();
+  }
+
   bool alive() const override { return connection_.alive(); }
 
  protected:

@@ -99,6 +99,9 @@ class Channel {
   // Ends every call with kUnavailable and waits for the channel's tasks. Must return before
   // destruction.
   virtual Awaitable<void> Close() = 0;
+  // The same with a goodbye to the server, when no call is under way: nothing of this connection is
+  // on the stream after it but the server's goodbye.
+  virtual Awaitable<void> HangUp() = 0;
   // False once the connection is broken or closed: further calls fail with kUnavailable.
   virtual bool alive() const = 0;
 

@@ -1,9 +1,11 @@
 // cleanroom-warden: one per sandbox. Everything a guest sends is parsed here, in a process without
 // credentials.
 //
-//   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]...
+//   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]... [--hold FD | --fork FD]
 //
-// (started by cleanroomd, with a listening socket as fd 3). Of the host's files it sees FOLDER, the
+// (started by cleanroomd, with a listening socket as fd 3). FD is a listening socket, where forks
+// of the machine will be asked for, or a connection to the VMM of a held machine, to be forked
+// once. Of the host's files it sees FOLDER, the
 // PATHs read-only, and the distribution's programs.
 //
 // Before it does anything else it enters its own user namespace, has the sandbox's network
@@ -20,6 +22,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -56,6 +59,8 @@ struct Arguments {
   std::string sandbox_id;
   std::string folder;
   std::vector<std::string> readable;
+  int hold_fd = -1;
+  int fork_fd = -1;
 };
 
 Result<Arguments> ParseArguments(int argc, char** argv) {
@@ -65,6 +70,8 @@ Result<Arguments> ParseArguments(int argc, char** argv) {
     if (name == "--sandbox-id") out.sandbox_id = argv[i + 1];
     if (name == "--dir") out.folder = argv[i + 1];
     if (name == "--read") out.readable.emplace_back(argv[i + 1]);
+    if (name == "--hold") out.hold_fd = std::atoi(argv[i + 1]);
+    if (name == "--fork") out.fork_fd = std::atoi(argv[i + 1]);
   }
   CR_TRY(CheckId(out.sandbox_id, "sandbox id"));
   if (out.folder.empty()) return Err(ErrorCode::kInvalidArgument, "--dir is missing");
@@ -166,6 +173,8 @@ int Main(int argc, char** argv) {
                           .folder = arguments->folder,
                           .network = network,
                           .space = {},
+                          .fork_listener = os::UniqueFd(arguments->hold_fd),
+                          .fork_connection = os::UniqueFd(arguments->fork_fd),
                           .launch_error = {}};
   if (space) {
     config.space = *std::move(space);

@@ -34,7 +34,7 @@ Result<std::unique_ptr<vmm::Machine>> StartVmm(const vmm::MachineSpec& spec,
                                                steady_clock::time_point deadline) {
   vmm::QemuConfig config;
   if (!machine.vmm_path().empty()) config.binary = machine.vmm_path();
-  config.preload = machine.opener_path();
+  config.preload = machine.preload_path();
   const vmm::QemuBackend backend(std::move(config));
   if (spec.memory != vmm::MemoryKind::kCopy) return backend.Launch(spec);
   CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(machine.template_state_path(), O_RDONLY));
@@ -50,6 +50,20 @@ Result<std::shared_ptr<RunningMachine>> RunningMachine::Start(asio::any_io_execu
                                                               TimePoint deadline) {
   CR_TRY_ASSIGN(auto log, vmm::ConsoleLog::Create((folder / "console.log").string()));
   CR_TRY_ASSIGN(auto vmm, StartVmm(spec, machine, deadline));
+  std::shared_ptr<RunningMachine> made(
+      new RunningMachine(std::move(executor), std::move(vmm), std::move(log)));
+  made->to_hold_ = spec.fork_listener >= 0;
+  made->tasks_.Spawn(made->ReadConsole(made->machine_->TakeConsole()));
+  return made;
+}
+
+Result<std::shared_ptr<RunningMachine>> RunningMachine::Fork(asio::any_io_executor executor,
+                                                             const std::filesystem::path& folder,
+                                                             const vmm::ForkSpec& spec,
+                                                             os::UniqueFd connection,
+                                                             TimePoint deadline) {
+  CR_TRY_ASSIGN(auto log, vmm::ConsoleLog::Create((folder / "console.log").string()));
+  CR_TRY_ASSIGN(auto vmm, vmm::QemuBackend().Fork(spec, std::move(connection), deadline));
   std::shared_ptr<RunningMachine> made(
       new RunningMachine(std::move(executor), std::move(vmm), std::move(log)));
   made->tasks_.Spawn(made->ReadConsole(made->machine_->TakeConsole()));
@@ -68,8 +82,9 @@ const std::shared_ptr<rpc::Channel>& RunningMachine::agent() {
   if (!agent_) {
     rpc::ChannelOptions link;
     link.max_message_bytes = kMaxFrameBytes;
-    agent_ = rpc::Channel::Create(
-        http::AdoptSocket(executor_, machine_->TakeAgentStream().release()), std::move(link));
+    os::UniqueFd stream = machine_->TakeAgentStream();
+    if (to_hold_) agent_stream_ = os::UniqueFd(fcntl(stream.get(), F_DUPFD_CLOEXEC, 0));
+    agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, stream.release()), std::move(link));
   }
   return agent_;
 }
@@ -142,6 +157,14 @@ Awaitable<Result<void>> RunningMachine::WaitForLine(std::string_view line, TimeP
 Result<void> RunningMachine::Save(const std::string& state_file, TimePoint deadline) {
   CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(state_file, O_RDWR | O_CREAT | O_EXCL, 0600));
   return machine_->Save(state.get(), deadline);
+}
+
+Awaitable<Result<void>> RunningMachine::Hold(std::string_view line, TimePoint deadline) {
+  const auto agent = agent_;
+  if (agent) co_await agent->HangUp();
+  auto waiting = co_await WaitForLine(line, deadline);
+  CR_CO_TRY(waiting);
+  co_return machine_->Pause(deadline);
 }
 
 std::string RunningMachine::ConsoleTail() const { return console_.LastLines(kConsoleTailLines); }

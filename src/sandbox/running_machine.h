@@ -31,6 +31,12 @@ class RunningMachine {
                                                        const pb::Machine& machine,
                                                        TimePoint deadline);
 
+  // A fork of the held machine that the connection leads to (vmm::Backend::Fork).
+  static Result<std::shared_ptr<RunningMachine>> Fork(asio::any_io_executor executor,
+                                                      const std::filesystem::path& folder,
+                                                      const vmm::ForkSpec& spec,
+                                                      os::UniqueFd connection, TimePoint deadline);
+
   // Shared with the calls under way, which end with kUnavailable when the machine does. The first
   // call begins to speak to the agent: never for a machine that is to be saved.
   const std::shared_ptr<rpc::Channel>& agent();
@@ -44,6 +50,9 @@ class RunningMachine {
   Awaitable<Result<void>> WaitForLine(std::string_view line, TimePoint deadline);
   // Stops the machine for good and writes its devices to the file (vmm::Machine::Save). Blocks.
   Result<void> Save(const std::string& state_file, TimePoint deadline);
+  // Hangs up on the agent, waits until it says so by this line on the console, and pauses the
+  // machine, of which forks run from then on. It was started with a fork_listener.
+  Awaitable<Result<void>> Hold(std::string_view line, TimePoint deadline);
   std::string ConsoleTail() const;
 
   // Kills the machine and returns once it is reaped and all that it said is read. May be called by
@@ -64,6 +73,8 @@ class RunningMachine {
   bool ending_ = false;
   bool ended_ = false;
   std::shared_ptr<rpc::Channel> agent_;
+  bool to_hold_ = false;
+  os::UniqueFd agent_stream_;  // of one to hold: QEMU's end must not see ours closed
   Notifier changed_;
   TaskScope tasks_;
 };

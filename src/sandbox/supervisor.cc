@@ -2,17 +2,16 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <sys/random.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
-#include <iterator>
 #include <utility>
 
 #include "base/id.h"
 #include "os/file.h"
-#include "vmm/tsc.h"
+#include "sandbox/machine_setup.h"
+#include "sandbox/rehearsal.h"
 
 namespace cleanroom::sandbox {
 namespace {
@@ -21,14 +20,14 @@ using std::chrono::duration;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// The serials of vmm::MachineSpec's two disks.
-constexpr std::string_view kImageSerial = "cr-image";
-constexpr std::string_view kDiskSerial = "cr-disk";
 // What the agent says on the console of a machine that may be saved (guest/prime.h).
 constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
+// And on that of one that has heard our goodbye.
+constexpr std::string_view kWaitingLine = "cleanroom-guest: waiting";
+// After three of them hardly any code is left that an owner's first command translates anew.
+constexpr int kHeldRehearsals = 3;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
-constexpr size_t kEntropyBytes = 64;
 // That a guest's clock may differ from the host's by.
 constexpr std::chrono::nanoseconds kClockTolerance = milliseconds(10);
 
@@ -36,68 +35,8 @@ std::string GuestPath(std::string_view method) {
   return std::string("/cleanroom.internal.v1.GuestService/").append(method);
 }
 
-Result<std::string> Entropy() {
-  std::string out(kEntropyBytes, '\0');
-  if (getrandom(out.data(), out.size(), 0) != static_cast<ssize_t>(out.size())) {
-    return ErrErrno(ErrorCode::kInternal, "getrandom");
-  }
-  return out;
-}
-
-int64_t WallClockNs() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 bool IsFinal(pb::WardenState::Phase phase) {
   return phase == pb::WardenState::PHASE_STOPPED || phase == pb::WardenState::PHASE_FAILED;
-}
-
-std::string Hex(std::string_view bytes) {
-  std::string digits;
-  for (const char byte : bytes) {
-    fmt::format_to(std::back_inserter(digits), "{:02x}", static_cast<unsigned char>(byte));
-  }
-  return digits;
-}
-
-// What every sandbox has alike.
-pb::PrepareRequest Preparation(const os::NetNsConfig& inner) {
-  pb::PrepareRequest prepare;
-  prepare.set_image_device(std::string(kImageSerial));
-  prepare.set_disk_device(std::string(kDiskSerial));
-  pb::Network& network = *prepare.mutable_network();
-  network.set_interface_mac(inner.guest_mac);
-  // Nobody else is on the link: whatever the guest wants goes by the gateway, to be refused at once
-  // rather than looked for.
-  network.add_addresses(inner.guest_ipv4 + "/32");
-  network.add_addresses(inner.guest_ipv6 + "/128");
-  network.add_gateways(inner.gateway_ipv4);
-  network.add_gateways(inner.gateway_ipv6);
-  network.add_nameservers(inner.gateway_ipv4);
-  return prepare;
-}
-
-Result<vmm::MachineSpec> MachineSpecOf(const SupervisorConfig& config, const pb::Machine& machine) {
-  vmm::MachineSpec spec;
-  spec.sandbox_id = config.sandbox_id;
-  spec.kernel = machine.kernel_path();
-  spec.initrd = machine.initrd_path();
-  spec.vcpus = machine.vcpus();
-  spec.memory_mib = static_cast<int>(machine.memory_mib());
-  spec.image = machine.image_path();
-  spec.disk = machine.disk_path();
-  spec.tap_fd = config.space.tap.get();
-  spec.guest_mac = config.network.guest_mac;
-  spec.accelerator = machine.accelerator() == ToString(vmm::Accelerator::kKvm)
-                         ? vmm::Accelerator::kKvm
-                         : vmm::Accelerator::kTcg;
-  spec.tsc_khz = machine.tsc_khz();
-  if (spec.tsc_khz == 0) {
-    CR_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
-  }
-  return spec;
 }
 
 Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name,
@@ -137,7 +76,8 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
 Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
                                                      rpc::Writer<pb::LaunchEvent>& out,
                                                      TimePoint deadline) {
-  const bool restored = machine_ || !request.machine().template_state_path().empty();
+  const bool restored =
+      machine_ || request.machine().fork() || !request.machine().template_state_path().empty();
   Result<void> started;
   if (!machine_) started = co_await StartMachine(request.machine(), out, deadline);
   CR_CO_TRY(started);
@@ -170,7 +110,8 @@ Awaitable<Result<void>> Supervisor::Prepare(pb::PrepareMachineRequest request,
   if (!idle()) co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not new");
   Enter(pb::WardenState::PHASE_PREPARING);
   auto prepared = co_await PrepareMachine(std::move(request), out);
-  while (prepared && state_.phase() == pb::WardenState::PHASE_PREPARED) {
+  while (prepared && (state_.phase() == pb::WardenState::PHASE_PREPARED ||
+                      state_.phase() == pb::WardenState::PHASE_HELD)) {
     co_await changed_.Wait();
     const bool cancelled = co_await Cancelled();
     if (cancelled) prepared = Err(ErrorCode::kCanceled, "nobody wants the prepared machine");
@@ -187,43 +128,32 @@ Awaitable<Result<void>> Supervisor::PrepareMachine(pb::PrepareMachineRequest req
                                                    rpc::Writer<pb::LaunchEvent>& out) {
   if (config_.launch_error) co_return Err(*config_.launch_error);
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
+  if (request.hold() && !config_.fork_listener) {
+    co_return Err(ErrorCode::kFailedPrecondition, "there is no socket to hold a machine with");
+  }
   auto started = co_await StartMachine(std::move(*request.mutable_machine()), out, deadline);
   CR_CO_TRY(started);
-  auto rehearsed = co_await Rehearse(deadline);
-  CR_CO_TRY(rehearsed);
-  if (state_.phase() != pb::WardenState::PHASE_PREPARING) {
+  Result<void> ready_to_run;
+  const int rehearsals = request.hold() ? kHeldRehearsals : 1;
+  for (int i = 0; i < rehearsals && ready_to_run; ++i) {
+    const auto machine = machine_;
+    if (!machine) co_return Err(ErrorCode::kCanceled, "the warden was stopped");
+    CR_CO_TRY_ASSIGN(pb::ConfigureRequest identity,
+                     IdentityOf(config_.sandbox_id, config_.network));
+    ready_to_run = co_await Rehearse(machine->agent(), std::move(identity), deadline);
+  }
+  CR_CO_TRY(ready_to_run);
+  if (request.hold() && machine_) ready_to_run = co_await machine_->Hold(kWaitingLine, deadline);
+  CR_CO_TRY(ready_to_run);
+  if (state_.phase() != pb::WardenState::PHASE_PREPARING || !machine_) {
     co_return Err(ErrorCode::kCanceled, "the warden was stopped");
   }
   tasks_.Spawn(WatchMachine(machine_));
-  Enter(pb::WardenState::PHASE_PREPARED);
+  Enter(request.hold() ? pb::WardenState::PHASE_HELD : pb::WardenState::PHASE_PREPARED);
   pb::LaunchEvent ready;
   ready.mutable_ready();
   auto told = co_await out.Write(ready);
   co_return told;
-}
-
-Awaitable<Result<void>> Supervisor::Rehearse(TimePoint deadline) {
-  const auto machine = machine_;
-  if (!machine) co_return Err(ErrorCode::kCanceled, "the warden was stopped");
-  CR_CO_TRY_ASSIGN(pb::ConfigureRequest configure, Identity());
-  configure.set_rehearsal(true);
-  auto answer = co_await machine->agent()->Call<pb::ConfigureResponse>(
-      GuestPath("Configure"), std::move(configure), rpc::CallOptions{.deadline = deadline});
-  if (!answer) co_return Err(std::move(answer).error());
-  auto call = co_await machine->agent()->Open<pb::ExecInput, pb::ExecOutput>(
-      GuestPath("Exec"), rpc::Shape::kBidi, rpc::CallOptions{.deadline = deadline});
-  if (!call) co_return Err(std::move(call).error());
-  pb::ExecInput start;
-  start.mutable_start()->add_argv("/bin/sh");
-  start.mutable_start()->add_argv("-c");
-  start.mutable_start()->add_argv("true; /bin/true");
-  auto sent = co_await call->Write(start);
-  CR_CO_TRY(sent);
-  for (;;) {
-    auto output = co_await call->Next();
-    if (!output) co_return Err(std::move(output).error());
-    if (!*output) co_return Result<void>();
-  }
 }
 
 Awaitable<Result<void>> Supervisor::MakeTemplate(pb::MakeTemplateRequest request) {
@@ -242,11 +172,12 @@ Awaitable<Result<void>> Supervisor::MakeTemplate(pb::MakeTemplateRequest request
 Awaitable<Result<void>> Supervisor::SaveTemplate(pb::MakeTemplateRequest request) {
   if (config_.launch_error) co_return Err(*config_.launch_error);
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
-  CR_CO_TRY_ASSIGN(vmm::MachineSpec spec, MachineSpecOf(config_, request.machine()));
+  CR_CO_TRY_ASSIGN(vmm::MachineSpec spec,
+                   MachineSpecOf(config_.sandbox_id, config_.network, config_.space.tap.get(),
+                                 request.machine()));
   spec.memory = vmm::MemoryKind::kTemplate;
   spec.memory_file = (config_.folder / "memory").string();
-  spec.extra_cmdline =
-      fmt::format("cleanroom.prepare={}", Hex(Preparation(config_.network).SerializeAsString()));
+  spec.extra_cmdline = PrepareOption(config_.network);
   CR_CO_TRY_ASSIGN(machine_, RunningMachine::Start(executor_, config_.folder, spec,
                                                    request.machine(), deadline));
   const auto machine = machine_;
@@ -277,7 +208,18 @@ Awaitable<Result<void>> Supervisor::StartMachine(pb::Machine machine,
                                                  rpc::Writer<pb::LaunchEvent>& out,
                                                  TimePoint deadline) {
   const auto begin = steady_clock::now();
-  CR_CO_TRY_ASSIGN(vmm::MachineSpec spec, MachineSpecOf(config_, machine));
+  if (machine.fork()) {
+    const vmm::ForkSpec fork{.sandbox_id = config_.sandbox_id,
+                             .disk = machine.disk_path(),
+                             .tap_fd = config_.space.tap.get()};
+    CR_CO_TRY_ASSIGN(machine_, RunningMachine::Fork(executor_, config_.folder, fork,
+                                                    std::move(config_.fork_connection), deadline));
+    co_await TellPhase(out, "fork", begin);
+    co_return Result<void>();
+  }
+  CR_CO_TRY_ASSIGN(vmm::MachineSpec spec, MachineSpecOf(config_.sandbox_id, config_.network,
+                                                        config_.space.tap.get(), machine));
+  spec.fork_listener = config_.fork_listener.get();
   const bool copy = !machine.template_state_path().empty();
   if (copy) {
     spec.memory = vmm::MemoryKind::kCopy;
@@ -289,20 +231,9 @@ Awaitable<Result<void>> Supervisor::StartMachine(pb::Machine machine,
   co_return Result<void>();
 }
 
-// What every machine is told, whoever it will be.
-Result<pb::ConfigureRequest> Supervisor::Identity() const {
-  pb::ConfigureRequest configure;
-  CR_TRY_ASSIGN(std::string entropy, Entropy());
-  configure.set_entropy(std::move(entropy));
-  configure.set_hostname(config_.sandbox_id);
-  configure.set_wall_clock_ns(WallClockNs());
-  *configure.mutable_prepare() = Preparation(config_.network);
-  return configure;
-}
-
 Awaitable<Result<std::string>> Supervisor::Identify(const pb::LaunchRequest& request,
                                                     TimePoint deadline) {
-  CR_CO_TRY_ASSIGN(pb::ConfigureRequest configure, Identity());
+  CR_CO_TRY_ASSIGN(pb::ConfigureRequest configure, IdentityOf(config_.sandbox_id, config_.network));
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());

@@ -3,7 +3,8 @@
 //   IDLE -> [PREPARING -> PREPARED ->] LAUNCHING -> READY -> STOPPED (asked for) or FAILED
 //   (anything else)
 //
-// A warden that makes a template goes from PREPARING to STOPPED.
+// A warden that makes a template goes from PREPARING to STOPPED, one that holds a machine to be
+// forked from PREPARING to HELD.
 //
 // The machine's end is the sandbox's end, and a final state never changes. It is written to the
 // file `end` in the sandbox's folder (a serialized WardenState) before anybody is told, so that a
@@ -39,7 +40,9 @@ struct SupervisorConfig {
   std::string sandbox_id;
   std::filesystem::path folder;
   os::NetNsConfig network;
-  os::NetNs space;  // the sandbox's network: its TAP and the sockets of its doors
+  os::NetNs space;                 // the sandbox's network: its TAP and the sockets of its doors
+  os::UniqueFd fork_listener{};    // for a machine to hold
+  os::UniqueFd fork_connection{};  // to the VMM of a held machine, for one fork
   // Set when the namespace could not be made: what Launch answers.
   std::optional<Error> launch_error;
   // Told which commands run and what the doors decide; required. Outlives the supervisor.
@@ -91,9 +94,6 @@ class Supervisor {
   Awaitable<Result<std::string>> Identify(const pb::LaunchRequest& request, TimePoint deadline);
   Awaitable<Result<void>> StartAndIdentify(pb::LaunchRequest request,
                                            rpc::Writer<pb::LaunchEvent>& out, TimePoint deadline);
-  Result<pb::ConfigureRequest> Identity() const;
-  // Identity and one command in a machine that nobody has claimed, so that its owner's are quick.
-  Awaitable<Result<void>> Rehearse(TimePoint deadline);
   Awaitable<Result<void>> PrepareMachine(pb::PrepareMachineRequest request,
                                          rpc::Writer<pb::LaunchEvent>& out);
   Awaitable<Result<void>> SaveTemplate(pb::MakeTemplateRequest request);

@@ -39,9 +39,10 @@ struct LaunchMachine {
   std::string kernel_path;
   std::string initrd_path;
   std::string accelerator;  // "kvm" or "tcg"
-  std::string opener_path;  // what a VMM needs to copy a template that it may only read
-  uint64_t tsc_khz = 0;     // the host's; 0: each warden measures it
-  std::string identity;     // vmm::MachineIdentity; empty: no templates
+  std::string
+      preload_path;      // what a VMM needs to copy a template, and to be held (vmm/qemu/preload)
+  uint64_t tsc_khz = 0;  // the host's; 0: each warden measures it
+  std::string identity;  // vmm::MachineIdentity; empty: no templates
 };
 
 // What a machine is made of, but for its disk's contents.

@@ -30,6 +30,10 @@ class Layout {
   std::string WardenSocket(const std::string& id) const {
     return state_ / "sandboxes" / id / "warden.sock";
   }
+  // Where forks of a held machine are asked for.
+  std::string ForkSocket(const std::string& id) const {
+    return state_ / "sandboxes" / id / "forks.sock";
+  }
   std::string Disk(const std::string& id) const { return state_ / "sandboxes" / id / "disk.img"; }
   // Written by the warden while the sandbox lives.
   std::string LiveOutput(const std::string& sandbox, const std::string& execution) const {

@@ -116,12 +116,22 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare
   }
   auto found = co_await FindParts();
   CR_CO_TRY(found);
+  const auto held = context_.warm.FindHeld(shape_);
+  if (held) {
+    launched = co_await LaunchFrom(held, std::min(plan.boot_limit, kCopyLimit));
+    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
+    context_.warm.DropHeld(shape_);
+    auto again = co_await StartOver(launched.error(), "fork of a held machine");
+    CR_CO_TRY(again);
+  }
   auto since = steady_clock::now();
-  auto from = co_await context_.warm.Find(shape_);
+  const auto from = co_await context_.warm.Find(shape_);
   CR_CO_TRY(StopAsked());
   AddPhase("template", since);
   if (from) {
-    launched = co_await LaunchFrom(from, std::min(plan.boot_limit, kCopyLimit));
+    std::optional<Origin> origin(
+        Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}});
+    launched = co_await LaunchFrom(std::move(origin), std::min(plan.boot_limit, kCopyLimit));
     if (launched || !IsMachineTrouble(launched.error())) co_return launched;
     co_await context_.warm.Distrust(shape_);
     auto again = co_await StartOver(launched.error(), "copy of a template");
@@ -178,7 +188,7 @@ Awaitable<Result<void>> LiveSandbox::FindParts() {
   co_return Result<void>();
 }
 
-Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<vmm::Template> from,
+Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from,
                                                 std::chrono::seconds limit) {
   TellProgress({.phase = "boot", .message = "starting the machine"});
   auto since = steady_clock::now();

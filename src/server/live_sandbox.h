@@ -117,7 +117,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   Awaitable<Result<void>> Launch(LaunchPlan plan, std::optional<Spare> spare);
   Awaitable<Result<void>> LaunchSpare(Spare spare, std::chrono::seconds limit);
   Awaitable<Result<void>> FindParts();
-  Awaitable<Result<void>> LaunchFrom(std::optional<vmm::Template> from, std::chrono::seconds limit);
+  Awaitable<Result<void>> LaunchFrom(std::optional<Origin> from, std::chrono::seconds limit);
   // What the machine runs with, policy included, and what it takes until it is ready.
   Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::seconds limit);
   // Back to before the warden: nothing of the attempt is left.

@@ -46,7 +46,7 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
   CR_TRY_ASSIGN(prepared.machine.initrd_path,
                 vmm::EnsureInitramfs(config.cache_dir / "initramfs", kernel, config.agent));
 
-  prepared.machine.opener_path = config.opener;
+  prepared.machine.preload_path = config.preload;
   CR_TRY_ASSIGN(prepared.machine.tsc_khz, vmm::MeasureTscKhz());
 
   say("choosing the accelerator");

@@ -17,7 +17,7 @@ struct MachineConfig {
   std::string kernel_image;  // empty: the managed kernel
   std::string accel = "auto";
   std::filesystem::path agent;      // cleanroom-guest
-  std::filesystem::path opener;     // cleanroom-qemu-open.so
+  std::filesystem::path preload;    // cleanroom-qemu-preload.so
   std::filesystem::path cache_dir;  // kernels, initramfs
   std::filesystem::path state_dir;  // the accelerator's verdict
 };

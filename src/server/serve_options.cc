@@ -99,7 +99,7 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   plane.machine.kernel_image = config.qemu.kernel_image;
   plane.machine.accel = config::ToString(config.qemu.accel);
   plane.machine.agent = std::filesystem::path(program_dir) / "cleanroom-guest";
-  plane.machine.opener = std::filesystem::path(program_dir) / "cleanroom-qemu-open.so";
+  plane.machine.preload = std::filesystem::path(program_dir) / "cleanroom-qemu-preload.so";
   plane.machine.cache_dir = settings.cache_dir;
   plane.machine.state_dir = settings.state_dir;
   plane.registry.credentials.files = CredentialFiles();

@@ -10,6 +10,7 @@
 #include "image/disk.h"
 #include "os/file.h"
 #include "server/warden_api.h"
+#include "vmm/backend.h"
 
 namespace cleanroom::server {
 namespace {
@@ -51,9 +52,10 @@ Spares::Spares(asio::any_io_executor executor, Templates& templates, LaunchResou
 std::optional<Spare> Spares::Claim(const store::SandboxRecord& wanted) {
   for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
     const MachineShape& shape = it->spare.shape;
-    if (shape.backend != wanted.backend || shape.image_digest != wanted.image_digest ||
-        shape.vcpus != wanted.vcpus || shape.memory_mib != wanted.memory_mib ||
-        shape.disk_mib != wanted.disk_mib || !it->spare.link.channel->alive()) {
+    if (it->purpose != Purpose::kUse || shape.backend != wanted.backend ||
+        shape.image_digest != wanted.image_digest || shape.vcpus != wanted.vcpus ||
+        shape.memory_mib != wanted.memory_mib || shape.disk_mib != wanted.disk_mib ||
+        !it->spare.link.channel->alive()) {
       continue;
     }
     std::optional<Spare> spare(std::move(it->spare));
@@ -64,6 +66,25 @@ std::optional<Spare> Spares::Claim(const store::SandboxRecord& wanted) {
 }
 
 void Spares::Discard(Spare spare) { ends_.Spawn(End(std::move(spare))); }
+
+std::optional<Origin> Spares::FindHeld(const MachineShape& shape) {
+  const std::string key = TemplateKey(InputsOf(shape));
+  for (const Waiting& one : waiting_) {
+    if (one.key != key || one.purpose != Purpose::kHold || !one.spare.link.channel->alive()) {
+      continue;
+    }
+    return Origin{.disk_file = layout_.Disk(one.spare.id),
+                  .saved = {},
+                  .fork_socket = layout_.ForkSocket(one.spare.id)};
+  }
+  return std::nullopt;
+}
+
+void Spares::DropHeld(const MachineShape& shape) {
+  const std::string key = TemplateKey(InputsOf(shape));
+  DiscardIf([&](const Waiting& one) { return one.key == key && one.purpose == Purpose::kHold; });
+  changed_.NotifyAll();
+}
 
 Awaitable<std::optional<vmm::Template>> Spares::Find(MachineShape shape) {
   auto found = co_await templates_.Find(std::move(shape));
@@ -91,12 +112,11 @@ bool Spares::Served() const {
   return now - last_launch_ >= kSettle || now - first_launch_ >= kLongestWait;
 }
 
-void Spares::Start(std::function<bool()> busy) {
-  if (settings_.pool_size > 0) tasks_.Spawn(Keep(std::move(busy)));
-}
+void Spares::Start(std::function<bool()> busy) { tasks_.Spawn(Keep(std::move(busy))); }
 
-size_t Spares::Count(const std::string& key) const {
-  return static_cast<size_t>(std::ranges::count(waiting_, key, &Waiting::key));
+size_t Spares::Count(const std::string& key, Purpose purpose) const {
+  return static_cast<size_t>(std::ranges::count_if(
+      waiting_, [&](const Waiting& one) { return one.key == key && one.purpose == purpose; }));
 }
 
 size_t Spares::Budget() const {
@@ -110,11 +130,16 @@ size_t Spares::Budget() const {
   return static_cast<size_t>(mib / kSpareMib);
 }
 
-std::optional<std::string> Spares::Lacking() const {
-  std::optional<std::string> best;
+std::optional<Spares::Lack> Spares::Lacking() const {
+  std::optional<Lack> best;
   for (const auto& [key, kind] : kinds_) {
-    if (Count(key) >= static_cast<size_t>(settings_.pool_size)) continue;
-    if (!best || kinds_.at(*best).used < kind.used) best = key;
+    // With hardware virtualisation a restored machine is as quick, and a fork impossible.
+    const bool hold = kind.shape.machine.accelerator == ToString(vmm::Accelerator::kTcg) &&
+                      Count(key, Purpose::kHold) == 0;
+    const auto wanted = static_cast<size_t>(settings_.pool_size);
+    if (!hold && Count(key, Purpose::kUse) >= wanted) continue;
+    if (best && kinds_.at(best->key).used >= kind.used) continue;
+    best = Lack{.key = key, .purpose = hold ? Purpose::kHold : Purpose::kUse};
   }
   return best;
 }
@@ -152,55 +177,72 @@ void Spares::DrainTemplate(const std::string& key) {
 Awaitable<void> Spares::Keep(std::function<bool()> busy) {
   while (!stopping_) {
     DropUnused();
-    const auto key = Lacking();
+    const auto lack = Lacking();
     const bool room = waiting_.size() < Budget();
     if (templates_.making()) {
       co_await templates_.changed().WaitUntil(steady_clock::now() + kLook);
-    } else if (!key || !room) {
+    } else if (!lack || !room) {
       co_await changed_.WaitUntil(steady_clock::now() + kLook);
     } else if (busy() || !Served()) {
       co_await changed_.WaitUntil(steady_clock::now() + kPatience);
     } else {
-      const MachineShape shape = kinds_.at(*key).shape;
-      co_await Add(*key, shape);
+      const MachineShape shape = kinds_.at(lack->key).shape;
+      co_await Add(*lack, shape);
     }
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return;
   }
 }
 
-Awaitable<void> Spares::Add(std::string key, MachineShape shape) {
-  auto from = co_await templates_.Find(shape);
+Awaitable<std::optional<Origin>> Spares::FindOrigin(Lack lack, MachineShape shape) {
+  if (lack.purpose == Purpose::kUse) {
+    auto held = FindHeld(shape);
+    if (held) co_return held;
+  }
+  auto from = co_await templates_.Find(std::move(shape));
+  if (!from) co_return std::nullopt;
+  co_return Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}};
+}
+
+Awaitable<void> Spares::Add(Lack lack, MachineShape shape) {
+  auto from = co_await FindOrigin(lack, shape);
   if (!from) {
-    kinds_.erase(key);  // the next launch asks for it again
+    kinds_.erase(lack.key);  // the next launch asks for it again
     co_return;
   }
+  const bool forked = !from->fork_socket.empty();
   Spare spare{.id = NewId(clock_()), .shape = std::move(shape), .link = {}};
-  auto prepared = co_await Prepare(spare, *from);
-  if (prepared && !stopping_ && kinds_.contains(key)) {
-    waiting_.push_back({.key = std::move(key), .spare = std::move(spare)});
+  auto prepared = co_await Prepare(spare, *std::move(from), lack.purpose);
+  if (prepared && !stopping_ && kinds_.contains(lack.key)) {
+    waiting_.push_back(
+        {.key = std::move(lack.key), .purpose = lack.purpose, .spare = std::move(spare)});
     co_return;
   }
   if (!prepared) {
     spdlog::warn("no spare machine was made image={} error=\"{}\"", spare.shape.image_digest,
                  prepared.error().ToString());
-    kinds_.erase(key);
+    if (forked) {
+      DropHeld(spare.shape);
+    } else {
+      kinds_.erase(lack.key);
+    }
   }
   Discard(std::move(spare));
   if (!prepared) (void)co_await SleepFor(kAfterFailure);
 }
 
-Awaitable<Result<void>> Spares::Prepare(Spare& spare, const vmm::Template& from) {
+Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpose) {
   const std::string disk = layout_.Disk(spare.id);
   CR_CO_TRY(os::MakeDirs(layout_.LiveOutputs(spare.id)));
   const std::string source = from.disk_file;
   auto work = [source, disk] { return image::CopyDisk(source, disk); };
   auto copied = co_await pool_.Run(work);
   CR_CO_TRY(copied);
-  CR_CO_TRY_ASSIGN(spare.link,
-                   StartWarden(executor_, settings_, layout_, spare.id, spare.shape, &from));
+  CR_CO_TRY_ASSIGN(spare.link, StartWarden(executor_, settings_, layout_, spare.id, spare.shape,
+                                           &from, purpose));
   pb::PrepareMachineRequest request;
   *request.mutable_machine() = ToMessage(spare.shape, disk, &from);
+  request.set_hold(purpose == Purpose::kHold);
   request.set_deadline_ms(kPrepareLimit.count());
   const auto channel = spare.link.channel;
   auto events =

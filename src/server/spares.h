@@ -1,4 +1,6 @@
-// Spares: restored machines that wait for an owner, for the templates in use.
+// Spares: what waits in memory for the templates in use. Machines that run and wait for an owner,
+// and, of each emulated kind, one that is held: paused, with all its code translated, for machines
+// to be forked from.
 //
 // They are made one at a time while no sandbox is being created, within a budget of memory, and go
 // when their template has not been used for a while or the host runs short. One is handed out once:
@@ -28,6 +30,8 @@ class Spares : public WarmStart {
 
   std::optional<Spare> Claim(const store::SandboxRecord& wanted) override;
   void Discard(Spare spare) override;
+  std::optional<Origin> FindHeld(const MachineShape& shape) override;
+  void DropHeld(const MachineShape& shape) override;
   Awaitable<std::optional<vmm::Template>> Find(MachineShape shape) override;
   Awaitable<void> Distrust(MachineShape shape) override;
   void Launched(const MachineShape& shape) override;
@@ -49,19 +53,26 @@ class Spares : public WarmStart {
   };
   struct Waiting {
     std::string key;
+    Purpose purpose;
     Spare spare;
   };
+  struct Lack {
+    std::string key;
+    Purpose purpose;
+  };
   Awaitable<void> Keep(std::function<bool()> busy);
-  // The key of a kind that lacks spares, the one used last first.
-  std::optional<std::string> Lacking() const;
+  // What is lacking, for the kind first that was used last.
+  std::optional<Lack> Lacking() const;
   // Whether those who got a machine last have had time to use it.
   bool Served() const;
   void DropUnused();
   void DiscardIf(const std::function<bool(const Waiting&)>& goes);
   size_t Budget() const;
-  size_t Count(const std::string& key) const;
-  Awaitable<void> Add(std::string key, MachineShape shape);
-  Awaitable<Result<void>> Prepare(Spare& spare, const vmm::Template& from);
+  size_t Count(const std::string& key, Purpose purpose) const;
+  Awaitable<void> Add(Lack lack, MachineShape shape);
+  // From the held machine, or the template; nothing when that is gone.
+  Awaitable<std::optional<Origin>> FindOrigin(Lack lack, MachineShape shape);
+  Awaitable<Result<void>> Prepare(Spare& spare, Origin from, Purpose purpose);
   Awaitable<void> Watch(std::string id,
                         rpc::ClientStream<pb::PrepareMachineRequest, pb::LaunchEvent> events);
   Awaitable<void> End(Spare spare);

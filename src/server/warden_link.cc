@@ -13,13 +13,14 @@ namespace {
 constexpr std::chrono::seconds kKillWait{10};
 
 // What a warden and its machine read of the host, beside the distribution's programs.
-std::vector<std::string> FilesOf(const MachineShape& shape, const vmm::Template* from) {
+std::vector<std::string> FilesOf(const MachineShape& shape, const Origin* from) {
+  if (from != nullptr && !from->fork_socket.empty()) return {};  // the held VMM has them open
   const LaunchMachine& machine = shape.machine;
   std::vector<std::string> files = {shape.image.path, machine.kernel_path, machine.initrd_path,
                                     machine.vmm_path};
   if (from != nullptr) {
-    files.push_back(from->folder);
-    files.push_back(machine.opener_path);
+    files.push_back(from->saved->folder);
+    files.push_back(machine.preload_path);
   }
   return files;
 }
@@ -28,10 +29,19 @@ std::vector<std::string> FilesOf(const MachineShape& shape, const vmm::Template*
 
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
                                const Layout& layout, const std::string& id,
-                               const MachineShape& shape, const vmm::Template* from) {
+                               const MachineShape& shape, const Origin* from, Purpose purpose) {
   WardenLink link;
-  CR_TRY_ASSIGN(auto process, WardenProcess::Start(settings.warden_program.string(), id,
-                                                   layout.Sandbox(id), FilesOf(shape, from)));
+  os::UniqueFd listener;
+  os::UniqueFd connection;
+  if (purpose == Purpose::kHold) {
+    CR_TRY_ASSIGN(listener, os::ListenUnix(layout.ForkSocket(id)));
+  } else if (from != nullptr && !from->fork_socket.empty()) {
+    CR_TRY_ASSIGN(connection, os::ConnectUnix(from->fork_socket));
+  }
+  CR_TRY_ASSIGN(auto process,
+                WardenProcess::Start(settings.warden_program.string(), id, layout.Sandbox(id),
+                                     FilesOf(shape, from),
+                                     {.listener = listener.get(), .connection = connection.get()}));
   link.process = std::move(process);
   CR_TRY_ASSIGN(link.channel, ConnectWarden(std::move(executor), layout, id));
   return link;
@@ -54,8 +64,7 @@ Awaitable<void> KillWarden(WardenLink& link) {
   link = {};
 }
 
-pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
-                      const vmm::Template* from) {
+pb::Machine ToMessage(const MachineShape& shape, const std::string& disk, const Origin* from) {
   pb::Machine message;
   message.set_backend(shape.backend);
   message.set_kernel_path(shape.machine.kernel_path);
@@ -67,10 +76,12 @@ pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
   message.set_disk_path(disk);
   message.set_vcpus(shape.vcpus);
   message.set_memory_mib(shape.memory_mib);
-  if (from != nullptr) {
-    message.set_template_memory_path(from->memory_file);
-    message.set_template_state_path(from->state_file);
-    message.set_opener_path(shape.machine.opener_path);
+  message.set_preload_path(shape.machine.preload_path);
+  if (from == nullptr) return message;
+  message.set_fork(!from->fork_socket.empty());
+  if (!message.fork()) {
+    message.set_template_memory_path(from->saved->memory_file);
+    message.set_template_state_path(from->saved->state_file);
   }
   return message;
 }

@@ -19,16 +19,26 @@ namespace cleanroom::server {
 
 namespace pb = ::cleanroom::internal::v1;
 
+// What a machine can start from instead of booting: a template, or a copy of one that is held.
+struct Origin {
+  std::string disk_file;  // a copy of it is the machine's disk
+  std::optional<vmm::Template> saved;
+  std::string fork_socket;  // of the held one; empty: it is restored from the template
+};
+// Whether the machine is for somebody, or to be held, so that others can be forked from it.
+enum class Purpose { kUse, kHold };
+
 struct WardenLink {
   std::optional<WardenProcess> process;
   std::shared_ptr<rpc::Channel> channel;  // shared with the calls that use it
 };
 
-// Starts the warden of the sandbox `id`, whose folder exists, to run a machine of this shape, from
-// the template if there is one.
+// Starts the warden of the sandbox `id`, whose folder exists, to run a machine of this shape; it
+// boots where there is no origin.
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
                                const Layout& layout, const std::string& id,
-                               const MachineShape& shape, const vmm::Template* from);
+                               const MachineShape& shape, const Origin* from,
+                               Purpose purpose = Purpose::kUse);
 // Connects to a warden by the socket in its folder.
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,
                                                     const Layout& layout, const std::string& id);
@@ -36,8 +46,7 @@ Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor execut
 Awaitable<void> KillWarden(WardenLink& link);
 
 // The same machine as a warden takes it; `disk` is its writable disk.
-pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
-                      const vmm::Template* from);
+pb::Machine ToMessage(const MachineShape& shape, const std::string& disk, const Origin* from);
 vmm::TemplateInputs InputsOf(const MachineShape& shape);
 
 }  // namespace cleanroom::server

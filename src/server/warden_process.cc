@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::string_view kProgramName = "cleanroom-warden";
 constexpr int kListenFd = 3;
+constexpr int kForkFd = 4;
 // Longest command line that is looked at; ours are far shorter.
 constexpr size_t kMaxCommandLine = 16U << 10;
 
@@ -32,7 +33,8 @@ Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor)
 
 Result<WardenProcess> WardenProcess::Start(const std::string& program,
                                            const std::string& sandbox_id, const std::string& folder,
-                                           const std::vector<std::string>& readable) {
+                                           const std::vector<std::string>& readable,
+                                           const ForkSockets& sockets) {
   CR_TRY_ASSIGN(const auto listener, os::ListenUnix(folder + "/warden.sock"));
   CR_TRY_ASSIGN(const auto log,
                 os::Open(folder + "/warden.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
@@ -46,6 +48,13 @@ Result<WardenProcess> WardenProcess::Start(const std::string& program,
   for (const std::string& path : readable) {
     argv.emplace_back("--read");
     argv.push_back(path);
+  }
+  if (sockets.listener >= 0) {
+    options.fds.push_back({.child = kForkFd, .parent = sockets.listener});
+    argv.insert(argv.end(), {"--hold", std::to_string(kForkFd)});
+  } else if (sockets.connection >= 0) {
+    options.fds.push_back({.child = kForkFd, .parent = sockets.connection});
+    argv.insert(argv.end(), {"--fork", std::to_string(kForkFd)});
   }
   auto child = os::Process::Spawn(argv, options);
   if (!child) {

@@ -16,6 +16,12 @@
 
 namespace cleanroom::server {
 
+// For a warden of a held machine, and for one of a fork of it; the caller's.
+struct ForkSockets {
+  int listener = -1;    // forks of its machine are asked for there
+  int connection = -1;  // to the VMM of the machine that it is to fork
+};
+
 struct FoundWarden {
   std::string sandbox_id;
   std::string folder;
@@ -27,10 +33,12 @@ class WardenProcess {
   // Makes FOLDER/warden.sock and starts the program with it as descriptor 3, in a session of its
   // own, with an empty environment and stderr in FOLDER/warden.log. `folder` exists and is
   // absolute. Beside it, the warden will be able to read the files and directories in `readable`
-  // and the distribution's programs, and nothing else.
+  // and the distribution's programs, and nothing else. Sockets of held machines: see
+  // ForkSockets.
   static Result<WardenProcess> Start(const std::string& program, const std::string& sandbox_id,
                                      const std::string& folder,
-                                     const std::vector<std::string>& readable);
+                                     const std::vector<std::string>& readable,
+                                     const ForkSockets& sockets = {});
   // Takes over a process found by FindWardens; not_found when it has ended.
   static Result<WardenProcess> Adopt(const FoundWarden& found);
 

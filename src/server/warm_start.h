@@ -27,6 +27,10 @@ class WarmStart {
   virtual std::optional<Spare> Claim(const store::SandboxRecord& wanted) = 0;
   // Ends one that was claimed and is not used.
   virtual void Discard(Spare spare) = 0;
+  // A machine of this shape that can be forked, if one is held.
+  virtual std::optional<Origin> FindHeld(const MachineShape& shape) = 0;
+  // A fork of it did not run: it is given up.
+  virtual void DropHeld(const MachineShape& shape) = 0;
   // The template of this shape, if there is one that can be trusted.
   virtual Awaitable<std::optional<vmm::Template>> Find(MachineShape shape) = 0;
   // A copy of the template did not run: it is removed.
@@ -40,6 +44,8 @@ class NoWarmStart : public WarmStart {
  public:
   std::optional<Spare> Claim(const store::SandboxRecord&) override { return std::nullopt; }
   void Discard(Spare) override {}
+  std::optional<Origin> FindHeld(const MachineShape&) override { return std::nullopt; }
+  void DropHeld(const MachineShape&) override {}
   Awaitable<std::optional<vmm::Template>> Find(MachineShape) override { co_return std::nullopt; }
   Awaitable<void> Distrust(MachineShape) override { co_return; }
   void Launched(const MachineShape&) override {}

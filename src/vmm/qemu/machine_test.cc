@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,7 +64,7 @@ class MachineTest : public testing::Test {
   // Launches spec_ and waits for READY; the error text otherwise.
   std::string Boot() {
     const auto begin = steady_clock::now();
-    auto machine = QemuBackend({.preload = QEMU_OPENER}).Launch(spec_);
+    auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Launch(spec_);
     if (!machine) return machine.error().ToString();
     if (std::string failure = Take(*std::move(machine)); !failure.empty()) return failure;
     const std::string ready = ReadLine();
@@ -101,7 +102,7 @@ class MachineTest : public testing::Test {
 
   Result<std::unique_ptr<Machine>> Restore() {
     CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(dir_->path() + "/state", O_RDONLY));
-    return QemuBackend({.preload = QEMU_OPENER}).Restore(spec_, state.get(), Soon());
+    return QemuBackend({.preload = QEMU_PRELOAD}).Restore(spec_, state.get(), Soon());
   }
 
   // The next line from the agent, while the console is drained; "" when the machine ended or hangs.
@@ -238,7 +239,7 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
     auto connection = os::ConnectUnix(path);
     ASSERT_TRUE(connection);
     auto machine = QemuBackend().Fork(
-        {.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r" + std::to_string(i), .disk = disk},
+        {.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r" + std::to_string(i), .disk = disk, .tap_fd = -1},
         std::move(*connection), Soon());
     ASSERT_TRUE(machine) << machine.error().ToString();
     std::cout << "forked: "
@@ -256,6 +257,51 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
   EXPECT_EQ(os::ReadFile(disks[0], 2 << 20)->substr(0, 7), "written");
   EXPECT_EQ(os::ReadFile(disks[1], 2 << 20)->substr(0, 7), "ddddddd");
   EXPECT_EQ(os::ReadFile(spec_.disk, 2 << 20)->substr(0, 7), "ddddddd");
+}
+
+// Its owner may be killed at any moment, also while the fork is stopped.
+TEST_F(MachineTest, AForkEndsWithTheConnectionOfItsOwner) {
+  const std::string path = dir_->path() + "/forks";
+  spec_.disk = dir_->path() + "/disk";
+  ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
+  auto listener = os::ListenUnix(path);
+  ASSERT_TRUE(listener);
+  spec_.fork_listener = listener->get();
+  ASSERT_EQ(Boot(), "");
+  ASSERT_TRUE(machine_->Pause(Soon()));
+  const std::string disk = dir_->path() + "/disk0";
+  ASSERT_TRUE(os::WriteFileAtomic(disk, std::string(1 << 20, 'd')));
+  auto idle = os::ConnectUnix(path);  // one that never asks holds nobody up
+  ASSERT_TRUE(idle);
+  int told[2];
+  ASSERT_EQ(pipe(told), 0);
+  const pid_t owner = fork();
+  ASSERT_GE(owner, 0);
+  if (owner == 0) {
+    auto connection = os::ConnectUnix(path);
+    auto forked = QemuBackend().Fork({.sandbox_id = "x", .disk = disk, .tap_fd = -1},
+                                     std::move(*connection), Soon());
+    if (!forked) std::cerr << forked.error().ToString() << "\n";
+    const pid_t pid = forked ? (*forked)->pid() : -1;
+    (void)!write(told[1], &pid, sizeof pid);
+    for (;;) pause();
+  }
+  const auto end_owner = [owner] {
+    kill(owner, SIGKILL);
+    waitpid(owner, nullptr, 0);
+  };
+  pid_t pid = -1;
+  EXPECT_EQ(read(told[0], &pid, sizeof pid), static_cast<ssize_t>(sizeof pid));
+  if (pid <= 0) end_owner();
+  ASSERT_GT(pid, 0);
+  const os::UniqueFd watched(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  pollfd end{watched.get(), POLLIN, 0};
+  EXPECT_EQ(poll(&end, 1, 0), 0);
+  end_owner();
+  EXPECT_EQ(poll(&end, 1, 10'000), 1);
+  close(told[0]);
+  close(told[1]);
 }
 
 TEST_F(MachineTest, ADamagedTemplateIsRefused) {
@@ -375,7 +421,7 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
 }
 
 TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
-  auto machine = QemuBackend({.preload = QEMU_OPENER}).Launch(spec_);
+  auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Launch(spec_);
   ASSERT_TRUE(machine) << machine.error().ToString();
   const std::string process = fmt::format("/proc/{}", (*machine)->pid());
   for (const char* kind : {"net", "user", "ipc"}) {

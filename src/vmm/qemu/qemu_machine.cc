@@ -87,7 +87,7 @@ Result<void> QemuMachine::LeaveMemoryInItsFile(TimePoint deadline) {
 }
 
 Result<void> QemuMachine::Until(std::string_view query, std::string_view wanted,
-                   steady_clock::time_point deadline) {
+                                steady_clock::time_point deadline) {
   for (;;) {
     CR_TRY_ASSIGN(const std::string answer, Ask(query, "{}", deadline));
     const auto status = nlohmann::json::parse(answer, nullptr, false).value("status", "");

@@ -15,8 +15,6 @@
 // The variable CLEANROOM_FORK_FD names a listening socket, CLEANROOM_FORK_DISK the held machine's
 // disk. Freestanding but for libc; nothing here
 // allocates memory, for a stopped thread may hold the allocator's lock.
-#include "vmm/qemu/preload/fork_request.h"
-
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +22,7 @@
 #include <linux/futex.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -42,6 +41,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "vmm/qemu/preload/fork_request.h"
+
 namespace {
 
 using cleanroom::vmm::ForkAnswer;
@@ -51,6 +52,7 @@ using cleanroom::vmm::kMaxForkFilter;
 
 constexpr int kMaxThreads = 128;
 constexpr int kMaxFd = 1024;
+constexpr int kMaxWaiting = 128;
 // Tries to stop all threads while some are just starting or ending.
 constexpr int kStopAttempts = 200;
 // glibc's real-time signals begin at 34; QEMU uses none.
@@ -78,13 +80,15 @@ struct Thread {
 Thread threads[kMaxThreads];
 __thread Thread* me __attribute__((tls_model("initial-exec")));
 pthread_key_t ending_key;
-int stopped;     // threads that stand in their handler
-int generation;  // of the stop that is under way; they go on when it changes
-size_t tid_offset;  // of the thread id in glibc's struct pthread
+int stopped;            // threads that stand in their handler
+int generation;         // of the stop that is under way; they go on when it changes
+size_t tid_offset;      // of the thread id in glibc's struct pthread
 int event_fds[kMaxFd];  // flags + 1 of each descriptor that eventfd gave
 int tap_offload = -1;
 int tap_header_size = -1;
 struct stat held_disk;
+pollfd watched[kMaxWaiting];  // the listening socket, and connections that have not asked yet
+int watched_count;
 char* own_name;  // "cleanroom-ID" in the arguments
 
 template <typename Function>
@@ -257,7 +261,7 @@ const char* ReplaceDescriptors() {
     struct stat info;
     if (fstat(fd, &info) != 0) continue;
     if (S_ISREG(info.st_mode) && info.st_dev == held_disk.st_dev &&
-        info.st_ino == held_disk.st_ino) {
+        info.st_ino == held_disk.st_ino && fd != received.fds[cleanroom::vmm::kForkDisk]) {
       if (dup3(received.fds[cleanroom::vmm::kForkDisk], fd, O_CLOEXEC) < 0) return "disk";
     } else if (event_fds[fd] != 0 && (info.st_mode & S_IFMT) == 0) {
       // Whoever waits looks once more than it must.
@@ -269,12 +273,9 @@ const char* ReplaceDescriptors() {
   const struct {
     int fd;
     cleanroom::vmm::ForkFd source;
-  } sockets[] = {{1, cleanroom::vmm::kForkConsole},
-                 {2, cleanroom::vmm::kForkConsole},
-                 {kConsoleFd, cleanroom::vmm::kForkConsole},
-                 {kAgentFd, cleanroom::vmm::kForkAgent},
-                 {kMonitorFd, cleanroom::vmm::kForkMonitor},
-                 {kTapFd, cleanroom::vmm::kForkTap}};
+  } sockets[] = {{1, cleanroom::vmm::kForkConsole},          {2, cleanroom::vmm::kForkConsole},
+                 {kConsoleFd, cleanroom::vmm::kForkConsole}, {kAgentFd, cleanroom::vmm::kForkAgent},
+                 {kMonitorFd, cleanroom::vmm::kForkMonitor}, {kTapFd, cleanroom::vmm::kForkTap}};
   for (const auto& socket : sockets) {
     const int source = received.fds[socket.source];
     if (source < 0) continue;
@@ -311,8 +312,8 @@ void Answer(int connection, const char* step, int error) {
   (void)!send(connection, &answer, sizeof answer, MSG_NOSIGNAL);
 }
 
-[[noreturn]] void Child(int listener, int connection) {
-  close(listener);
+[[noreturn]] void Child(int connection) {
+  for (int i = 0; i < watched_count; ++i) close(watched[i].fd);
   if (own_name != nullptr) {
     memcpy(own_name, received.request.sandbox_id, sizeof received.request.sandbox_id);
   }
@@ -323,9 +324,15 @@ void Answer(int connection, const char* step, int error) {
       if (thread.state == kRunning && &thread != me && !Remake(&thread)) failed = "thread";
     }
   }
+  // Whoever asked for this machine holds the other end. When it closes the kernel ends us, also
+  // when we are stopped; whoever looks after it was set up sees what happened before.
+  if (failed == nullptr &&
+      (fcntl(connection, F_SETOWN, getpid()) != 0 || fcntl(connection, F_SETSIG, SIGKILL) != 0 ||
+       fcntl(connection, F_SETFL, O_ASYNC) != 0)) {
+    failed = "watch the connection";
+  }
   Answer(connection, failed, failed == nullptr ? 0 : errno);
   if (failed != nullptr) _exit(1);
-  // Whoever asked for this machine holds the other end.
   const timeval forever = {};
   setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
   char byte;
@@ -370,7 +377,7 @@ int Receive(int connection) {
   return static_cast<size_t>(more) == bytes ? 0 : EINVAL;
 }
 
-void Fork(int listener, int connection) {
+void Fork(int connection) {
   const int bad = Receive(connection);
   if (bad != 0) {
     Answer(connection, "request", bad);
@@ -380,7 +387,7 @@ void Fork(int listener, int connection) {
     auto* const tid = reinterpret_cast<pid_t*>(Self() + tid_offset);
     const long pid = syscall(SYS_clone, SIGCHLD | CLONE_CHILD_SETTID | received.request.namespaces,
                              nullptr, nullptr, tid, 0);
-    if (pid == 0) Child(listener, connection);
+    if (pid == 0) Child(connection);
     const int error = errno;
     Release();
     if (pid < 0) Answer(connection, "fork", error);
@@ -390,16 +397,27 @@ void Fork(int listener, int connection) {
   }
 }
 
+// Whoever has connected may take its time until it asks, also for ever.
 void* Serve(void* argument) {
-  const int listener = static_cast<int>(reinterpret_cast<intptr_t>(argument));
+  watched[0] = {
+      .fd = static_cast<int>(reinterpret_cast<intptr_t>(argument)), .events = POLLIN, .revents = 0};
+  watched_count = 1;
   for (;;) {
-    const int connection = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (connection < 0) {
-      if (errno == EINTR || errno == ECONNABORTED) continue;
+    if (poll(watched, static_cast<nfds_t>(watched_count), -1) < 0) {
+      if (errno == EINTR) continue;
       return nullptr;
     }
-    Fork(listener, connection);
-    close(connection);
+    for (int i = watched_count - 1; i > 0; --i) {
+      if (watched[i].revents == 0) continue;
+      const int connection = watched[i].fd;
+      watched[i] = watched[--watched_count];
+      Fork(connection);
+      close(connection);
+    }
+    if (watched[0].revents == 0 || watched_count == kMaxWaiting) continue;
+    const int connection = accept4(watched[0].fd, nullptr, nullptr, SOCK_CLOEXEC);
+    if (connection < 0) continue;
+    watched[watched_count++] = {.fd = connection, .events = POLLIN, .revents = 0};
   }
 }
 
@@ -437,7 +455,8 @@ char* FindName(int argc, char** argv) {
   const auto mask = Next<int(int, const sigset_t*, sigset_t*)>("pthread_sigmask");
   mask(SIG_SETMASK, &all, &before);
   pthread_t server;
-  pthread_create(&server, nullptr, Serve, reinterpret_cast<void*>(static_cast<intptr_t>(atoi(text))));
+  pthread_create(&server, nullptr, Serve,
+                 reinterpret_cast<void*>(static_cast<intptr_t>(atoi(text))));
   mask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -497,7 +516,8 @@ extern "C" [[gnu::visibility("default")]] int ioctl(int fd, unsigned long reques
   va_start(arguments, request);
   void* const argument = va_arg(arguments, void*);
   va_end(arguments);
-  if (request == TUNSETOFFLOAD) tap_offload = static_cast<int>(reinterpret_cast<intptr_t>(argument));
+  if (request == TUNSETOFFLOAD)
+    tap_offload = static_cast<int>(reinterpret_cast<intptr_t>(argument));
   if (request == TUNSETVNETHDRSZ) tap_header_size = *static_cast<const int*>(argument);
   return static_cast<int>(syscall(SYS_ioctl, fd, request, argument));
 }
