@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace cleanroom::guest {
 
@@ -15,7 +16,9 @@ void CgroupTree::Group::Kill() const {
   if (file) (void)!write(file.get(), "1", 1);
 }
 
-CgroupTree::Group CgroupTree::Create() {
+CgroupTree::Group CgroupTree::Create() { return ready_.fd_ ? std::exchange(ready_, {}) : Make(); }
+
+CgroupTree::Group CgroupTree::Make() {
   Group group;
   group.path_ = fmt::format("{}/x-{}", path_, next_++);
   if (mkdir(group.path_.c_str(), 0755) != 0) return {};
@@ -27,6 +30,7 @@ void CgroupTree::Remove(Group group) {
   if (group.fd_) lingering_.push_back(std::move(group.path_));
   std::erase_if(lingering_,
                 [](const std::string& path) { return rmdir(path.c_str()) == 0 || errno != EBUSY; });
+  if (!ready_.fd_) ready_ = Make();
 }
 
 }  // namespace cleanroom::guest

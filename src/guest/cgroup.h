@@ -30,12 +30,16 @@ class CgroupTree {
   };
 
   Group Create();
-  // Removes the group, now or, if processes remain in it, at a later call.
+  // Removes the group, now or, if processes remain in it, at a later call; and makes the next one,
+  // which its execution then need not wait for.
   void Remove(Group group);
 
  private:
+  Group Make();
+
   std::string path_;
   unsigned long next_ = 1;
+  Group ready_;
   std::vector<std::string> lingering_;
 };
 

@@ -8,31 +8,18 @@
 namespace cleanroom::guest {
 namespace {
 
-// Empty when the image has no such file: then only numbers and root can be users.
-Result<std::string> ReadAccounts(const Root& root, const std::string& path) {
-  auto text = root.ReadFile(path, kMaxAccountFileBytes);
-  if (!text && text.error().code() == ErrorCode::kNotFound) return std::string();
-  return text;
-}
-
-Result<User> FindUser(const Root& root, const std::string& spec) {
-  CR_TRY_ASSIGN(const std::string passwd, ReadAccounts(root, "/etc/passwd"));
-  CR_TRY_ASSIGN(const std::string group, ReadAccounts(root, "/etc/group"));
-  return ResolveUser(spec, passwd, group);
-}
-
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
 
 }  // namespace
 
-std::expected<SpawnRequest, SpawnFailure> PrepareCommand(const Root& root,
+std::expected<SpawnRequest, SpawnFailure> PrepareCommand(const Root& root, Accounts& accounts,
                                                          const CommandDefaults& defaults,
                                                          const internal::v1::ExecStart& start) {
   if (std::any_of(start.argv().begin(), start.argv().end(), HasNul) || HasNul(start.workdir())) {
     return std::unexpected(
         SpawnFailure{126, "the command or its working directory holds a NUL byte"});
   }
-  auto user = FindUser(root, start.user().empty() ? defaults.user : start.user());
+  auto user = accounts.Find(root, start.user().empty() ? defaults.user : start.user());
   if (!user) return std::unexpected(SpawnFailure{126, user.error().message()});
   SpawnRequest request;
   request.argv.assign(start.argv().begin(), start.argv().end());

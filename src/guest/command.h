@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "guest/accounts.h"
 #include "guest/root.h"
 #include "guest/spawn.h"
 
@@ -26,7 +27,7 @@ struct CommandDefaults {
 };
 
 // Without descriptors and cgroup, which the execution adds.
-std::expected<SpawnRequest, SpawnFailure> PrepareCommand(const Root& root,
+std::expected<SpawnRequest, SpawnFailure> PrepareCommand(const Root& root, Accounts& accounts,
                                                          const CommandDefaults& defaults,
                                                          const internal::v1::ExecStart& start);
 

@@ -109,10 +109,12 @@ struct Execution::Stream {
   size_t due = 0;
 };
 
-Execution::Execution(asio::any_io_executor executor, Reaper& reaper, CgroupTree& cgroups)
+Execution::Execution(asio::any_io_executor executor, Reaper& reaper, CgroupTree& cgroups,
+                     Accounts& accounts)
     : executor_(executor),
       reaper_(reaper),
       cgroups_(cgroups),
+      accounts_(accounts),
       wakeup_(std::make_shared<Wakeup>(executor)),
       input_(executor) {}
 
@@ -132,17 +134,19 @@ Awaitable<Result<void>> Execution::Run(const Root& root, const CommandDefaults& 
   auto ended = co_await Converse(in, out);
   input_.Cancel();
   co_await input_.Join();
-  if (!ended) KillEverything();
+  if (ended) {
+    ended = co_await out.Write(ExitMessage());
+  } else {
+    KillEverything();
+  }
   cgroups_.Remove(std::move(group_));
-  if (!ended) co_return ended;
-  auto written = co_await out.Write(ExitMessage());
-  co_return written;
+  co_return ended;
 }
 
 std::expected<void, SpawnFailure> Execution::Start(const Root& root,
                                                    const CommandDefaults& defaults,
                                                    const char* ptmx_path, const ExecStart& start) {
-  auto request = PrepareCommand(root, defaults, start);
+  auto request = PrepareCommand(root, accounts_, defaults, start);
   if (!request) return std::unexpected(std::move(request).error());
   auto opened = start.tty() ? OpenTerminalFor(*request, start, ptmx_path)
                             : OpenPipes(*request, start.stdin());

@@ -37,7 +37,8 @@ class Execution {
   using Out = rpc::Writer<internal::v1::ExecOutput>;
 
   // Both outlive it.
-  Execution(asio::any_io_executor executor, Reaper& reaper, CgroupTree& cgroups);
+  Execution(asio::any_io_executor executor, Reaper& reaper, CgroupTree& cgroups,
+            Accounts& accounts);
   ~Execution();
   Execution(const Execution&) = delete;
   Execution& operator=(const Execution&) = delete;
@@ -77,6 +78,7 @@ class Execution {
   asio::any_io_executor executor_;
   Reaper& reaper_;
   CgroupTree& cgroups_;
+  Accounts& accounts_;
   std::shared_ptr<Wakeup> wakeup_;
   TaskScope input_;
   CgroupTree::Group group_;

@@ -106,7 +106,7 @@ Awaitable<Result<void>> GuestService::Exec(rpc::CallContext&, rpc::Reader<ExecIn
     co_return Err(ErrorCode::kInvalidArgument, "the first input of an execution must be start");
   }
   CR_CO_TRY(CheckUsable());
-  Execution execution(executor_, reaper_, cgroups_);
+  Execution execution(executor_, reaper_, cgroups_, accounts_);
   const std::string name = (*first)->start().execution_id();
   const bool named = !name.empty() && executions_.emplace(name, &execution).second;
   auto ended = co_await execution.Run(*root_, defaults_, config_.ptmx_path.c_str(),

@@ -68,6 +68,7 @@ class GuestService {
   bool ended_ = false;
   std::optional<Root> root_;  // once prepared
   CommandDefaults defaults_;
+  Accounts accounts_;
   std::map<std::string, Execution*, std::less<>> executions_;  // those with a name
 };
 

@@ -79,6 +79,11 @@ void BecomeUser(Plan* plan, const User& user) {
   // is remembered while the search goes on.
   int error = ENOENT;
   for (const std::string& candidate : plan->candidates) {
+    // Far cheaper than an attempt to execute what is not there.
+    if (plan->candidates.size() > 1 && faccessat(AT_FDCWD, candidate.c_str(), F_OK, 0) != 0 &&
+        (errno == ENOENT || errno == ENOTDIR)) {
+      continue;
+    }
     execve(candidate.c_str(), plan->argv.data(), plan->envp.data());
     switch (errno) {
       case ENOENT:
