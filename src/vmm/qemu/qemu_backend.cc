@@ -1,7 +1,6 @@
 #include "vmm/qemu/qemu_backend.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 #include "os/netns/netns.h"
 #include "os/socket.h"
 #include "vmm/accelerator.h"
+#include "vmm/jail.h"
 #include "vmm/qemu/argv.h"
 #include "vmm/qemu/qmp.h"
 
@@ -127,7 +127,7 @@ Capabilities QemuBackend::Capabilities() const {
 
 Result<std::string> QemuBackend::FindBinary() const {
   auto found = os::FindExecutable(config_.binary);
-  if (found && access(found->c_str(), X_OK) != 0) {
+  if (found && access((config_.root + *found).c_str(), X_OK) != 0) {
     found = ErrErrno(os::CodeForErrno(errno), "run " + *found);
   }
   if (!found) {
@@ -185,8 +185,8 @@ std::vector<Check> QemuBackend::Checks() const {
 
 namespace {
 
-Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const MachineSpec& spec,
-                                           int state_fd, const std::string& opener) {
+Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const QemuConfig& config,
+                                           const MachineSpec& spec, int state_fd) {
   CR_TRY_ASSIGN(auto agent, os::SocketPair());
   CR_TRY_ASSIGN(auto console, os::SocketPair());
   CR_TRY_ASSIGN(auto monitor, os::SocketPair());
@@ -201,15 +201,11 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
   if (spec.tap_fd >= 0) options.fds.push_back({kQemuTapFd, spec.tap_fd});
   if (state_fd >= 0) options.fds.push_back({kQemuStateFd, state_fd});
   options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
-  if (spec.memory == MemoryKind::kCopy && !opener.empty()) {
-    options.env->push_back("LD_PRELOAD=" + opener);
+  if (spec.memory == MemoryKind::kCopy && !config.read_only_opener.empty()) {
+    options.env->push_back("LD_PRELOAD=" + config.read_only_opener);
     options.env->push_back("CLEANROOM_READ_ONLY=" + spec.memory_file);
   }
-  options.new_session = true;
-  options.parent_death_signal = SIGKILL;
-  options.no_new_privileges = true;
-  // Its network device is a descriptor: no interface and no abstract socket is within its reach.
-  options.new_namespaces = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC;
+  Jail(spec, config.root, &options);
   auto process = os::Process::Spawn(BuildArgv({.binary = binary, .machine = spec}), options);
   if (!process) {
     return Err(ErrorCode::kRuntimeLaunchFailed, "start QEMU: " + process.error().message());
@@ -222,13 +218,13 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
 
 Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  return Start(binary, spec, -1, "");
+  return Start(binary, config_, spec, -1);
 }
 
 Result<std::unique_ptr<Machine>> QemuBackend::Restore(const MachineSpec& spec, int state_fd,
                                                       steady_clock::time_point deadline) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  CR_TRY_ASSIGN(auto machine, Start(binary, spec, state_fd, config_.read_only_opener));
+  CR_TRY_ASSIGN(auto machine, Start(binary, config_, spec, state_fd));
   CR_TRY(machine->Resume(deadline));
   return machine;
 }

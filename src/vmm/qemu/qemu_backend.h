@@ -16,6 +16,9 @@ struct QemuConfig {
   // The library of preload/open_read_only.cc, for copies of a template whose memory may not be
   // written to; empty: QEMU opens it for writing.
   std::string read_only_opener = {};
+  // The folder that is the VMM's root (vmm/jail.h); all other paths are paths in it. Empty: it has
+  // the root of whoever launches it.
+  std::string root = {};
 };
 
 class QemuBackend : public Backend {
