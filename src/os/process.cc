@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 
 #include "os/file.h"
 
@@ -34,7 +36,9 @@ struct ChildPlan {
   int first_free_fd;
   int null_fd;
   const SpawnOptions* options;
-  pid_t parent;
+  const ResourceLimit* limits;
+  size_t limit_count;
+  int parent;  // a pidfd: in a process namespace of its own the child cannot ask for its parent
   sigset_t mask;
   const char* volatile failed_step = nullptr;
   volatile int failed_errno = 0;
@@ -62,7 +66,8 @@ void PlaceDescriptors(ChildPlan* plan) {
     if (plan->scratch[i] < 0) FailChild(plan, "pass a descriptor");
   }
   const int null_fd = fcntl(plan->null_fd, F_DUPFD_CLOEXEC, plan->first_free_fd);
-  if (null_fd < 0) FailChild(plan, "pass a descriptor");
+  plan->parent = fcntl(plan->parent, F_DUPFD_CLOEXEC, plan->first_free_fd);
+  if (null_fd < 0 || plan->parent < 0) FailChild(plan, "pass a descriptor");
   for (int fd = 0; fd < 3; ++fd) {
     if (dup2(null_fd, fd) < 0) FailChild(plan, "pass /dev/null");
   }
@@ -72,6 +77,29 @@ void PlaceDescriptors(ChildPlan* plan) {
   for (size_t i = 0; i < plan->fd_count; ++i) {
     if (dup2(plan->scratch[i], plan->fds[i].child) < 0) FailChild(plan, "pass a descriptor");
   }
+}
+
+void Confine(ChildPlan* plan) {
+  const SpawnOptions& options = *plan->options;
+  // Without an id map the child is the overflow user in its new user namespace, never user 0, so
+  // execve takes the capabilities which it begins with there (user_namespaces(7)).
+  if (!options.root.empty() && (chroot(options.root.c_str()) != 0 || chdir("/") != 0)) {
+    FailChild(plan, "enter its root");
+  }
+  for (size_t i = 0; i < plan->limit_count; ++i) {
+    const rlimit limit = {plan->limits[i].value, plan->limits[i].value};
+    if (syscall(SYS_prlimit64, 0, plan->limits[i].resource, &limit, nullptr) != 0) {
+      FailChild(plan, "limit its resources");
+    }
+  }
+}
+
+void DieWithParent(ChildPlan* plan) {
+  if (prctl(PR_SET_PDEATHSIG, plan->options->parent_death_signal) != 0) {
+    FailChild(plan, "set the parent death signal");
+  }
+  pollfd parent{plan->parent, POLLIN, 0};
+  if (syscall(SYS_poll, &parent, 1, 0) != 0) _exit(127);  // it has died before
 }
 
 [[noreturn]] void RunChild(ChildPlan* plan) {
@@ -88,29 +116,29 @@ void PlaceDescriptors(ChildPlan* plan) {
     FailChild(plan, "take the controlling terminal");
   }
   if (options.credentials) ApplyCredentials(plan, *options.credentials);
+  // After the credentials, whose change clears it.
+  if (options.parent_death_signal != 0) DieWithParent(plan);
+  Confine(plan);
   if (plan->cwd != nullptr && chdir(plan->cwd) != 0) {
     FailChild(plan, "enter the working directory");
   }
-  // Without an id map the child is the overflow user in there, never user 0, so execve takes the
-  // capabilities which a new user namespace begins with (user_namespaces(7)).
-  if (options.new_namespaces != 0 && unshare(options.new_namespaces) != 0) {
-    FailChild(plan, "enter namespaces of its own");
-  }
   if (options.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     FailChild(plan, "give up new privileges");
-  }
-  // After the credentials, whose change clears it.
-  if (options.parent_death_signal != 0) {
-    if (prctl(PR_SET_PDEATHSIG, options.parent_death_signal) != 0) {
-      FailChild(plan, "set the parent death signal");
-    }
-    if (getppid() != plan->parent) _exit(127);
   }
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   execve(plan->program, plan->argv, plan->envp);
   FailChild(plan, "execute");
+}
+
+int RunClone(void* plan) { RunChild(static_cast<ChildPlan*>(plan)); }
+
+// As vfork, with namespaces from the first moment on: a process namespace can only be entered so.
+pid_t CloneInto(int namespaces, ChildPlan* plan) {
+  constexpr size_t kStack = size_t{64} << 10;
+  const std::unique_ptr<std::byte[]> stack(new std::byte[kStack]);
+  return clone(RunClone, stack.get() + kStack, CLONE_VM | CLONE_VFORK | SIGCHLD | namespaces, plan);
 }
 
 // A function of its own, so that the child cannot clobber locals the parent goes on to use.
@@ -143,12 +171,26 @@ std::string_view PathOf(const SpawnOptions& options) {
 
 Result<void> CheckNamespaces(const SpawnOptions& options) {
   const int flags = options.new_namespaces;
-  constexpr int kKnown = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC;
   if (flags != 0 &&
-      ((flags & CLONE_NEWUSER) == 0 || (flags & ~kKnown) != 0 || options.credentials)) {
+      ((flags & CLONE_NEWUSER) == 0 || (flags & ~kChildNamespaces) != 0 || options.credentials)) {
     return Err(ErrorCode::kInvalidArgument, fmt::format("namespace flags {:#x}", flags));
   }
+  if (!options.root.empty() && (flags & CLONE_NEWNS) == 0) {
+    return Err(ErrorCode::kInvalidArgument, "a root without a mount namespace");
+  }
   return {};
+}
+
+Result<std::vector<ResourceLimit>> PossibleLimits(const SpawnOptions& options) {
+  std::vector<ResourceLimit> limits = options.limits;
+  for (ResourceLimit& limit : limits) {
+    rlimit now = {};
+    if (syscall(SYS_prlimit64, 0, limit.resource, nullptr, &now) != 0) {
+      return ErrErrno(ErrorCode::kInvalidArgument, fmt::format("limit {}", limit.resource));
+    }
+    limit.value = std::min<uint64_t>(limit.value, now.rlim_max);
+  }
+  return limits;
 }
 
 Result<void> CheckMappings(const SpawnOptions& options) {
@@ -204,7 +246,10 @@ Result<Process> Process::Spawn(const std::vector<std::string>& argv, const Spawn
   CR_TRY(CheckMappings(options));
   CR_TRY(CheckNamespaces(options));
   CR_TRY_ASSIGN(const std::string program, FindExecutable(argv[0], PathOf(options)));
+  CR_TRY_ASSIGN(const std::vector<ResourceLimit> limits, PossibleLimits(options));
   CR_TRY_ASSIGN(const UniqueFd null_fd, Open("/dev/null", O_RDWR));
+  const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
+  if (!self) return ErrErrno(ErrorCode::kResourceExhausted, "pidfd_open");
   const std::vector<char*> arguments = Pointers(argv);
   std::vector<char*> environment;
   if (options.env) environment = Pointers(*options.env);
@@ -222,13 +267,16 @@ Result<Process> Process::Spawn(const std::vector<std::string>& argv, const Spawn
                  .first_free_fd = highest + 1,
                  .null_fd = null_fd.get(),
                  .options = &options,
-                 .parent = getpid(),
+                 .limits = limits.data(),
+                 .limit_count = limits.size(),
+                 .parent = self.get(),
                  .mask = {}};
   // A signal handler that ran in the child would run on the parent's memory.
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &plan.mask);
-  const pid_t pid = Fork(&plan);
+  const pid_t pid =
+      options.new_namespaces != 0 ? CloneInto(options.new_namespaces, &plan) : Fork(&plan);
   const int fork_errno = errno;
   pthread_sigmask(SIG_SETMASK, &plan.mask, nullptr);
   if (pid < 0) {

@@ -6,9 +6,11 @@
 //   to Asio CR_TRY_ASSIGN(auto status, child.Wait());
 #pragma once
 
+#include <sched.h>
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -45,6 +47,16 @@ struct Credentials {
   std::vector<gid_t> groups{};  // supplementary
 };
 
+// `resource` is RLIMIT_...
+struct ResourceLimit {
+  int resource;
+  uint64_t value;
+};
+
+// The namespaces that a child can have of its own. No network but a loopback that is down.
+inline constexpr int kChildNamespaces =
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+
 struct SpawnOptions {
   // "KEY=value" each; nothing: the parent's environment.
   std::optional<std::vector<std::string>> env{};
@@ -61,12 +73,19 @@ struct SpawnOptions {
   int parent_death_signal = 0;
   // Run as this user; nothing: the parent's.
   std::optional<Credentials> credentials{};
-  // CLONE_NEWUSER, alone or with CLONE_NEWNET (only its own loopback, which is down) and
-  // CLONE_NEWIPC: namespaces of the child's own; 0 for none. No privilege is needed, and the parent
-  // may be in a user namespace of its own already (they nest). In there the child keeps the
-  // parent's rights to files, but has no id and no capability, and can make no further user
-  // namespace: its ids are not mapped. invalid_argument for other flags, or with `credentials`.
+  // CLONE_NEWUSER, alone or with others of kChildNamespaces: namespaces of the child's own; 0 for
+  // none. No privilege is needed, and the parent may be in a user namespace of its own already
+  // (they nest). In there the child keeps the parent's rights to files, but has no id and no
+  // capability, and can make no further user namespace: its ids are not mapped. With CLONE_NEWPID
+  // it is process 1 and sees no process of the host's. invalid_argument for other flags, or with
+  // `credentials`.
   int new_namespaces = 0;
+  // With new_namespaces: the folder that becomes the child's root, where argv[0] and `cwd` are
+  // looked up; empty: the parent's. The child has no way back out.
+  std::string root{};
+  // Soft and hard alike, and no higher than the parent's hard ones. A limit on processes counts
+  // those in the child's own user namespace, where it has one.
+  std::vector<ResourceLimit> limits{};
   // Sets PR_SET_NO_NEW_PRIVS.
   bool no_new_privileges = false;
 };

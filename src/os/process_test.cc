@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -172,6 +173,29 @@ TEST(ProcessTest, LivesInNamespacesOfItsOwn) {
 
   EXPECT_EQ(Process::Spawn({"true"}, {.new_namespaces = CLONE_NEWNET}).error().code(),
             ErrorCode::kInvalidArgument);
+}
+
+TEST(ProcessTest, IsTheFirstOfItsOwnNamespace) {
+  auto output =
+      os::Run({"sh", "-c", "echo $$ $PPID"}, {.spawn = {.new_namespaces = kChildNamespaces}});
+  ASSERT_TRUE(output) << output.error().ToString();
+  EXPECT_EQ(output->out, "1 0\n");
+}
+
+TEST(ProcessTest, HasARootAndLimitsOfItsOwn) {
+  auto folder = TempDir::Create();
+  ASSERT_TRUE(folder);
+  SpawnOptions options{
+      .new_namespaces = kChildNamespaces, .root = folder->path(), .limits = {{RLIMIT_NOFILE, 64}}};
+  auto nothing = Process::Spawn({"/bin/sh"}, options);
+  ASSERT_FALSE(nothing);
+  EXPECT_EQ(nothing.error().code(), ErrorCode::kNotFound);
+
+  options.root = "";
+  auto output = os::Run({"sh", "-c", "ulimit -n; ulimit -Hn"}, {.spawn = options});
+  ASSERT_TRUE(output) << output.error().ToString();
+  EXPECT_EQ(output->out, "64\n64\n");
+  EXPECT_EQ(Process::Spawn({"true"}, {.root = "/usr"}).error().code(), ErrorCode::kInvalidArgument);
 }
 
 }  // namespace

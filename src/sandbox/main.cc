@@ -1,24 +1,23 @@
 // cleanroom-warden: one per sandbox. Everything a guest sends is parsed here, in a process without
 // credentials.
 //
-//   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]... [--hold FD | --fork FD]
+//   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]... [--write FILE]... [--user UID]
+//                    [--hold FD | --fork FD]
 //
-// (started by cleanroomd, with a listening socket as fd 3). FD is a listening socket, where forks
-// of the machine will be asked for, or a connection to the VMM of a held machine, to be forked
-// once. Of the host's files it sees FOLDER, the
-// PATHs read-only, and the distribution's programs.
+// (started by cleanroomd, with a listening socket as fd 3). Of the host's files it sees FOLDER, and
+// its VMM the PATHs, the FILEs, and the distribution's programs. UID is whom it becomes when it is
+// started as root. FD is a listening socket, where forks of the machine will be asked for, or a
+// connection to the VMM of a held machine, to be forked once.
 //
-// Before it does anything else it enters its own user namespace, has the sandbox's network
-// namespace made, and gives up every privilege. Then it serves WardenService on the socket, and
-// ends with its machine.
+// Before it does anything else it has the sandbox's network namespace made and gives up every
+// privilege (confinement.h). Then it serves WardenService on the socket, and ends with its machine.
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
+#include <charconv>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -33,12 +32,10 @@
 #include "base/id.h"
 #include "http/byte_stream.h"
 #include "os/heap.h"
-#include "os/jail/private_root.h"
-#include "os/netns/netns.h"
-#include "os/seccomp/filter.h"
 #include "os/unique_fd.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
+#include "sandbox/confinement.h"
 #include "sandbox/service.h"
 #include "sandbox/supervisor.h"
 
@@ -48,7 +45,6 @@ namespace {
 using std::chrono::seconds;
 
 constexpr int kListenFd = 3;
-constexpr rlim_t kDescriptors = 8192;
 constexpr std::string_view kOomScore = "500";  // of -1000 to 1000
 // A warden that nobody tells to launch ends: its control plane has died in between.
 constexpr seconds kIdleLimit{30};
@@ -57,24 +53,39 @@ constexpr seconds kFarewell{2};
 
 struct Arguments {
   std::string sandbox_id;
-  std::string folder;
-  std::vector<std::string> readable;
+  ConfinementConfig confinement;
   int hold_fd = -1;
   int fork_fd = -1;
 };
+
+Result<uid_t> ParseUser(std::string_view text) {
+  uid_t user = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), user);
+  if (error != std::errc() || end != text.data() + text.size() || user == 0) {
+    return Err(ErrorCode::kInvalidArgument, "--user takes the number of a user that is not root");
+  }
+  return user;
+}
 
 Result<Arguments> ParseArguments(int argc, char** argv) {
   Arguments out;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view name = argv[i];
     if (name == "--sandbox-id") out.sandbox_id = argv[i + 1];
-    if (name == "--dir") out.folder = argv[i + 1];
-    if (name == "--read") out.readable.emplace_back(argv[i + 1]);
-    if (name == "--hold") out.hold_fd = std::atoi(argv[i + 1]);
+    if (name == "--dir") out.confinement.folder = argv[i + 1];
+    if (name == "--read") out.confinement.readable.emplace_back(argv[i + 1]);
+    if (name == "--write") out.confinement.writable.emplace_back(argv[i + 1]);
+    if (name == "--user") {
+      CR_TRY_ASSIGN(out.confinement.user, ParseUser(argv[i + 1]));
+    }
+    if (name == "--hold") {
+      out.hold_fd = std::atoi(argv[i + 1]);
+      out.confinement.hold = true;
+    }
     if (name == "--fork") out.fork_fd = std::atoi(argv[i + 1]);
   }
   CR_TRY(CheckId(out.sandbox_id, "sandbox id"));
-  if (out.folder.empty()) return Err(ErrorCode::kInvalidArgument, "--dir is missing");
+  if (out.confinement.folder.empty()) return Err(ErrorCode::kInvalidArgument, "--dir is missing");
   return out;
 }
 
@@ -118,14 +129,6 @@ Awaitable<void> Run(asio::io_context& io, Supervisor& supervisor, NetworkLog& ne
   co_await supervisor.Close();
 }
 
-// A connection of the guest takes two descriptors, its pipes and flows some more.
-void RaiseDescriptorLimit() {
-  rlimit files;
-  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
-  files.rlim_cur = std::min(files.rlim_max, std::max(files.rlim_cur, kDescriptors));
-  (void)setrlimit(RLIMIT_NOFILE, &files);
-}
-
 // A host that runs out of memory after all ends a sandbox, which says so in its record, and not the
 // control plane or somebody else's work. The VMM inherits it.
 void GoFirst() {
@@ -138,49 +141,28 @@ int Fail(const Error& error) {
   return 1;
 }
 
-// Leaves the host's file system behind.
-Result<void> Enclose(const Arguments& arguments) {
-  os::PrivateRootConfig root = os::ProgramsOnly();
-  root.writable.push_back(arguments.folder);
-  root.read_only.insert(root.read_only.end(), arguments.readable.begin(), arguments.readable.end());
-  root.devices.emplace_back("/dev/kvm");
-  return os::EnterPrivateRoot(root);
-}
-
 int Main(int argc, char** argv) {
   os::KeepHeapSmall();
   GoFirst();
   auto arguments = ParseArguments(argc, argv);
   if (!arguments) return Fail(arguments.error());
-  // First, while there is one thread and nothing of a guest's has been read. The network and the
-  // files are seen to side by side.
-  os::NetNsConfig network;
-  auto set_up = os::NetNsSetUp::Begin(network);
-  Result<void> enclosed = set_up ? Enclose(*arguments) : std::unexpected(set_up.error());
-  // A warden that cannot have its namespaces still serves: Launch then says why.
-  Result<void> jailed = os::DropPrivileges();
-  if (jailed) jailed = os::DenyUnneededSyscalls();
-  if (!jailed) return Fail(jailed.error());
-  Result<os::NetNs> space = enclosed ? set_up->Finish() : std::unexpected(enclosed.error());
+  // First, while there is one thread and nothing of a guest's has been read.
+  auto confined = Confine(arguments->confinement);
+  if (!confined) return Fail(confined.error());
 
-  RaiseDescriptorLimit();
   std::signal(SIGPIPE, SIG_IGN);
   // Stopping is asked for by RPC; a terminal's signals are not for us.
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
   asio::io_context io(1);
   SupervisorConfig config{.sandbox_id = arguments->sandbox_id,
-                          .folder = arguments->folder,
-                          .network = network,
-                          .space = {},
+                          .folder = arguments->confinement.folder,
+                          .network = arguments->confinement.network,
+                          .space = std::move(confined->network),
                           .fork_listener = os::UniqueFd(arguments->hold_fd),
                           .fork_connection = os::UniqueFd(arguments->fork_fd),
-                          .launch_error = {}};
-  if (space) {
-    config.space = *std::move(space);
-  } else {
-    config.launch_error = space.error();
-  }
+                          // It still serves: Launch then says why.
+                          .launch_error = std::move(confined->problem)};
   NetworkLog network_log(io.get_executor(), config.folder);
   config.network_log = &network_log;
   Supervisor supervisor(io.get_executor(), std::move(config));

@@ -11,6 +11,7 @@
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "sandbox/spool.h"
+#include "vmm/jail.h"
 #include "vmm/qemu/qemu_backend.h"
 
 namespace cleanroom::sandbox {
@@ -35,9 +36,16 @@ Result<std::unique_ptr<vmm::Machine>> StartVmm(const vmm::MachineSpec& spec,
   vmm::QemuConfig config;
   if (!machine.vmm_path().empty()) config.binary = machine.vmm_path();
   config.preload = machine.preload_path();
-  const vmm::QemuBackend backend(std::move(config));
+  // The VMM of a machine to hold has its warden's root (confinement.h).
+  if (spec.fork_listener < 0) {
+    config.root = vmm::kJailRoot;
+  } else {
+    config.fork_root = vmm::kEmptyRoot;
+  }
+  const vmm::QemuBackend backend(config);
   if (spec.memory != vmm::MemoryKind::kCopy) return backend.Launch(spec);
-  CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(machine.template_state_path(), O_RDONLY));
+  CR_TRY_ASSIGN(const os::UniqueFd state,
+                os::Open(config.root + machine.template_state_path(), O_RDONLY));
   return backend.Restore(spec, state.get(), deadline);
 }
 

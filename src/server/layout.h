@@ -35,6 +35,11 @@ class Layout {
     return state_ / "sandboxes" / id / "forks.sock";
   }
   std::string Disk(const std::string& id) const { return state_ / "sandboxes" / id / "disk.img"; }
+  // The RAM of a machine that is to become a template: an empty file, which only such a sandbox
+  // has.
+  std::string TemplateMemory(const std::string& id) const {
+    return state_ / "sandboxes" / id / "memory";
+  }
   // Written by the warden while the sandbox lives.
   std::string LiveOutput(const std::string& sandbox, const std::string& execution) const {
     return state_ / "sandboxes" / sandbox / "executions" / (execution + ".log");

@@ -25,6 +25,15 @@ using store::ExecutionStatus;
 using store::SandboxStatus;
 using testing::HasSubstr;
 
+Result<WardenProcess> StartFake(const Layout& layout, const std::string& id) {
+  return WardenProcess::Start({.program = FAKE_WARDEN,
+                               .sandbox_id = id,
+                               .folder = layout.Sandbox(id),
+                               .readable = {},
+                               .writable = {},
+                               .user = {}});
+}
+
 class LifecycleTest : public testing::Test {
  protected:
   // A warden appears when its execve is through.
@@ -173,7 +182,7 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.Sandbox(lost));
   std::filesystem::create_directories(plane.layout.Sandbox(stray));
-  auto orphan = WardenProcess::Start(FAKE_WARDEN, stray, plane.layout.Sandbox(stray), {});
+  auto orphan = StartFake(plane.layout, stray);
   ASSERT_TRUE(orphan);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
@@ -191,7 +200,7 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   record.status = SandboxStatus::kReady;
   ASSERT_TRUE(plane.store->InsertSandbox(record, "ready"));
   std::filesystem::create_directories(plane.layout.LiveOutputs(id));
-  auto warden = WardenProcess::Start(FAKE_WARDEN, id, plane.layout.Sandbox(id), {});
+  auto warden = StartFake(plane.layout, id);
   ASSERT_TRUE(warden);
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());

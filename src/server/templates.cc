@@ -171,6 +171,7 @@ Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const Mach
   CR_CO_TRY(os::MakeDirs(layout_.Sandbox(id)));
   auto formatted = co_await resources_.MakeDisk(disk, shape.disk_mib);
   CR_CO_TRY(formatted);
+  CR_CO_TRY(os::WriteFileAtomic(layout_.TemplateMemory(id), ""));
   CR_CO_TRY_ASSIGN(WardenLink link, StartWarden(executor_, settings_, layout_, id, shape, nullptr));
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(link.process->pid()), kNiceness);
   pb::MakeTemplateRequest request;

@@ -6,6 +6,7 @@
 
 #include "http/byte_stream.h"
 #include "os/socket.h"
+#include "server/sandbox_user.h"
 
 namespace cleanroom::server {
 namespace {
@@ -38,10 +39,16 @@ Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& s
   } else if (from != nullptr && !from->fork_socket.empty()) {
     CR_TRY_ASSIGN(connection, os::ConnectUnix(from->fork_socket));
   }
-  CR_TRY_ASSIGN(auto process,
-                WardenProcess::Start(settings.warden_program.string(), id, layout.Sandbox(id),
-                                     FilesOf(shape, from),
-                                     {.listener = listener.get(), .connection = connection.get()}));
+  WardenSpec spec{.program = settings.warden_program.string(),
+                  .sandbox_id = id,
+                  .folder = layout.Sandbox(id),
+                  .readable = FilesOf(shape, from),
+                  .writable = {layout.Disk(id), layout.TemplateMemory(id)},
+                  .user = {},
+                  .fork_listener = listener.get(),
+                  .fork_connection = connection.get()};
+  CR_TRY_ASSIGN(spec.user, GiveToUser(layout, id));
+  CR_TRY_ASSIGN(auto process, WardenProcess::Start(spec));
   link.process = std::move(process);
   CR_TRY_ASSIGN(link.channel, ConnectWarden(std::move(executor), layout, id));
   return link;

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <csignal>
 #include <filesystem>
+#include <utility>
 
 #include "base/id.h"
 #include "os/file.h"
@@ -31,35 +32,36 @@ Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor)
 
 }  // namespace
 
-Result<WardenProcess> WardenProcess::Start(const std::string& program,
-                                           const std::string& sandbox_id, const std::string& folder,
-                                           const std::vector<std::string>& readable,
-                                           const ForkSockets& sockets) {
-  CR_TRY_ASSIGN(const auto listener, os::ListenUnix(folder + "/warden.sock"));
+Result<WardenProcess> WardenProcess::Start(const WardenSpec& spec) {
+  CR_TRY_ASSIGN(const auto listener, os::ListenUnix(spec.folder + "/warden.sock"));
   CR_TRY_ASSIGN(const auto log,
-                os::Open(folder + "/warden.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
+                os::Open(spec.folder + "/warden.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
   os::SpawnOptions options;
   options.env = std::vector<std::string>();
   options.fds = {{.child = kListenFd, .parent = listener.get()},
                  {.child = STDERR_FILENO, .parent = log.get()}};
-  options.cwd = folder;
+  options.cwd = spec.folder;
   options.new_session = true;
-  std::vector<std::string> argv = {program, "--sandbox-id", sandbox_id, "--dir", folder};
-  for (const std::string& path : readable) {
-    argv.emplace_back("--read");
-    argv.push_back(path);
-  }
-  if (sockets.listener >= 0) {
-    options.fds.push_back({.child = kForkFd, .parent = sockets.listener});
-    argv.insert(argv.end(), {"--hold", std::to_string(kForkFd)});
-  } else if (sockets.connection >= 0) {
-    options.fds.push_back({.child = kForkFd, .parent = sockets.connection});
-    argv.insert(argv.end(), {"--fork", std::to_string(kForkFd)});
+  std::vector<std::string> argv = {spec.program, "--sandbox-id", spec.sandbox_id, "--dir",
+                                   spec.folder};
+  const auto add = [&argv](const char* name, std::string value) {
+    argv.emplace_back(name);
+    argv.push_back(std::move(value));
+  };
+  for (const std::string& path : spec.readable) add("--read", path);
+  for (const std::string& path : spec.writable) add("--write", path);
+  if (spec.user) add("--user", std::to_string(*spec.user));
+  if (spec.fork_listener >= 0) {
+    options.fds.push_back({.child = kForkFd, .parent = spec.fork_listener});
+    add("--hold", std::to_string(kForkFd));
+  } else if (spec.fork_connection >= 0) {
+    options.fds.push_back({.child = kForkFd, .parent = spec.fork_connection});
+    add("--fork", std::to_string(kForkFd));
   }
   auto child = os::Process::Spawn(argv, options);
   if (!child) {
     return Err(Error(ErrorCode::kRuntimeLaunchFailed, child.error().message())
-                   .Context(fmt::format("cannot start the warden {}", program)));
+                   .Context(fmt::format("cannot start the warden {}", spec.program)));
   }
   os::UniqueFd pidfd(fcntl(child->pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!pidfd) return ErrErrno(ErrorCode::kResourceExhausted, "cannot duplicate a pidfd");

@@ -16,29 +16,34 @@
 
 namespace cleanroom::server {
 
-// For a warden of a held machine, and for one of a fork of it; the caller's.
-struct ForkSockets {
-  int listener = -1;    // forks of its machine are asked for there
-  int connection = -1;  // to the VMM of the machine that it is to fork
-};
-
 struct FoundWarden {
   std::string sandbox_id;
   std::string folder;
   pid_t pid;
 };
 
+struct WardenSpec {
+  std::string program;
+  std::string sandbox_id;
+  std::string folder;  // absolute; exists
+  // For the warden's VMM, beside the distribution's programs: files and folders that it reads, and
+  // files that it writes.
+  std::vector<std::string> readable;
+  std::vector<std::string> writable;
+  // Whom the warden becomes, to whom `folder` and what is in it must belong; nothing: us.
+  std::optional<uid_t> user;
+  // The caller's; -1: none. Where forks of its machine, which is to be held, are asked for, or a
+  // connection to the VMM of the held machine that it is to fork.
+  int fork_listener = -1;
+  int fork_connection = -1;
+};
+
 class WardenProcess {
  public:
   // Makes FOLDER/warden.sock and starts the program with it as descriptor 3, in a session of its
-  // own, with an empty environment and stderr in FOLDER/warden.log. `folder` exists and is
-  // absolute. Beside it, the warden will be able to read the files and directories in `readable`
-  // and the distribution's programs, and nothing else. Sockets of held machines: see
-  // ForkSockets.
-  static Result<WardenProcess> Start(const std::string& program, const std::string& sandbox_id,
-                                     const std::string& folder,
-                                     const std::vector<std::string>& readable,
-                                     const ForkSockets& sockets = {});
+  // own, with an empty environment and stderr in FOLDER/warden.log. Of the host's files the warden
+  // will see the folder and nothing else.
+  static Result<WardenProcess> Start(const WardenSpec& spec);
   // Takes over a process found by FindWardens; not_found when it has ended.
   static Result<WardenProcess> Adopt(const FoundWarden& found);
 

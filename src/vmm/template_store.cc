@@ -147,6 +147,18 @@ Result<void> Rename(const std::string& from, const std::string& to) {
   return ErrErrno(ErrorCode::kInternal, fmt::format("move {} to {}", from, to));
 }
 
+Result<void> Seal(const std::string& path) {
+  CR_TRY_ASSIGN(const os::UniqueFd file, os::Open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  struct stat info = {};
+  if (fstat(file.get(), &info) != 0 || !S_ISREG(info.st_mode)) {
+    return Err(ErrorCode::kDataCorrupt, fmt::format("{} is no plain file", path));
+  }
+  if (fchown(file.get(), geteuid(), getegid()) != 0 || fchmod(file.get(), 0444) != 0) {
+    return ErrErrno(ErrorCode::kInternal, fmt::format("seal {}", path));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string TemplateKey(const TemplateInputs& inputs) {
@@ -194,8 +206,12 @@ Result<Template> TemplateStore::Add(const TemplateInputs& inputs, const std::str
   CR_TRY(Rename(source.memory_file, made.memory_file));
   CR_TRY(Rename(source.state_file, made.state_file));
   CR_TRY(Rename(source.disk_file, made.disk_file));
-  // Nobody is to write there again.
-  if (chmod(made.memory_file.c_str(), 0400) != 0 || chmod(made.disk_file.c_str(), 0400) != 0) {
+  // Nobody is to write there again. Whoever gets to see the folder may read what copies need: their
+  // users differ from the one that made it.
+  for (const std::string& file : {made.memory_file, made.state_file, made.disk_file}) {
+    CR_TRY(Seal(file));
+  }
+  if (chmod(draft.path().c_str(), 0755) != 0) {
     return ErrErrno(ErrorCode::kInternal, "seal a template");
   }
   CR_TRY_ASSIGN(Json digests, Digests(made));

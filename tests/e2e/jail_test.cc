@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -39,14 +42,35 @@ std::vector<Found> ProcessesOf(const std::string& sandbox) {
   return found;
 }
 
+std::string Namespace(const std::string& proc, const std::string& kind) {
+  return fs::read_symlink(proc + "/ns/" + kind).string();
+}
+
+// The effective user, as a number.
+std::string UserOf(const std::string& proc) {
+  std::istringstream status(Read(proc + "/status"));
+  std::string word;
+  while (status >> word && word != "Uid:") {
+  }
+  status >> word >> word;
+  return word;
+}
+
 class JailTest : public testing::Test {
  protected:
   void SetUp() override {
-    const Outcome created = daemon_.Cli({"sandbox", "create", "--image", BaseImage(daemon_)});
-    ASSERT_EQ(created.code, 0) << created.err;
-    sandbox_ = created.out.substr(0, created.out.find('\n'));
+    sandbox_ = Create();
     processes_ = ProcessesOf(sandbox_);
     ASSERT_EQ(processes_.size(), 2U);
+  }
+
+  std::string Create() {
+    const Outcome created = daemon_.Cli({"sandbox", "create", "--image", BaseImage(daemon_)});
+    EXPECT_EQ(created.code, 0) << created.err;
+    return created.out.substr(0, created.out.find('\n'));
+  }
+  std::string ProcOf(const std::string& what) const {
+    return std::ranges::find(processes_, what, &Found::what)->proc;
   }
 
   Daemon daemon_;
@@ -67,30 +91,67 @@ TEST_F(JailTest, NeitherHasPrivilegesOrSecrets) {
           "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"}) {
       EXPECT_NE(status.find(line), std::string::npos) << what << ": " << line << "\n" << status;
     }
-    EXPECT_NE(fs::read_symlink(proc + "/ns/user"), fs::read_symlink("/proc/self/ns/user")) << what;
-    EXPECT_NE(fs::read_symlink(proc + "/ns/mnt"), fs::read_symlink("/proc/self/ns/mnt")) << what;
+    for (const char* kind : {"user", "mnt"}) {
+      EXPECT_NE(Namespace(proc, kind), Namespace("/proc/self", kind)) << what;
+    }
     const std::string environment = Read(proc + "/environ");
     EXPECT_EQ(environment.find("HOME="), std::string::npos) << what << ": " << environment;
     EXPECT_EQ(environment.find("CLEANROOM"), std::string::npos) << what << ": " << environment;
   }
 }
 
-TEST_F(JailTest, NeitherSeesTheHostsFiles) {
+TEST_F(JailTest, EachSandboxHasAUserOfItsOwn) {
+  if (geteuid() != 0) {
+    for (const auto& [what, proc] : processes_) EXPECT_EQ(UserOf(proc), std::to_string(geteuid()));
+    return;
+  }
+  const std::string second = Create();
+  std::set<std::string> users;
+  for (const std::string& sandbox : {sandbox_, second}) {
+    std::set<std::string> own;
+    for (const auto& [what, proc] : ProcessesOf(sandbox)) own.insert(UserOf(proc));
+    ASSERT_EQ(own.size(), 1U) << "the warden and the machine of one sandbox";
+    users.insert(*own.begin());
+  }
+  EXPECT_EQ(users.size(), 2U);
+  EXPECT_FALSE(users.contains("0"));
+}
+
+TEST_F(JailTest, TheMachineHasNamespacesOfItsOwn) {
+  const std::string warden = ProcOf("warden");
+  const std::string vmm = ProcOf("vmm");
+  for (const char* kind : {"user", "mnt", "pid", "net", "ipc", "uts"}) {
+    EXPECT_NE(Namespace(vmm, kind), Namespace("/proc/self", kind)) << kind;
+    EXPECT_NE(Namespace(vmm, kind), Namespace(warden, kind)) << kind;
+  }
+  EXPECT_NE(Read(vmm + "/status").find("\t1\n", Read(vmm + "/status").find("NSpid:")),
+            std::string::npos)
+      << "it is the first process of its own namespace";
+}
+
+TEST_F(JailTest, EachSeesOnlyWhatItNeeds) {
   ASSERT_EQ(access("/etc/passwd", R_OK), 0) << "the probe itself fails";
   if (geteuid() != 0) GTEST_SKIP() << "only root looks into another process's root";
   const std::string state = daemon_.state_dir();
+  const std::string folder = state + "/sandboxes/" + sandbox_;
+  const std::vector<std::string> nobodys = {
+      "/etc/passwd", "/etc/shadow", "/root", "/home",          "/proc/self",         "/sys/kernel",
+      "/dev/net",    "/run",        "/var",  daemon_.socket(), state + "/records.db"};
+  const std::map<std::string, std::vector<std::string>> seen = {
+      {"warden", {"/dev/null", folder + "/disk.img", folder + "/warden.log"}},
+      {"vmm", {"/dev/null", folder + "/disk.img", "/usr/bin", "/etc/ld.so.cache"}}};
+  const std::map<std::string, std::vector<std::string>> unseen = {
+      {"warden", {"/usr/bin", "/bin", "/lib"}},
+      {"vmm", {folder + "/warden.log", folder + "/warden.sock", folder + "/executions"}}};
   for (const auto& [what, proc] : processes_) {
     const std::string root = proc + "/root";
-    // The probe works: this is there.
-    EXPECT_EQ(access((root + "/usr/bin").c_str(), F_OK), 0) << what;
-    EXPECT_EQ(access((root + state + "/sandboxes/" + sandbox_ + "/disk.img").c_str(), F_OK), 0)
-        << what;
-    for (const std::string& path :
-         {std::string("/etc/passwd"), std::string("/etc/shadow"), std::string("/root"),
-          std::string("/home"), std::string("/proc/self"), std::string("/sys/kernel"),
-          std::string("/dev/net"), std::string("/run"), std::string("/var"), daemon_.socket(),
-          state + "/records.db"}) {
-      EXPECT_NE(access((root + path).c_str(), F_OK), 0) << what << " sees " << path;
+    for (const std::string& path : seen.at(what)) {
+      EXPECT_EQ(access((root + path).c_str(), F_OK), 0) << what << " does not see " << path;
+    }
+    for (const auto& paths : {nobodys, unseen.at(what)}) {
+      for (const std::string& path : paths) {
+        EXPECT_NE(access((root + path).c_str(), F_OK), 0) << what << " sees " << path;
+      }
     }
   }
 }

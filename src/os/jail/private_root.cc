@@ -24,6 +24,7 @@ enum class Access { kReadOnly, kWritable, kDevice };
 struct Entry {
   std::string path;
   Access access;
+  std::string target;  // in the new root
 };
 
 std::unexpected<Error> Failed(std::string_view what) {
@@ -57,7 +58,7 @@ Result<Piece> TakeLink(const Entry& entry) {
   std::array<char, PATH_MAX> target;
   const ssize_t size = readlink(entry.path.c_str(), target.data(), target.size());
   if (size < 0 || static_cast<size_t>(size) == target.size()) return Failed(entry.path);
-  return Piece{.relative = Relative(entry.path),
+  return Piece{.relative = Relative(entry.target),
                .tree = {},
                .link = std::string(target.data(), static_cast<size_t>(size))};
 }
@@ -83,7 +84,7 @@ Result<std::optional<Piece>> Take(const Entry& entry) {
       0) {
     return Failed(entry.path);
   }
-  return Piece{.relative = Relative(entry.path),
+  return Piece{.relative = Relative(entry.target),
                .tree = std::move(tree),
                .is_directory = S_ISDIR(info.st_mode),
                .link = {}};
@@ -106,15 +107,14 @@ Result<void> Put(int root, const Piece& piece) {
   return {};
 }
 
-std::vector<Entry> Entries(const PrivateRootConfig& config) {
-  std::vector<Entry> entries;
-  entries.reserve(config.read_only.size() + config.writable.size() + config.devices.size());
-  for (const std::string& path : config.read_only) entries.push_back({path, Access::kReadOnly});
-  for (const std::string& path : config.writable) entries.push_back({path, Access::kWritable});
-  for (const std::string& path : config.devices) entries.push_back({path, Access::kDevice});
-  // Parents before what lies in them.
-  std::ranges::stable_sort(entries, {}, &Entry::path);
-  return entries;
+void AddEntries(const std::string& prefix, const PrivateRootConfig& config,
+                std::vector<Entry>& entries) {
+  const auto add = [&](const std::vector<std::string>& paths, Access access) {
+    for (const std::string& path : paths) entries.push_back({path, access, prefix + path});
+  };
+  add(config.read_only, Access::kReadOnly);
+  add(config.writable, Access::kWritable);
+  add(config.devices, Access::kDevice);
 }
 
 Result<UniqueFd> MakeEmptyRoot() {
@@ -144,8 +144,13 @@ PrivateRootConfig ProgramsOnly() {
           .devices = {"/dev/null"}};
 }
 
-Result<void> EnterPrivateRoot(const PrivateRootConfig& config) {
-  const std::vector<Entry> entries = Entries(config);
+Result<void> EnterPrivateRoot(const PrivateRootConfig& config,
+                              const std::vector<InnerRoot>& inner) {
+  std::vector<Entry> entries;
+  AddEntries("", config, entries);
+  for (const InnerRoot& root : inner) AddEntries(root.at, root.files, entries);
+  // Parents before what lies in them.
+  std::ranges::stable_sort(entries, {}, &Entry::target);
   for (const Entry& entry : entries) {
     if (!entry.path.starts_with('/')) {
       return Err(ErrorCode::kInvalidArgument, fmt::format("{} is no absolute path", entry.path));
@@ -162,6 +167,9 @@ Result<void> EnterPrivateRoot(const PrivateRootConfig& config) {
   }
   CR_TRY_ASSIGN(const UniqueFd root, MakeEmptyRoot());
   for (const Piece& piece : pieces) CR_TRY(Put(root.get(), piece));
+  for (const std::string& folder : config.empty) {
+    if (mkdirat(root.get(), folder.c_str() + 1, 0555) != 0) return Failed(folder);
+  }
   if (fchdir(root.get()) != 0 || syscall(SYS_pivot_root, ".", ".") != 0 ||
       umount2(".", MNT_DETACH) != 0 || chdir("/") != 0) {
     return Failed("pivot");

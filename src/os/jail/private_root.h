@@ -16,6 +16,13 @@ struct PrivateRootConfig {
   std::vector<std::string> read_only;
   std::vector<std::string> writable;
   std::vector<std::string> devices;  // device nodes: may be opened as such
+  std::vector<std::string> empty{};  // folders with nothing in them, which need not exist
+};
+
+// A root within the root, for a child that is to see less, or other things (SpawnOptions::root).
+struct InnerRoot {
+  std::string at;  // an absolute path of one component
+  PrivateRootConfig files;
 };
 
 // What running programs of the distribution needs: /usr with the links into it, the loader's cache,
@@ -26,6 +33,7 @@ PrivateRootConfig ProgramsOnly();
 // namespace with such a root; there is no way back. Open descriptors stay as they are; the working
 // directory becomes the new root. failed_precondition when the kernel or the permissions do not
 // allow it: the process is then fit only to report that and exit.
-Result<void> EnterPrivateRoot(const PrivateRootConfig& config);
+Result<void> EnterPrivateRoot(const PrivateRootConfig& config,
+                              const std::vector<InnerRoot>& inner = {});
 
 }  // namespace cleanroom::os

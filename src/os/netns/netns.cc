@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "os/file.h"
+#include "os/jail/identity.h"
 #include "os/netns/netlink.h"
 #include "os/netns/rules.h"
 #include "os/netns/tap.h"
@@ -28,25 +29,6 @@ constexpr uint32_t kDoorTable = 100;
 Result<void> WriteProc(const std::string& path, std::string_view text) {
   CR_TRY_ASSIGN(const UniqueFd fd, Open(path, O_WRONLY));
   return WriteAll(fd.get(), text, path);
-}
-
-Result<void> EnterUserNamespace() {
-  const uid_t uid = geteuid();
-  const gid_t gid = getegid();
-  if (unshare(CLONE_NEWUSER) != 0) {
-    if (errno == EINVAL) {
-      return Err(ErrorCode::kInternal, "a process with several threads cannot enter a namespace");
-    }
-    return NotAllowed("make a user namespace",
-                      "allow them: sysctl user.max_user_namespaces must not be 0, "
-                      "kernel.unprivileged_userns_clone (where it exists) must be 1, and a "
-                      "container needs a seccomp profile that permits unshare");
-  }
-  // An ordinary user may map only itself, and only after giving up setgroups.
-  CR_TRY(WriteProc("/proc/self/setgroups", "deny"));
-  CR_TRY(WriteProc("/proc/self/uid_map", fmt::format("{} {} 1", uid, uid)));
-  CR_TRY(WriteProc("/proc/self/gid_map", fmt::format("{} {} 1", gid, gid)));
-  return {};
 }
 
 // Settings of the namespace that only add to the rules, so that a read-only /proc/sys does no harm.
@@ -113,7 +95,11 @@ Result<void> ConfigureLinks(const NetNsConfig& config, Families families) {
 }
 
 // In the child: makes everything in a network namespace that this process alone enters.
-Result<NetNs> Furnish(const NetNsConfig& config) {
+Result<NetNs> Furnish(const NetNsConfig& config, pid_t parent) {
+  CR_TRY(EnterUserNamespace());
+  // The change of namespaces clears it.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(1);
   if (unshare(CLONE_NEWNET) != 0) {
     return NotAllowed("make a network namespace",
                       "sysctl user.max_net_namespaces must not be 0, and a container or an "
@@ -140,8 +126,8 @@ std::vector<UniqueFd*> Descriptors(NetNs& net) {
 
 constexpr std::string_view kOk = "ok";
 
-[[noreturn]] void RunChild(const NetNsConfig& config, UniqueFd parent_socket) {
-  auto made = Furnish(config);
+[[noreturn]] void RunChild(const NetNsConfig& config, pid_t parent, UniqueFd parent_socket) {
+  auto made = Furnish(config, parent);
   std::vector<int> fds;
   std::string text(kOk);
   if (made) {
@@ -179,7 +165,6 @@ Result<NetNs> NetNs::Create(const NetNsConfig& config) {
 }
 
 Result<NetNsSetUp> NetNsSetUp::Begin(const NetNsConfig& config) {
-  CR_TRY(EnterUserNamespace());
   CR_TRY_ASSIGN(auto pair, SocketPair());
   const pid_t parent = getpid();
   const pid_t child = fork();
@@ -188,9 +173,7 @@ Result<NetNsSetUp> NetNsSetUp::Begin(const NetNsConfig& config) {
   }
   if (child == 0) {
     pair.first.reset();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(1);
-    RunChild(config, std::move(pair.second));
+    RunChild(config, parent, std::move(pair.second));
   }
   return NetNsSetUp(child, std::move(pair.first));
 }

@@ -43,13 +43,13 @@ struct NetNs {
 };
 
 // A NetNs in the making, by a child process: a few milliseconds in which this one can do other
-// things that its new user namespace allows.
+// things. The namespace belongs to a user namespace of the child's own, in which nobody is left
+// when it has ended: nobody has a capability over it.
 class NetNsSetUp {
  public:
-  // Moves this process, which must have one thread, into a user namespace of its own (there is no
-  // way back; the user ids stay what they were), and starts the child there. Works as root and as
-  // an ordinary user. failed_precondition, with the remedy, when the kernel or the permissions do
-  // not allow it; the process is then fit only to report that and exit.
+  // Starts the child; this process must have one thread, and stays where it is. Works as root and
+  // as an ordinary user. failed_precondition, with the remedy, here or from Finish, when the kernel
+  // or the permissions do not allow it.
   static Result<NetNsSetUp> Begin(const NetNsConfig& config = {});
 
   // Blocks until the network is there, or cannot be: errors are those of Begin. Once.

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "os/file.h"
+#include "os/jail/identity.h"
 #include "os/netns/test_frames.h"
 #include "os/process.h"
 #include "os/socket.h"
@@ -52,6 +53,7 @@ std::string WithNetwork(const std::function<std::string(NetNs&)>& body) {
   return InChild([&]() -> std::string {
     auto net = NetNs::Create();
     if (!net) return net.error().ToString();
+    if (auto entered = EnterUserNamespace(); !entered) return entered.error().ToString();
     if (auto dropped = DropPrivileges(); !dropped) return dropped.error().ToString();
     return body(*net);
   });

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "os/jail/identity.h"
 #include "os/netns/netns.h"
 
 namespace cleanroom::os {
@@ -30,12 +31,6 @@ Result<UniqueFd> OpenTun() {
 }
 
 }  // namespace
-
-std::unexpected<Error> NotAllowed(std::string_view what, std::string_view remedy) {
-  const int saved = errno;
-  Error error = Error::FromErrno(ErrorCode::kFailedPrecondition, saved, what);
-  return Err(Error(error.code(), fmt::format("{}; {}", error.message(), remedy)));
-}
 
 // The TAP belongs to the namespace that its descriptor was opened in.
 Result<UniqueFd> MakeTap(const std::string& name) {

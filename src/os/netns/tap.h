@@ -9,9 +9,6 @@
 
 namespace cleanroom::os {
 
-// failed_precondition: what errno says, and what to do about it.
-std::unexpected<Error> NotAllowed(std::string_view what, std::string_view remedy);
-
 // A TAP with virtio-net headers in the network namespace this thread is in now, where it stays. It
 // is down, and ends with the last copy of the descriptor.
 Result<UniqueFd> MakeTap(const std::string& name);

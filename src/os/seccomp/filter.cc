@@ -4,9 +4,12 @@
 #include <seccomp.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <string>
+
+#include "os/process.h"
 
 namespace cleanroom::os {
 namespace {
@@ -17,7 +20,6 @@ constexpr const char* kDenied[] = {
     "umount",
     "umount2",
     "pivot_root",
-    "chroot",
     "mount_setattr",
     "move_mount",
     "open_tree",
@@ -44,6 +46,7 @@ constexpr const char* kDenied[] = {
     "move_pages",
     "migrate_pages",
     "setns",
+    "unshare",
     // The kernel's rarer machinery.
     "bpf",
     "perf_event_open",
@@ -105,14 +108,20 @@ Result<void> Deny(const Filter& filter, int syscall, const std::string& name,
                name);
 }
 
+// Of clone, what os::Process gives the VMM is allowed: all of kChildNamespaces, or none. A rule
+// compares with one value, so: none of them without the next one.
 Result<void> DenyNamespaces(const Filter& filter) {
-  // What os::Process gives the VMM, in one call.
-  constexpr int kAllowed = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC;
-  CR_TRY(Deny(filter, SCMP_SYS(unshare), "unshare", SCMP_A0(SCMP_CMP_NE, kAllowed)));
-  for (const unsigned flag : {CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID,
-                              CLONE_NEWUTS, CLONE_NEWCGROUP}) {
-    CR_TRY(Deny(filter, SCMP_SYS(clone), "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag)));
+  constexpr std::array<scmp_datum_t, 6> kTogether = {CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,
+                                                     CLONE_NEWNET,  CLONE_NEWIPC, CLONE_NEWUTS};
+  static_assert((CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
+                 CLONE_NEWUTS) == kChildNamespaces);
+  for (size_t i = 0; i < kTogether.size(); ++i) {
+    const scmp_datum_t flag = kTogether[i];
+    const scmp_datum_t next = kTogether[(i + 1) % kTogether.size()];
+    CR_TRY(Deny(filter, SCMP_SYS(clone), "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, flag | next, flag)));
   }
+  constexpr scmp_datum_t kNever = CLONE_NEWCGROUP;
+  CR_TRY(Deny(filter, SCMP_SYS(clone), "clone", SCMP_A0(SCMP_CMP_MASKED_EQ, kNever, kNever)));
   // Its flags lie in memory, where a filter cannot look; callers fall back to clone.
   return Check(seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0),
                "clone3");
@@ -131,13 +140,13 @@ Result<void> DenySocketFamilies(const Filter& filter) {
 
 }  // namespace
 
-Result<void> DenyUnneededSyscalls() {
+Result<void> DenyUnneededSyscalls(Chroot chroot) {
   const Filter filter(seccomp_init(SCMP_ACT_ALLOW));
   if (filter == nullptr) return Err(ErrorCode::kInternal, "seccomp: cannot make a filter");
   for (const char* name : kDenied) {
     const int number = seccomp_syscall_resolve_name(name);
     // Unknown to the library, or no call of this architecture's.
-    if (number < 0) continue;
+    if (number < 0 || (number == SCMP_SYS(chroot) && chroot == Chroot::kAllowed)) continue;
     CR_TRY(Check(seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM), number, 0), name));
   }
   CR_TRY(DenyNamespaces(filter));

@@ -62,6 +62,7 @@ Result<Told> ReceiveAnswer(int connection) {
 
 Result<std::unique_ptr<QemuMachine>> ForkHeld(const ForkSpec& spec, os::UniqueFd connection) {
   ForkRequest request;
+  request.namespaces = os::kChildNamespaces;
   if (spec.sandbox_id.size() == sizeof request.sandbox_id) {
     std::memcpy(request.sandbox_id, spec.sandbox_id.data(), sizeof request.sandbox_id);
   }

@@ -424,7 +424,7 @@ TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
   auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Launch(spec_);
   ASSERT_TRUE(machine) << machine.error().ToString();
   const std::string process = fmt::format("/proc/{}", (*machine)->pid());
-  for (const char* kind : {"net", "user", "ipc"}) {
+  for (const char* kind : {"net", "user", "ipc", "mnt", "pid_for_children", "uts"}) {
     const std::string link = fmt::format("/ns/{}", kind);
     std::error_code error;
     const auto theirs = std::filesystem::read_symlink(process + link, error);

@@ -1,7 +1,6 @@
 #include "vmm/qemu/qemu_backend.h"
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include "os/netns/netns.h"
 #include "os/socket.h"
 #include "vmm/accelerator.h"
+#include "vmm/jail.h"
 #include "vmm/qemu/argv.h"
 #include "vmm/qemu/fork.h"
 #include "vmm/qemu/qemu_machine.h"
@@ -31,7 +31,7 @@ Capabilities QemuBackend::Capabilities() const {
 
 Result<std::string> QemuBackend::FindBinary() const {
   auto found = os::FindExecutable(config_.binary);
-  if (found && access(found->c_str(), X_OK) != 0) {
+  if (found && access((config_.root + *found).c_str(), X_OK) != 0) {
     found = ErrErrno(os::CodeForErrno(errno), "run " + *found);
   }
   if (!found) {
@@ -89,8 +89,8 @@ std::vector<Check> QemuBackend::Checks() const {
 
 namespace {
 
-Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const MachineSpec& spec,
-                                           int state_fd, const std::string& preload) {
+Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const QemuConfig& config,
+                                           const MachineSpec& spec, int state_fd) {
   CR_TRY_ASSIGN(auto agent, os::SocketPair());
   CR_TRY_ASSIGN(auto console, os::SocketPair());
   CR_TRY_ASSIGN(auto monitor, os::SocketPair());
@@ -107,19 +107,20 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
   options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
   const bool copy = spec.memory == MemoryKind::kCopy;
   const bool held = spec.fork_listener >= 0;
-  if (held && preload.empty()) return Err(ErrorCode::kInternal, "nothing to hold a machine with");
-  if ((copy || held) && !preload.empty()) options.env->push_back("LD_PRELOAD=" + preload);
+  if (held && config.preload.empty()) {
+    return Err(ErrorCode::kInternal, "nothing to hold a machine with");
+  }
+  if ((copy || held) && !config.preload.empty()) {
+    options.env->push_back("LD_PRELOAD=" + config.preload);
+  }
   if (copy) options.env->push_back("CLEANROOM_READ_ONLY=" + spec.memory_file);
   if (held) {
     options.fds.push_back({kQemuForkFd, spec.fork_listener});
     options.env->push_back(fmt::format("CLEANROOM_FORK_FD={}", kQemuForkFd));
     options.env->push_back("CLEANROOM_FORK_DISK=" + spec.disk);
+    options.env->push_back("CLEANROOM_FORK_ROOT=" + config.fork_root);
   }
-  options.new_session = true;
-  options.parent_death_signal = SIGKILL;
-  options.no_new_privileges = true;
-  // Its network device is a descriptor: no interface and no abstract socket is within its reach.
-  options.new_namespaces = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC;
+  Jail(spec, config.root, &options);
   auto process = os::Process::Spawn(BuildArgv({.binary = binary, .machine = spec}), options);
   if (!process) {
     return Err(ErrorCode::kRuntimeLaunchFailed, "start QEMU: " + process.error().message());
@@ -134,13 +135,13 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Mach
 
 Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  return Start(binary, spec, -1, config_.preload);
+  return Start(binary, config_, spec, -1);
 }
 
 Result<std::unique_ptr<Machine>> QemuBackend::Restore(const MachineSpec& spec, int state_fd,
                                                       steady_clock::time_point deadline) const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  CR_TRY_ASSIGN(auto machine, Start(binary, spec, state_fd, config_.preload));
+  CR_TRY_ASSIGN(auto machine, Start(binary, config_, spec, state_fd));
   CR_TRY(machine->Resume(deadline));
   return machine;
 }

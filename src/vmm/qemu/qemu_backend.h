@@ -16,6 +16,11 @@ struct QemuConfig {
   // The library of preload/, for copies of a template whose memory may not be written to, and for
   // held machines; empty: QEMU opens the memory for writing, and no machine can be held.
   std::string preload = {};
+  // The folder that is the VMM's root (vmm/jail.h); all other paths are paths in it. Empty: it has
+  // the root of whoever launches it.
+  std::string root = {};
+  // An empty folder, which forks of a held VMM have as their root; empty: they keep its own.
+  std::string fork_root = {};
 };
 
 class QemuBackend : public Backend {

@@ -9,15 +9,11 @@ namespace cleanroom::vmm {
 inline constexpr uint32_t kForkVersion = 1;
 // With the request come descriptors, in this order; the last one only where there is a network.
 enum ForkFd { kForkAgent, kForkMonitor, kForkConsole, kForkDisk, kForkTap, kForkFds };
-// Instructions of a system call filter (struct sock_filter).
-inline constexpr uint32_t kMaxForkFilter = 4096;
 inline constexpr uint32_t kForkIdBytes = 26;
 
-// Followed by `filter_count` instructions.
 struct ForkRequest {
   uint32_t version = kForkVersion;
   uint32_t namespaces = 0;  // CLONE_NEW*: of the fork's own
-  uint32_t filter_count = 0;
   char sandbox_id[kForkIdBytes] = {};  // takes the place of the held machine's in the process list
   char unused[2] = {};
 };

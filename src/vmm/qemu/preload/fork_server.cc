@@ -13,11 +13,14 @@
 // sockets, disk and TAP from whoever asked, fresh event counters from the kernel.
 //
 // The variable CLEANROOM_FORK_FD names a listening socket, CLEANROOM_FORK_DISK the held machine's
-// disk. Freestanding but for libc; nothing here
-// allocates memory, for a stopped thread may hold the allocator's lock.
+// disk, CLEANROOM_FORK_ROOT an empty folder for the root of forks, if they are to have one.
+// Freestanding but for libc; nothing here allocates memory, for a stopped thread may hold the
+// allocator's lock.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
@@ -27,12 +30,14 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/rseq.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -48,7 +53,6 @@ namespace {
 using cleanroom::vmm::ForkAnswer;
 using cleanroom::vmm::ForkRequest;
 using cleanroom::vmm::kForkFds;
-using cleanroom::vmm::kMaxForkFilter;
 
 constexpr int kMaxThreads = 128;
 constexpr int kMaxFd = 1024;
@@ -89,6 +93,7 @@ int tap_header_size = -1;
 struct stat held_disk;
 pollfd watched[kMaxWaiting];  // the listening socket, and connections that have not asked yet
 int watched_count;
+const char* fork_root = "";
 char* own_name;  // "cleanroom-ID" in the arguments
 
 template <typename Function>
@@ -250,7 +255,6 @@ bool Remake(Thread* thread) {
 
 struct Received {
   ForkRequest request;
-  sock_filter filter[kMaxForkFilter];
   int fds[kForkFds];
 };
 Received received;
@@ -297,11 +301,59 @@ const char* ReplaceDescriptors() {
   return nullptr;
 }
 
-const char* Filter() {
-  if (received.request.filter_count == 0) return nullptr;
-  const sock_fprog program = {.len = static_cast<unsigned short>(received.request.filter_count),
-                              .filter = received.filter};
-  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) return "system call filter";
+#define CLEANROOM_DENY(name)                             \
+  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##name, 0, 1), \
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+
+// What a machine monitor that runs does not need, beside what the held one was denied already.
+sock_filter denied[] = {
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+    CLEANROOM_DENY(execve),
+    CLEANROOM_DENY(execveat),
+    CLEANROOM_DENY(fork),
+    CLEANROOM_DENY(vfork),
+    CLEANROOM_DENY(unshare),
+    CLEANROOM_DENY(chroot),
+    CLEANROOM_DENY(socket),
+    CLEANROOM_DENY(connect),
+    CLEANROOM_DENY(bind),
+    CLEANROOM_DENY(capset),
+    CLEANROOM_DENY(setrlimit),
+    CLEANROOM_DENY(prlimit64),
+    CLEANROOM_DENY(kill),
+    CLEANROOM_DENY(tkill),
+    CLEANROOM_DENY(pidfd_open),
+    CLEANROOM_DENY(pidfd_send_signal),
+    // More threads, but no process.
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+};
+#undef CLEANROOM_DENY
+
+// Leaves the held process's files, limits and rights behind. In a user namespace of its own the
+// fork begins with all capabilities there.
+const char* Confine() {
+  if (fork_root[0] != 0 && (chroot(fork_root) != 0 || chdir("/") != 0)) return "root";
+  const rlimit threads = {.rlim_cur = kMaxThreads, .rlim_max = kMaxThreads};
+  if (setrlimit(RLIMIT_NPROC, &threads) != 0) return "limits";
+  if (received.request.namespaces != 0) {
+    for (int capability = 0; prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0; ++capability) {
+    }
+    __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+    const __user_cap_data_struct none[2] = {};
+    if (syscall(SYS_capset, &header, none) != 0) return "capabilities";
+  }
+  const sock_fprog program = {.len = sizeof denied / sizeof *denied, .filter = denied};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) {
+    return "system call filter";
+  }
   return nullptr;
 }
 
@@ -318,27 +370,25 @@ void Answer(int connection, const char* step, int error) {
     memcpy(own_name, received.request.sandbox_id, sizeof received.request.sandbox_id);
   }
   const char* failed = ReplaceDescriptors();
-  if (failed == nullptr) failed = Filter();
+  if (failed == nullptr) failed = Confine();
   if (failed == nullptr) {
     for (Thread& thread : threads) {
       if (thread.state == kRunning && &thread != me && !Remake(&thread)) failed = "thread";
     }
   }
-  // Whoever asked for this machine holds the other end. When it closes the kernel ends us, also
-  // when we are stopped; whoever looks after it was set up sees what happened before.
+  // Whoever asked for this machine holds the other end. When it closes we end, also when we are
+  // stopped: the kernel has us go on then.
   if (failed == nullptr &&
-      (fcntl(connection, F_SETOWN, getpid()) != 0 || fcntl(connection, F_SETSIG, SIGKILL) != 0 ||
+      (fcntl(connection, F_SETOWN, getpid()) != 0 || fcntl(connection, F_SETSIG, SIGCONT) != 0 ||
        fcntl(connection, F_SETFL, O_ASYNC) != 0)) {
     failed = "watch the connection";
   }
   Answer(connection, failed, failed == nullptr ? 0 : errno);
   if (failed != nullptr) _exit(1);
-  const timeval forever = {};
-  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof forever);
-  char byte;
-  do {
-    errno = 0;
-  } while (recv(connection, &byte, 1, 0) > 0 || errno == EINTR);
+  // Not recv(2), while which there is no signal.
+  pollfd owner = {.fd = connection, .events = POLLIN, .revents = 0};
+  while (poll(&owner, 1, -1) <= 0) {
+  }
   _exit(1);
 }
 
@@ -366,15 +416,10 @@ int Receive(int connection) {
   }
   const ForkRequest& request = received.request;
   if ((message.msg_flags & MSG_CTRUNC) != 0 || n != sizeof request ||
-      request.version != cleanroom::vmm::kForkVersion || request.filter_count > kMaxForkFilter ||
-      count <= cleanroom::vmm::kForkDisk) {
+      request.version != cleanroom::vmm::kForkVersion || count <= cleanroom::vmm::kForkDisk) {
     return EINVAL;
   }
-  const size_t bytes = request.filter_count * sizeof(sock_filter);
-  if (bytes == 0) return 0;
-  const ssize_t more = recv(connection, received.filter, bytes, MSG_WAITALL);
-  if (more < 0) return errno;
-  return static_cast<size_t>(more) == bytes ? 0 : EINVAL;
+  return 0;
 }
 
 void Fork(int connection) {
@@ -441,6 +486,7 @@ char* FindName(int argc, char** argv) {
   own_name = FindName(argc, argv);
   const char* const disk = getenv("CLEANROOM_FORK_DISK");
   if (disk != nullptr) (void)stat(disk, &held_disk);
+  if (const char* const root = getenv("CLEANROOM_FORK_ROOT"); root != nullptr) fork_root = root;
   signal(SIGCHLD, SIG_IGN);  // forks are not waited for
   struct sigaction action = {};
   action.sa_handler = OnStop;
