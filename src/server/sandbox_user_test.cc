@@ -48,7 +48,9 @@ TEST(SandboxUserTest, EachSandboxsFolderGetsAnOwnerOfItsOwn) {
       EXPECT_EQ(info.st_gid, **user) << path;
     }
   }
-  if (*users) EXPECT_EQ(owners.size(), size_t{kSandboxes});
+  if (*users) {
+    EXPECT_EQ(owners.size(), size_t{kSandboxes});
+  }
   EXPECT_FALSE(owners.contains(0));
   struct stat passwd = {};
   ASSERT_EQ(stat("/etc/passwd", &passwd), 0);

@@ -183,7 +183,8 @@ Awaitable<void> Spares::Keep(std::function<bool()> busy) {
       co_await templates_.changed().WaitUntil(steady_clock::now() + kLook);
     } else if (!lack || !room) {
       co_await changed_.WaitUntil(steady_clock::now() + kLook);
-    } else if (busy() || !Served()) {
+    } else if (!Served() || (lack->purpose == Purpose::kUse && busy())) {
+      // A machine to fork is worth its price also to those who are being served.
       co_await changed_.WaitUntil(steady_clock::now() + kPatience);
     } else {
       const MachineShape shape = kinds_.at(lack->key).shape;

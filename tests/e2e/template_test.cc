@@ -55,13 +55,25 @@ class TemplateTest : public testing::Test {
     EXPECT_EQ(created.code, 0) << created.err;
     return created.out.substr(0, created.out.find('\n'));
   }
+  void ExpectThatNothingIsShared(const std::string& origin);
+  // Until a sandbox comes to be in this way.
+  void Await(const std::string& origin) {
+    WarmUp();
+    ASSERT_TRUE(Eventually([&] {
+      if (Processes(daemon_.state_dir(), "qemu-system").empty()) return false;
+      const std::string id = Create();
+      const std::string found = Origin(id);
+      Remove(id);
+      return found == origin;
+    }));
+  }
   void Remove(const std::string& id) { EXPECT_EQ(daemon_.Cli({"sandbox", "rm", id}).code, 0); }
   std::string Run(const std::string& id, const std::string& script) {
     const Outcome outcome = daemon_.Cli({"exec", "--in", id, "--", "sh", "-c", script});
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     return outcome.out;
   }
-  // "boot", "restore" or "spare": how it came to be.
+  // "boot", "restore", "fork" or "spare": how it came to be.
   std::string Origin(const std::string& id) {
     const Outcome outcome = daemon_.Cli({"sandbox", "inspect", id, "--json"});
     const Json json = Json::parse(outcome.out, nullptr, false);
@@ -70,6 +82,7 @@ class TemplateTest : public testing::Test {
     for (const auto& [name, ms] : told.items()) phases.insert(name);
     if (phases.contains("boot_ms")) return "boot";
     if (phases.contains("restore_ms")) return "restore";
+    if (phases.contains("fork_ms")) return "fork";
     return phases.contains("agent_ms") ? "spare" : outcome.out;
   }
   template <typename Condition>
@@ -121,8 +134,7 @@ class TemplateTest : public testing::Test {
   std::string image_;
 };
 
-TEST_F(TemplateTest, CopiesShareNothingThatMustDiffer) {
-  WarmUp();
+void TemplateTest::ExpectThatNothingIsShared(const std::string& origin) {
   constexpr const char* kIdentity =
       "cat /proc/sys/kernel/random/uuid /etc/machine-id; hostname; "
       "head -c 32 /dev/urandom | sha256sum; "
@@ -131,7 +143,7 @@ TEST_F(TemplateTest, CopiesShareNothingThatMustDiffer) {
   size_t count = 0;
   for (int i = 0; i < 3; ++i) {
     const std::string id = Create();
-    EXPECT_EQ(Origin(id), "restore");
+    EXPECT_EQ(Origin(id), origin);
     const std::string identity = Run(id, kIdentity);
     EXPECT_THAT(identity, HasSubstr(id));
     std::istringstream lines(identity);
@@ -146,6 +158,11 @@ TEST_F(TemplateTest, CopiesShareNothingThatMustDiffer) {
   }
   EXPECT_GE(count, 12U);
   EXPECT_EQ(words.size(), count) << "copies drew the same";
+}
+
+TEST_F(TemplateTest, CopiesShareNothingThatMustDiffer) {
+  WarmUp();
+  ExpectThatNothingIsShared("restore");
 }
 
 TEST_F(TemplateTest, ClocksAgreeWithTheHosts) {
@@ -280,20 +297,10 @@ class SpareTest : public TemplateTest {
     }
     return false;
   }
-  // A spare is ready some time after the first use.
-  void AwaitSpare() {
-    WarmUp();
-    ASSERT_TRUE(Eventually([&] {
-      const std::string id = Create();
-      const std::string origin = Origin(id);
-      Remove(id);
-      return origin == "spare";
-    }));
-  }
 };
 
 TEST_F(SpareTest, IsHandedOutOnce) {
-  AwaitSpare();
+  Await("spare");
   std::set<std::string> ids;
   std::set<std::string> machine_ids;
   int spares = 0;
@@ -309,7 +316,7 @@ TEST_F(SpareTest, IsHandedOutOnce) {
 }
 
 TEST_F(SpareTest, ADeadOneIsNotMissed) {
-  AwaitSpare();
+  Await("spare");
   ASSERT_TRUE(Eventually([&] { return Waiting(); }));
   for (const pid_t pid : Processes(daemon_.state_dir(), "qemu-system")) kill(pid, SIGKILL);
   const std::string id = Create();
@@ -317,8 +324,96 @@ TEST_F(SpareTest, ADeadOneIsNotMissed) {
   Remove(id);
 }
 
+// Machines are forked from one that is held.
+class HeldTest : public TemplateTest {
+ protected:
+  HeldTest() : TemplateTest("pool: { size: 0 }\n") {}
+  // The VMM of the sandbox, or of the held machine, which carries the only name with no sandbox.
+  pid_t VmmOf(const std::string& id) const {
+    const auto found = Processes(id, "qemu-system");
+    return found.size() == 1 ? found.front() : -1;
+  }
+  pid_t Held(const std::string& but) const {
+    for (const pid_t pid : Processes(daemon_.state_dir(), "qemu-system")) {
+      if (pid != VmmOf(but)) return pid;
+    }
+    return -1;
+  }
+  static std::string Status(pid_t pid, const std::string& field) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+    for (std::string line; std::getline(file, line);) {
+      if (!line.starts_with(field + ":\t")) continue;
+      return line.substr(field.size() + 2);
+    }
+    return "";
+  }
+};
+
+TEST_F(HeldTest, ForksShareNothingThatMustDiffer) {
+  Await("fork");
+  ExpectThatNothingIsShared("fork");
+}
+
+TEST_F(HeldTest, AForkIsAJailOfItsOwn) {
+  Await("fork");
+  const std::string id = Create();
+  const pid_t pid = VmmOf(id);
+  ASSERT_GT(pid, 0);
+  EXPECT_THAT(Status(pid, "NSpid"), testing::EndsWith("\t1")) << "a process namespace of its own";
+  EXPECT_EQ(Status(pid, "CapEff"), "0000000000000000");
+  EXPECT_EQ(Status(pid, "NoNewPrivs"), "1");
+  EXPECT_EQ(Status(pid, "Seccomp"), "2");
+  if (geteuid() == 0) {
+    EXPECT_THAT(Status(pid, "Uid"), testing::Not(testing::StartsWith("0\t")));
+    const std::string root = "/proc/" + std::to_string(pid) + "/root";
+    EXPECT_TRUE(fs::is_empty(root)) << "its root";
+    const pid_t held = Held(id);
+    ASSERT_GT(held, 0);
+    for (const char* name : {"user", "mnt", "pid", "net", "ipc", "uts"}) {
+      std::set<std::string> spaces;
+      for (const pid_t one : {pid, held, getpid()}) {
+        spaces.insert(fs::read_symlink("/proc/" + std::to_string(one) + "/ns/" + name));
+      }
+      // The held machine has no process namespace: its forks would end with it.
+      EXPECT_EQ(spaces.size(), std::string_view(name) == "pid" ? 2U : 3U) << name;
+    }
+  }
+  Remove(id);
+}
+
+TEST_F(HeldTest, AForkOutlivesTheHeldMachineAndTheDaemon) {
+  Await("fork");
+  const std::string id = Create();
+  ASSERT_EQ(Origin(id), "fork");
+  const pid_t held = Held(id);
+  ASSERT_GT(held, 0);
+  kill(held, SIGKILL);
+  EXPECT_EQ(Run(id, "echo still here"), "still here\n");
+  const std::string next = Create();
+  EXPECT_EQ(Run(next, "echo works"), "works\n");
+  daemon_.CrashAndRestart();
+  EXPECT_EQ(Run(id, "echo found again"), "found again\n");
+  Remove(id);
+  Remove(next);
+}
+
+TEST_F(HeldTest, AForkEndsWithItsWarden) {
+  Await("fork");
+  const std::string id = Create();
+  const pid_t vmm = VmmOf(id);
+  ASSERT_GT(vmm, 0);
+  const auto wardens = Processes(id, "cleanroom-warden");
+  ASSERT_EQ(wardens.size(), 1U);
+  kill(vmm, SIGSTOP);
+  kill(wardens.front(), SIGKILL);
+  EXPECT_TRUE(Eventually([&] { return VmmOf(id) < 0; }));
+  EXPECT_TRUE(Eventually([&] {
+    return daemon_.Cli({"sandbox", "inspect", id}).out.find("FAILED") != std::string::npos;
+  }));
+}
+
 TEST_F(SpareTest, EndsWithItsDaemon) {
-  AwaitSpare();
+  Await("spare");
   ASSERT_TRUE(Eventually([&] { return Waiting(); }));
   daemon_.CrashAndRestart();
   EXPECT_TRUE(daemon_.Leftovers().empty()) << daemon_.Leftovers().front();

@@ -51,7 +51,7 @@ Daemon::Daemon(const std::string& config) : folder_(os::TempDir::Create().value(
   EXPECT_TRUE(os::MakeDirs(RequiredEnv("CLEANROOM_TEST_CACHE")).has_value());
   std::ofstream file(config_dir + "/config.yaml");
   file << config;
-  if (config.find("pool:") == std::string::npos) file << "\npool: { size: 0 }\n";
+  if (config.find("pool:") == std::string::npos) file << "\npool: { size: 0, memory_mib: 0 }\n";
   file.close();
   Start();
 }
