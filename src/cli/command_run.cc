@@ -14,6 +14,7 @@
 #include "cli/network.h"
 #include "cli/stdio.h"
 #include "cli/terminal.h"
+#include "cli/terminal_session.h"
 #include "cli/text.h"
 #include "client/attachment.h"
 
@@ -54,6 +55,7 @@ class CommandRun {
   Awaitable<void> ForwardInput(client::Attachment& attachment);
   Awaitable<void> SendSize(client::Attachment& attachment);
   Awaitable<void> CancelExecution();
+  Awaitable<void> HangUp();
 
   void OnInterrupt(int signal);
   void Say(const std::string& text);
@@ -72,7 +74,8 @@ class CommandRun {
   std::string sandbox_id_;
   std::string execution_id_;
   bool made_here_ = false;
-  std::optional<RawMode> raw_;
+  std::optional<TerminalSession> terminal_;
+  TerminalSize size_;                         // as the command was told
   client::Attachment* attachment_ = nullptr;  // while running
 
   int interrupts_ = 0;
@@ -138,6 +141,12 @@ Awaitable<void> CommandRun::Execute() {
   v1::CreateExecutionRequest create = std::move(request_.execution);
   create.set_sandbox_id(sandbox_id_);
   const bool tty = create.options().tty();
+  const bool on_terminal = tty && isatty(STDIN_FILENO) == 1;
+  if (tty) {
+    size_ = GetTerminalSize(STDIN_FILENO).value_or(TerminalSize{});
+    create.mutable_options()->mutable_window()->set_rows(size_.rows);
+    create.mutable_options()->mutable_window()->set_columns(size_.columns);
+  }
   auto created = co_await api_.CreateExecution(std::move(create));
   if (!created) {
     error_ = std::move(created).error();
@@ -149,26 +158,27 @@ Awaitable<void> CommandRun::Execute() {
     error_ = std::move(attachment).error();
     co_return;
   }
-  if (tty && isatty(STDIN_FILENO) == 1) {
-    auto raw = RawMode::Enter(STDIN_FILENO);
-    if (!raw) {
-      error_ = std::move(raw).error();
+  if (on_terminal) {
+    auto begun = TerminalSession::Begin(STDIN_FILENO, STDOUT_FILENO);
+    if (!begun) {
+      error_ = std::move(begun).error();
       co_return;
     }
-    raw_.emplace(std::move(*raw));
+    terminal_.emplace(std::move(*begun));
   }
   phase_ = Phase::kRunning;
   attachment_ = attachment->get();
   // Interrupts that came before there was anything to cancel.
   if (interrupts_ > 0) side_.Spawn(CancelExecution());
 
+  if (on_terminal) input_.Spawn(SendSize(**attachment));
   if (request_.stdin_mode == StdinMode::kForward) input_.Spawn(ForwardInput(**attachment));
   auto streamed = co_await Stream(**attachment);
   if (!streamed) error_ = std::move(streamed).error();
   attachment_ = nullptr;
   input_.Cancel();
   co_await input_.Join();
-  raw_.reset();
+  terminal_.reset();
 }
 
 Awaitable<Result<void>> CommandRun::Stream(client::Attachment& attachment) {
@@ -176,7 +186,8 @@ Awaitable<Result<void>> CommandRun::Stream(client::Attachment& attachment) {
     auto event = co_await attachment.Next();
     if (!event) {
       if (detached_) co_return Result<void>();
-      co_return Err(std::move(event).error());
+      co_return Err(std::move(event).error().Context(
+          fmt::format("the output of execution {} was lost", execution_id_)));
     }
     if (!event->has_value()) {
       co_return Err(ErrorCode::kUnavailable,
@@ -186,7 +197,9 @@ Awaitable<Result<void>> CommandRun::Stream(client::Attachment& attachment) {
     auto last = co_await Handle(**event);
     if (!last) {
       if (detached_) co_return Result<void>();
-      if (last.error().errno_value() != EPIPE) co_return Err(std::move(last).error());
+      const int reason = last.error().errno_value();
+      // A pipe's reader is gone, or a terminal.
+      if (reason != EPIPE && reason != EIO) co_return Err(std::move(last).error());
       // Nobody reads any more. The command would get SIGPIPE here: it is ended, and so are we,
       // silently.
       co_await CancelExecution();
@@ -200,6 +213,7 @@ Awaitable<Result<void>> CommandRun::Stream(client::Attachment& attachment) {
 // True for the last event.
 Awaitable<Result<bool>> CommandRun::Handle(const v1::ExecutionStreamEvent& event) {
   if (event.has_stdout()) {
+    if (terminal_) terminal_->Watch(event.stdout());
     auto written = co_await stdout_.Write(event.stdout());
     if (!written) co_return Err(std::move(written).error());
   } else if (event.has_stderr()) {
@@ -210,7 +224,10 @@ Awaitable<Result<bool>> CommandRun::Handle(const v1::ExecutionStreamEvent& event
     exit_code_ = exit.status() == v1::EXECUTION_STATUS_TIMED_OUT ? kExitTimedOut : exit.exit_code();
     // A command that could not run, or a sandbox that died, must not look like success.
     if (*exit_code_ == 0 && exit.status() != v1::EXECUTION_STATUS_SUCCEEDED) exit_code_ = 1;
-    raw_.reset();
+    // A program that was lost, killed or never ran could not tidy up the screen.
+    const bool orderly = exit.message().empty() && exit.exit_code() < 128;
+    if (terminal_) terminal_->End(orderly ? SessionEnd::kOrderly : SessionEnd::kBroken);
+    terminal_.reset();
     if (!exit.message().empty() && interrupts_ == 0) Say("cleanroom: " + exit.message());
     if (request_.refusals == RunRequest::Refusals::kShow) {
       const std::string refusals = DescribeRefusals(exit, sandbox_id_);
@@ -238,10 +255,10 @@ Awaitable<void> CommandRun::WatchSignals() {
     if (failed) co_return;
     switch (signal) {
       case SIGCONT:
-        if (raw_) raw_->Reenter();
+        if (terminal_) terminal_->Reenter();
         [[fallthrough]];
       case SIGWINCH:
-        if (attachment_ != nullptr && raw_) input_.Spawn(SendSize(*attachment_));
+        if (attachment_ != nullptr && terminal_) input_.Spawn(SendSize(*attachment_));
         break;
       default:
         OnInterrupt(signal);
@@ -250,6 +267,8 @@ Awaitable<void> CommandRun::WatchSignals() {
 }
 
 void CommandRun::OnInterrupt(int signal) {
+  // A terminal that goes away may say so more than once, and nobody meant a second interrupt.
+  if (signal == SIGHUP && interrupt_signal_ == SIGHUP) return;
   if (interrupts_++ == 0) interrupt_signal_ = signal;
   const bool removes = request_.afterwards == Afterwards::kRemove;
   switch (phase_) {
@@ -261,14 +280,18 @@ void CommandRun::OnInterrupt(int signal) {
       break;
     case Phase::kRunning:
       if (interrupts_ == 1) {
+        if (signal == SIGHUP) {
+          side_.Spawn(HangUp());
+          break;
+        }
         side_.Spawn(CancelExecution());
-        if (signal == SIGHUP) break;  // there is nobody to read it
         Say(removes ? "cleanroom: cancelling the command; press Ctrl-C again to remove the sandbox "
                       "at once"
                     : "cleanroom: cancelling the command; press Ctrl-C again to detach and leave "
                       "it running");
       } else {
         detached_ = true;
+        terminal_.reset();
         if (!removes) {
           Say(
               fmt::format("cleanroom: detached from execution {} in sandbox {}; look at it with: "
@@ -293,6 +316,13 @@ Awaitable<void> CommandRun::CancelExecution() {
   (void)cancelled;
 }
 
+// There is nobody left to wait for the command's end, nor to interrupt a second time.
+Awaitable<void> CommandRun::HangUp() {
+  co_await CancelExecution();
+  detached_ = true;
+  stage_.Cancel();
+}
+
 Awaitable<void> CommandRun::ForwardInput(client::Attachment& attachment) {
   Input input(executor_, STDIN_FILENO);
   std::string buffer;
@@ -312,7 +342,8 @@ Awaitable<void> CommandRun::ForwardInput(client::Attachment& attachment) {
 
 Awaitable<void> CommandRun::SendSize(client::Attachment& attachment) {
   const auto size = GetTerminalSize(STDIN_FILENO);
-  if (!size) co_return;
+  if (!size || *size == size_) co_return;
+  size_ = *size;
   auto sent = co_await attachment.Resize(size->rows, size->columns);
   (void)sent;
 }
@@ -321,7 +352,7 @@ void CommandRun::Say(const std::string& text) {
   // The terminal may stand behind an echoed ^C or output without a newline.
   const bool fresh = interrupts_ > 0 && isatty(STDERR_FILENO) == 1;
   const std::string line =
-      (fresh ? "\r\n" : "") + Printable(text, Newlines::kKeep) + (raw_ ? "\r\n" : "\n");
+      (fresh ? "\r\n" : "") + Printable(text, Newlines::kKeep) + (terminal_ ? "\r\n" : "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

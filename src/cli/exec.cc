@@ -13,7 +13,6 @@
 #include "cli/run_flags.h"
 #include "cli/sandbox_create.h"
 #include "cli/session.h"
-#include "cli/terminal.h"
 #include "cli/text.h"
 
 namespace cleanroom::cli {
@@ -85,11 +84,6 @@ Result<v1::CreateExecutionRequest> ExecutionFor(const RunFlags& flags, RunKind k
   if (!flags.timeout.empty()) {
     CR_TRY_ASSIGN(const auto timeout, ParseDuration(flags.timeout));
     options.set_timeout_seconds(timeout.count());
-  }
-  if (tty) {
-    const TerminalSize size = GetTerminalSize(STDIN_FILENO).value_or(TerminalSize{});
-    options.mutable_window()->set_rows(size.rows);
-    options.mutable_window()->set_columns(size.columns);
   }
   return request;
 }

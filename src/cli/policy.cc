@@ -16,7 +16,6 @@
 #include "cli/sandbox_create.h"
 #include "cli/session.h"
 #include "cli/text.h"
-#include "os/file.h"
 #include "policy/compiled.h"
 #include "policy/document.h"
 
@@ -63,7 +62,7 @@ int Validate(const Invocation& invocation, const Flags& flags) {
   }
   WarnAbout(invocation, source);
 
-  const auto text = os::ReadFile(source.path, policy::kMaxDocumentBytes + 1);
+  const auto text = policy::ReadDocumentFile(source.path);
   if (!text) return Fail(text.error());
   auto parsed = policy::Parse(*text, source.path);
   if (!parsed) return Invalid(flags, source.path, parsed.error());

@@ -19,13 +19,13 @@ volatile sig_atomic_t g_fd = -1;
 
 // tcsetattr from the background would stop us, so SIGTTOU is held off. Only async-signal-safe
 // calls.
-void SetMode(int fd, const termios& mode) {
+void SetMode(int fd, int when, const termios& mode) {
   sigset_t block;
   sigset_t before;
   sigemptyset(&block);
   sigaddset(&block, SIGTTOU);
   sigprocmask(SIG_BLOCK, &block, &before);
-  tcsetattr(fd, TCSADRAIN, &mode);
+  tcsetattr(fd, when, &mode);
   sigprocmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -33,7 +33,7 @@ void RescueTerminal() {
   const int fd = g_fd;
   if (fd < 0) return;
   g_fd = -1;
-  SetMode(fd, g_saved);
+  SetMode(fd, TCSADRAIN, g_saved);
 }
 
 void OnFatalSignal(int signal) {
@@ -100,10 +100,12 @@ void RawMode::Reenter() {
   tcsetattr(fd_, TCSADRAIN, &raw);
 }
 
-void RawMode::Restore() {
+termios RawMode::raw() const { return Raw(saved_); }
+
+void RawMode::Restore(Typed typed) {
   if (fd_ < 0) return;
   g_fd = -1;
-  SetMode(std::exchange(fd_, -1), saved_);
+  SetMode(std::exchange(fd_, -1), typed == Typed::kKeep ? TCSADRAIN : TCSAFLUSH, saved_);
 }
 
 }  // namespace cleanroom::cli

@@ -32,11 +32,16 @@ class RawMode {
   static Result<RawMode> Enter(int fd);
   RawMode(RawMode&& other) noexcept : fd_(std::exchange(other.fd_, -1)), saved_(other.saved_) {}
   RawMode& operator=(RawMode&&) = delete;
-  ~RawMode() { Restore(); }
+  ~RawMode() { Restore(Typed::kKeep); }
 
   // Raw again, after someone (a shell that took the foreground) set another mode.
   void Reenter();
-  void Restore();
+  // What was typed and not yet read is for whoever reads next, or for nobody.
+  enum class Typed { kKeep, kDiscard };
+  void Restore(Typed typed);
+
+  const termios& saved() const { return saved_; }
+  termios raw() const;
 
  private:
   RawMode(int fd, const termios& saved) : fd_(fd), saved_(saved) {}

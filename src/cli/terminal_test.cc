@@ -43,7 +43,7 @@ TEST(TerminalTest, RawModeComesAndGoes) {
     auto raw = RawMode::Enter(pty.terminal.get());
     ASSERT_TRUE(raw.has_value());
     EXPECT_TRUE(IsRaw(pty.terminal.get()));
-    raw->Restore();
+    raw->Restore(RawMode::Typed::kKeep);
     EXPECT_FALSE(IsRaw(pty.terminal.get()));
   }
   {

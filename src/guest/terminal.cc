@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -26,6 +27,12 @@ Result<Terminal> OpenTerminal(const char* ptmx_path, unsigned uid, WindowSize wi
   if (!terminal.slave) return ErrErrno(ErrorCode::kInternal, "open the terminal's other side");
   // Not fatal: without it only the terminal's owner in listings is wrong.
   (void)!fchown(terminal.slave.get(), uid, kTtyGroup);
+  // So that erasing on a line that is still being typed takes a whole character.
+  termios mode = {};
+  if (tcgetattr(terminal.slave.get(), &mode) == 0) {
+    mode.c_iflag |= IUTF8;
+    (void)tcsetattr(terminal.slave.get(), TCSANOW, &mode);
+  }
   Resize(terminal.master.get(), window);
   return terminal;
 }

@@ -2,6 +2,7 @@
 // handler of requests is written against.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 
@@ -13,6 +14,9 @@ namespace cleanroom::http {
 
 class ServerExchange {
  public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  static constexpr TimePoint kNever = TimePoint::max();
+
   virtual ~ServerExchange() = default;
 
   virtual const RequestHead& request() const = 0;
@@ -23,7 +27,9 @@ class ServerExchange {
   // malformed.
   // `wanted`: how many bytes it takes for the caller to have any use of them. Fewer may come, but
   // where the connection can it waits for them, so that few wake-ups bring a large message.
-  virtual Awaitable<Result<bool>> ReadBody(std::string& out, size_t wanted = 1) = 0;
+  // kDeadlineExceeded when it waits and nothing comes until `deadline`.
+  virtual Awaitable<Result<bool>> ReadBody(std::string& out, size_t wanted = 1,
+                                           TimePoint deadline = kNever) = 0;
 
   // Queues the head; kEnd when there is neither body nor trailers. Once.
   virtual void SendHead(int status, const Headers& headers, Ending ending) = 0;

@@ -70,12 +70,15 @@ class Wire {
   }
 
   // Waits for more input than `have` bytes. kUnavailable: there is no more.
-  Awaitable<Result<void>> WaitMore(size_t have) {
+  Awaitable<Result<void>> WaitMore(size_t have,
+                                   steady_clock::time_point deadline = ServerExchange::kNever) {
     while (input_.size() <= have) {
       if (ended_) co_return Err(ErrorCode::kUnavailable, "the peer closed the connection");
       const bool cancelled = co_await Cancelled();
       if (cancelled) co_return Err(ErrorCode::kCanceled, "the call was cancelled");
-      co_await changed_.Wait();
+      const bool in_time = co_await changed_.WaitUntil(deadline);
+      if (!in_time && input_.size() <= have)
+        co_return Err(ErrorCode::kDeadlineExceeded, "the body did not arrive in time");
     }
     co_return Result<void>();
   }
@@ -125,7 +128,7 @@ class Http1Exchange final : public ServerExchange {
   const RequestHead& request() const override { return request_; }
   bool carries_trailers() const override { return false; }
 
-  Awaitable<Result<bool>> ReadBody(std::string& out, size_t) override {
+  Awaitable<Result<bool>> ReadBody(std::string& out, size_t, TimePoint deadline) override {
     const size_t before = out.size();
     if (std::exchange(expects_continue_, false) && !head_sent_ && !parser_.done()) {
       wire_.Queue("HTTP/1.1 100 Continue\r\n\r\n");
@@ -136,7 +139,8 @@ class Http1Exchange final : public ServerExchange {
       CR_CO_TRY_ASSIGN(const size_t taken, parser_.Put(wire_.input(), out, max_body_));
       wire_.Take(taken);
       if (out.size() > before) co_return true;
-      if (taken == 0 && !parser_.done()) CR_CO_TRY(co_await wire_.WaitMore(wire_.input().size()));
+      if (taken == 0 && !parser_.done())
+        CR_CO_TRY(co_await wire_.WaitMore(wire_.input().size(), deadline));
     }
   }
 
@@ -298,7 +302,7 @@ class Http1Server {
     bool more = true;
     while (more && drained < kDrainBytes) {
       scrap.clear();
-      CR_CO_TRY_ASSIGN(more, co_await exchange.ReadBody(scrap, 1));
+      CR_CO_TRY_ASSIGN(more, co_await exchange.ReadBody(scrap, 1, ServerExchange::kNever));
       drained += scrap.size();
     }
     co_return Result<void>();

@@ -30,8 +30,8 @@ class Http2Exchange final : public ServerExchange {
 
   const RequestHead& request() const override { return request_; }
   bool carries_trailers() const override { return true; }
-  Awaitable<Result<bool>> ReadBody(std::string& out, size_t wanted) override {
-    return stream_->ReadBody(out, wanted);
+  Awaitable<Result<bool>> ReadBody(std::string& out, size_t wanted, TimePoint deadline) override {
+    return stream_->ReadBody(out, wanted, deadline);
   }
   void SendHead(int status, const Headers& headers, Ending ending) override {
     Headers all;

@@ -155,6 +155,10 @@ Awaitable<void> Answer(Connection connection, http::ServerExchange& exchange) {
   CallContext context = MakeContext(request);
   ServerCall call(exchange, *type, *codec, connection.options.max_message_bytes,
                   context.response_headers);
+  const bool one_message = procedure != nullptr && (procedure->shape == Shape::kUnary ||
+                                                    procedure->shape == Shape::kServerStream);
+  if (one_message && connection.options.message_timeout.count() > 0)
+    call.ExpectWithin(connection.options.message_timeout);
   Result<void> outcome = Prepare(connection, request, *type, context, call);
   if (outcome && procedure == nullptr) {
     outcome = Err(ErrorCode::kUnimplemented, fmt::format("no such procedure: {}", request.path));

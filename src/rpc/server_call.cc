@@ -53,8 +53,8 @@ Awaitable<Result<bool>> ServerCall::Next(Message& out) {
     }
     const bool text = type_.framing == Framing::kGrpcWebText;
     const size_t missing = text ? 1 : reader_.missing();
-    CR_CO_TRY_ASSIGN(const bool more,
-                     co_await exchange_.ReadBody(text ? base64_ : reader_.Input(), missing));
+    CR_CO_TRY_ASSIGN(const bool more, co_await exchange_.ReadBody(text ? base64_ : reader_.Input(),
+                                                                  missing, deadline_));
     if (text) CR_CO_TRY(AppendBody(reader_.Input()));
     if (!more) {
       if (reader_.partial() || !base64_.empty()) {
@@ -84,7 +84,7 @@ Awaitable<Result<bool>> ServerCall::NextUnary(Message& out) {
   std::string body;
   bool more = true;
   while (more) {
-    CR_CO_TRY_ASSIGN(more, co_await exchange_.ReadBody(body, max_message_bytes_));
+    CR_CO_TRY_ASSIGN(more, co_await exchange_.ReadBody(body, max_message_bytes_, deadline_));
     if (body.size() > max_message_bytes_) {
       co_return Err(ErrorCode::kResourceExhausted,
                     fmt::format("a message larger than the limit of {} bytes", max_message_bytes_));

@@ -2,6 +2,7 @@
 // for.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -25,6 +26,11 @@ class ServerCall final : public MessageSource, public MessageSink {
   // `compression`, which may be null, is not; the response then names what it is.
   Result<void> Negotiate(const Compression* compression, size_t compress_from);
 
+  // What is read of the request must arrive within this time from now.
+  void ExpectWithin(std::chrono::seconds time) {
+    deadline_ = std::chrono::steady_clock::now() + time;
+  }
+
   Awaitable<Result<bool>> Next(Message& out) override;
   Awaitable<Result<void>> Write(const Message& message) override;
   // Sends the outcome and ends the response.
@@ -45,6 +51,7 @@ class ServerCall final : public MessageSource, public MessageSink {
   const Metadata& response_headers_;
   EnvelopeReader reader_;
   std::string base64_;  // not yet decoded
+  http::ServerExchange::TimePoint deadline_ = http::ServerExchange::kNever;
   std::optional<std::string> unary_response_;
   const Compression* compression_ = nullptr;  // of the request's messages and of the response's
   bool request_packed_ = false;

@@ -101,7 +101,8 @@ Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
                                   static_cast<double>(timeout_.count()) / 1000));
       co_return end;
     }
-    if (!next) co_return Lost(std::move(next).error());
+    if (!next)
+      co_return Lost(std::move(next).error().Context("the connection to the guest was lost"));
     if (!*next)
       co_return Lost(
           Error(ErrorCode::kUnavailable, "the guest ended the command without an exit code"));

@@ -68,7 +68,7 @@ Daemon::~Daemon() {
   }
 }
 
-std::vector<std::string> Daemon::Environment() const {
+std::vector<std::string> Daemon::environment() const {
   const std::string& root = folder_.path();
   return {"HOME=" + root,
           "XDG_CONFIG_HOME=" + root + "/config",
@@ -83,7 +83,7 @@ void Daemon::Start() {
   const int log = open((folder_.path() + "/daemon.log").c_str(),
                        O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   os::SpawnOptions options;
-  options.env = Environment();
+  options.env = environment();
   options.env->push_back("PATH=" + RequiredEnv("PATH"));
   options.fds = {{1, write_end.get()}, {2, log}};
   auto started = os::Process::Spawn(
@@ -118,13 +118,13 @@ void Daemon::CrashAndRestart() {
 Outcome Daemon::Cli(std::vector<std::string> args, std::string input, std::chrono::seconds timeout,
                     const std::string& cwd) const {
   args.insert(args.begin(), Program("cleanroom"));
-  return Run(args, Environment(), std::move(input), timeout, cwd.empty() ? folder_.path() : cwd);
+  return Run(args, environment(), std::move(input), timeout, cwd.empty() ? folder_.path() : cwd);
 }
 
 os::Process Daemon::StartCli(std::vector<std::string> args, int out_fd, int err_fd) const {
   args.insert(args.begin(), Program("cleanroom"));
   os::SpawnOptions options;
-  options.env = Environment();
+  options.env = environment();
   options.cwd = folder_.path();
   options.fds = {{1, out_fd}, {2, err_fd}};
   return os::Process::Spawn(args, options).value();

@@ -41,10 +41,11 @@ class Daemon {
   std::string state_dir() const { return folder_.path() + "/state/cleanroom"; }
   std::string socket() const { return folder_.path() + "/run/cleanroom/cleanroom.sock"; }
   pid_t pid() const { return process_->pid(); }
+  // What a program needs to be a client of it: "KEY=value" each.
+  std::vector<std::string> environment() const;
 
  private:
   void Start();
-  std::vector<std::string> Environment() const;
 
   os::TempDir folder_;
   std::optional<os::Process> process_;
