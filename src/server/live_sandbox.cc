@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "image/disk.h"
 #include "os/file.h"
@@ -12,6 +11,7 @@
 #include "server/host_resolvers.h"
 #include "server/launch_request.h"
 #include "server/plain_text.h"
+#include "server/remains.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -136,14 +136,12 @@ Awaitable<Result<void>> LiveSandbox::StartOver(const Error& why, std::string_vie
   spdlog::warn("a {} did not start, going on without sandbox_id={} error=\"{}\"", what, id(),
                why.ToString());
   co_await KillWarden(link_);
-  const std::string folder = context_.layout.Sandbox(id());
-  auto work = [folder] {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    return error;
-  };
-  const auto error = co_await context_.pool.Run(work);
-  if (error) co_return Err(ErrorCode::kInternal, fmt::format("remove {}", folder));
+  const Settings settings = context_.settings;
+  const Layout layout = context_.layout;
+  const std::string sandbox = id();
+  auto work = [settings, layout, sandbox] { return RemoveRemains(settings, layout, sandbox); };
+  const std::string trouble = co_await context_.pool.Run(work);
+  if (!trouble.empty()) co_return Err(ErrorCode::kInternal, "start over: " + trouble);
   CR_CO_TRY(StopAsked());
   co_return Result<void>();
 }
@@ -199,6 +197,7 @@ Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<vmm::Template> fro
   since = steady_clock::now();
   CR_CO_TRY_ASSIGN(link_, StartWarden(executor_, context_.settings, context_.layout, id(), shape_,
                                       from ? &*from : nullptr));
+  tasks_.Spawn(EnterGroups(context_.pool, link_.groups, link_.process->pid()));
   AddPhase("warden", since);
   pb::LaunchRequest request;
   *request.mutable_machine() = ToMessage(shape_, disk, from ? &*from : nullptr);
@@ -291,16 +290,14 @@ Awaitable<void> LiveSandbox::End() {
   if (link_.process && !stop_reason_) ReadEndFile();
   co_await observer_.OnEnding(*this);
 
-  const std::string folder = context_.layout.Sandbox(id());
-  auto work = [folder] {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    return error ? error.message() : std::string();
-  };
+  const Settings settings = context_.settings;
+  const Layout layout = context_.layout;
+  const std::string sandbox = id();
+  auto work = [settings, layout, sandbox] { return RemoveRemains(settings, layout, sandbox); };
   const std::string trouble = co_await context_.pool.Run(work);
   if (!trouble.empty()) {
-    spdlog::error("cannot remove a sandbox's folder sandbox_id={} folder={} error=\"{}\"", id(),
-                  folder, trouble);
+    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", id(),
+                  trouble);
   }
 
   image_use_.reset();
@@ -347,7 +344,7 @@ Awaitable<void> LiveSandbox::EndWarden() {
 // does not carry.
 void LiveSandbox::ReadEndFile() {
   const bool lost = failure_ && failure_->starts_with("unavailable: the connection");
-  auto bytes = os::ReadFile(context_.layout.Sandbox(id()) + "/end", 1U << 20);
+  auto bytes = ReadRemains(context_.layout, id(), "end");
   pb::WardenState state;
   if (bytes && state.ParseFromString(*bytes)) {
     if (record_.console_tail.empty())
@@ -362,7 +359,7 @@ std::string LiveSandbox::DescribeWardenEnd() const {
   std::string text;
   if (!link_.process->EndText().empty())
     text = fmt::format(" (the warden {})", link_.process->EndText());
-  auto log = os::ReadFile(context_.layout.Sandbox(id()) + "/warden.log", 1U << 20);
+  auto log = ReadRemains(context_.layout, id(), "warden.log");
   if (log && !log->empty()) {
     std::string words = PlainText(*log, kLastWordsBytes);
     while (!words.empty() && words.back() == '\n') words.pop_back();

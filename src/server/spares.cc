@@ -3,12 +3,12 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "base/id.h"
 #include "image/disk.h"
 #include "os/file.h"
+#include "server/remains.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -199,6 +199,7 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, const vmm::Template& from)
   CR_CO_TRY(copied);
   CR_CO_TRY_ASSIGN(spare.link,
                    StartWarden(executor_, settings_, layout_, spare.id, spare.shape, &from));
+  tasks_.Spawn(EnterGroups(pool_, spare.link.groups, spare.link.process->pid()));
   pb::PrepareMachineRequest request;
   *request.mutable_machine() = ToMessage(spare.shape, disk, &from);
   request.set_deadline_ms(kPrepareLimit.count());
@@ -236,15 +237,14 @@ Awaitable<void> Spares::Watch(
 
 Awaitable<void> Spares::End(Spare spare) {
   co_await KillWarden(spare.link);
-  const std::string folder = layout_.Sandbox(spare.id);
-  auto work = [folder] {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    return error;
-  };
-  const auto error = co_await pool_.Run(work);
-  if (error) {
-    spdlog::error("cannot remove a folder folder={} error=\"{}\"", folder, error.message());
+  const Settings settings = settings_;
+  const Layout layout = layout_;
+  const std::string id = spare.id;
+  auto work = [settings, layout, id] { return RemoveRemains(settings, layout, id); };
+  const std::string trouble = co_await pool_.Run(work);
+  if (!trouble.empty()) {
+    spdlog::error("cannot remove what is left of a spare sandbox_id={} error=\"{}\"", spare.id,
+                  trouble);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "http/byte_stream.h"
+#include "os/cgroup/cgroup.h"
 #include "os/socket.h"
 #include "server/sandbox_user.h"
 
@@ -12,6 +13,12 @@ namespace cleanroom::server {
 namespace {
 
 constexpr std::chrono::seconds kKillWait{10};
+
+// What a machine's monitor takes beside the machine's RAM: QEMU itself, and under emulation up to a
+// gigabyte of translated code; the warden is small beside it.
+constexpr int64_t kOverheadMib = 1536;
+// The limits of vmm/jail.h and of the warden are lower.
+constexpr uint64_t kProcesses = 512;
 
 // What a warden and its machine read of the host, beside the distribution's programs.
 std::vector<std::string> FilesOf(const MachineShape& shape, const vmm::Template* from) {
@@ -38,10 +45,22 @@ Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& s
                   .writable = {layout.Disk(id), layout.TemplateMemory(id)},
                   .user = {}};
   CR_TRY_ASSIGN(spec.user, GiveToUser(layout, id));
+  if (settings.cgroups) {
+    const auto bytes = static_cast<uint64_t>(shape.memory_mib + kOverheadMib) << 20;
+    CR_TRY_ASSIGN(link.groups,
+                  settings.cgroups->Make(id, {.memory_bytes = bytes, .processes = kProcesses}));
+  }
   CR_TRY_ASSIGN(auto process, WardenProcess::Start(spec));
   link.process = std::move(process);
   CR_TRY_ASSIGN(link.channel, ConnectWarden(std::move(executor), layout, id));
   return link;
+}
+
+Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups, pid_t pid) {
+  if (groups.empty()) co_return;
+  auto work = [groups, pid] { return os::MoveInto(groups, pid); };
+  const auto moved = co_await pool.Run(work);
+  if (!moved) spdlog::warn("warden_pid={} has no limits: {}", pid, moved.error().ToString());
 }
 
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,

@@ -22,6 +22,7 @@ namespace pb = ::cleanroom::internal::v1;
 struct WardenLink {
   std::optional<WardenProcess> process;
   std::shared_ptr<rpc::Channel> channel;  // shared with the calls that use it
+  std::vector<std::string> groups;        // that the warden is to be in: EnterGroups
 };
 
 // Starts the warden of the sandbox `id`, whose folder exists, to run a machine of this shape, from
@@ -29,6 +30,9 @@ struct WardenLink {
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
                                const Layout& layout, const std::string& id,
                                const MachineShape& shape, const vmm::Template* from);
+// Moves a warden that has just started, and its machine, into its control groups. It takes the
+// kernel some milliseconds, in which the warden goes on.
+Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups, pid_t pid);
 // Connects to a warden by the socket in its folder.
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,
                                                     const Layout& layout, const std::string& id);
