@@ -135,10 +135,12 @@ void DieWithParent(ChildPlan* plan) {
 int RunClone(void* plan) { RunChild(static_cast<ChildPlan*>(plan)); }
 
 // As vfork, with namespaces from the first moment on: a process namespace can only be entered so.
-pid_t CloneInto(int namespaces, ChildPlan* plan) {
+// The pidfd comes with it, where a filter of system calls keeps us from opening one.
+pid_t CloneInto(int namespaces, ChildPlan* plan, int* pidfd) {
   constexpr size_t kStack = size_t{64} << 10;
   const std::unique_ptr<std::byte[]> stack(new std::byte[kStack]);
-  return clone(RunClone, stack.get() + kStack, CLONE_VM | CLONE_VFORK | SIGCHLD | namespaces, plan);
+  return clone(RunClone, stack.get() + kStack,
+               CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | namespaces, plan, pidfd);
 }
 
 // A function of its own, so that the child cannot clobber locals the parent goes on to use.
@@ -275,15 +277,17 @@ Result<Process> Process::Spawn(const std::vector<std::string>& argv, const Spawn
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &plan.mask);
+  int fd = -1;
   const pid_t pid =
-      options.new_namespaces != 0 ? CloneInto(options.new_namespaces, &plan) : Fork(&plan);
+      options.new_namespaces != 0 ? CloneInto(options.new_namespaces, &plan, &fd) : Fork(&plan);
   const int fork_errno = errno;
   pthread_sigmask(SIG_SETMASK, &plan.mask, nullptr);
   if (pid < 0) {
     return Err(Error::FromErrno(ErrorCode::kResourceExhausted, fork_errno, "start a process"));
   }
-  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  if (fd < 0) fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   const int pidfd_errno = errno;
+  UniqueFd pidfd(fd);
   Process process(pid, std::move(pidfd));
   if (plan.failed_step != nullptr) {
     int ignored = 0;

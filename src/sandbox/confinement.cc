@@ -93,12 +93,11 @@ Result<Confined> Confine(const ConfinementConfig& config) {
 
   Confined confined;
   Result<os::NetNs> network = set_up ? set_up->Finish() : std::unexpected(set_up.error());
-  if (!entered) {
-    confined.problem = entered.error();
-  } else if (!network) {
-    confined.problem = network.error();
-  } else {
+  if (!entered) confined.no_root = entered.error();
+  if (network) {
     confined.network = *std::move(network);
+  } else {
+    confined.no_network = network.error();
   }
   return confined;
 }

@@ -32,8 +32,11 @@ struct ConfinementConfig {
 
 struct Confined {
   os::NetNs network;
-  // Why there is no network, or no root: the process is fit only to report it.
-  std::optional<Error> problem;
+  // Why there is no root, or no network: the process is fit only to report it.
+  std::optional<Error> no_root;
+  std::optional<Error> no_network;
+
+  std::optional<Error> problem() const { return no_root ? no_root : no_network; }
 };
 
 // For a process with one thread, once; there is no way back. An error: the process must end, for it

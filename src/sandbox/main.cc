@@ -3,6 +3,7 @@
 //
 //   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]... [--write FILE]... [--user UID]
 //                    [--hold FD | --fork FD]
+//   cleanroom-warden --check …the same…      (reports what it is confined to, see jail_check.h)
 //
 // (started by cleanroomd, with a listening socket as fd 3). Of the host's files it sees FOLDER, and
 // its VMM the PATHs, the FILEs, and the distribution's programs. UID is whom it becomes when it is
@@ -36,6 +37,7 @@
 #include "rpc/server.h"
 #include "rpc/service.h"
 #include "sandbox/confinement.h"
+#include "sandbox/jail_check.h"
 #include "sandbox/service.h"
 #include "sandbox/supervisor.h"
 
@@ -141,9 +143,20 @@ int Fail(const Error& error) {
   return 1;
 }
 
+// Says on stdout what a warden started as this one would be confined to.
+int CheckJail(int argc, char** argv) {
+  // The folder's sandbox is nobody's.
+  auto arguments = ParseArguments(argc - 1, argv + 1);
+  if (!arguments) return Fail(arguments.error());
+  const std::string report = FormatJailReport(InspectJail(arguments->confinement));
+  std::fputs(report.c_str(), stdout);
+  return 0;
+}
+
 int Main(int argc, char** argv) {
   os::KeepHeapSmall();
   GoFirst();
+  if (argc > 1 && std::string_view(argv[1]) == kCheckFlag) return CheckJail(argc, argv);
   auto arguments = ParseArguments(argc, argv);
   if (!arguments) return Fail(arguments.error());
   // First, while there is one thread and nothing of a guest's has been read.
@@ -162,7 +175,7 @@ int Main(int argc, char** argv) {
                           .fork_listener = os::UniqueFd(arguments->hold_fd),
                           .fork_connection = os::UniqueFd(arguments->fork_fd),
                           // It still serves: Launch then says why.
-                          .launch_error = std::move(confined->problem)};
+                          .launch_error = confined->problem()};
   NetworkLog network_log(io.get_executor(), config.folder);
   config.network_log = &network_log;
   Supervisor supervisor(io.get_executor(), std::move(config));

@@ -54,6 +54,7 @@ class RunningMachine {
   // machine, of which forks run from then on. It was started with a fork_listener.
   Awaitable<Result<void>> Hold(std::string_view line, TimePoint deadline);
   std::string ConsoleTail() const;
+  pid_t vmm_pid() const { return machine_->pid(); }
 
   // Kills the machine and returns once it is reaped and all that it said is read. May be called by
   // several, and again.

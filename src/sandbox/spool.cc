@@ -78,7 +78,7 @@ Result<void> SpoolWriter::Append(FrameKind kind, std::string_view payload) {
 }
 
 Result<SpoolReader> SpoolReader::Open(const std::filesystem::path& file, int64_t offset) {
-  os::UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  os::UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!fd.valid()) {
     return ErrErrno(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kInternal,
                     fmt::format("opening {}", file.string()));

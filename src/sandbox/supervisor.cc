@@ -101,6 +101,7 @@ Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
   Enter(pb::WardenState::PHASE_READY);
   pb::LaunchEvent ready;
   ready.mutable_ready()->set_kernel_release(*identified);
+  if (machine_) ready.mutable_ready()->set_vmm_pid(machine_->vmm_pid());
   auto told = co_await out.Write(ready);
   co_return told;
 }
@@ -151,7 +152,7 @@ Awaitable<Result<void>> Supervisor::PrepareMachine(pb::PrepareMachineRequest req
   tasks_.Spawn(WatchMachine(machine_));
   Enter(request.hold() ? pb::WardenState::PHASE_HELD : pb::WardenState::PHASE_PREPARED);
   pb::LaunchEvent ready;
-  ready.mutable_ready();
+  ready.mutable_ready()->set_vmm_pid(machine_->vmm_pid());
   auto told = co_await out.Write(ready);
   co_return told;
 }

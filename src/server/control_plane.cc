@@ -30,6 +30,13 @@ rpc::ServerOptions RemoteOptions() {
   return options;
 }
 
+// One daemon's groups of sandboxes, found again after a crash. FNV-1a, of 32 bits.
+std::string GroupOf(std::string_view state_dir) {
+  uint32_t hash = 0x811c9dc5;
+  for (const char c : state_dir) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193;
+  return fmt::format("cleanroom-{:08x}", hash);
+}
+
 WallClock SystemClock() {
   return [] { return std::chrono::system_clock::now(); };
 }
@@ -50,6 +57,12 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor
         fmt::format(
             "another daemon uses the state folder {}: stop it, or choose another --state-dir",
             config.settings.state_dir.string()));
+  }
+  auto groups = os::Cgroups::Find(GroupOf(config.settings.state_dir.string()));
+  if (groups) {
+    config.settings.cgroups = *std::move(groups);
+  } else {
+    spdlog::info("no limits on memory and processes: {}", groups.error().message());
   }
   CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
   CR_TRY_ASSIGN(auto images, image::ImageStore::Open(config.settings.cache_dir));
@@ -200,6 +213,7 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
   co_await executions_.Shutdown();
   co_await network_.Shutdown();
   co_await machines_.Shutdown();
+  if (config_.settings.cgroups) config_.settings.cgroups->RemoveTrees();
   acceptors_.clear();
   metrics_acceptor_.reset();
   co_return outcome;

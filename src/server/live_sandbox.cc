@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "image/disk.h"
 #include "os/file.h"
@@ -12,6 +11,7 @@
 #include "server/host_resolvers.h"
 #include "server/launch_request.h"
 #include "server/plain_text.h"
+#include "server/remains.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -131,7 +131,7 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare
   AddPhase("template", since);
   if (from) {
     std::optional<Origin> origin(
-        Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}});
+        Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}, .groups = {}});
     launched = co_await LaunchFrom(std::move(origin), std::min(plan.boot_limit, kCopyLimit));
     if (launched || !IsMachineTrouble(launched.error())) co_return launched;
     co_await context_.warm.Distrust(shape_);
@@ -147,14 +147,12 @@ Awaitable<Result<void>> LiveSandbox::StartOver(const Error& why, std::string_vie
   spdlog::warn("a {} did not start, going on without sandbox_id={} error=\"{}\"", what, id(),
                why.ToString());
   co_await KillWarden(link_);
-  const std::string folder = context_.layout.Sandbox(id());
-  auto work = [folder] {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    return error;
-  };
-  const auto error = co_await context_.pool.Run(work);
-  if (error) co_return Err(ErrorCode::kInternal, fmt::format("remove {}", folder));
+  const Settings settings = context_.settings;
+  const Layout layout = context_.layout;
+  const std::string sandbox = id();
+  auto work = [settings, layout, sandbox] { return RemoveRemains(settings, layout, sandbox); };
+  const std::string trouble = co_await context_.pool.Run(work);
+  if (!trouble.empty()) co_return Err(ErrorCode::kInternal, "start over: " + trouble);
   CR_CO_TRY(StopAsked());
   co_return Result<void>();
 }
@@ -210,6 +208,8 @@ Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from,
   since = steady_clock::now();
   CR_CO_TRY_ASSIGN(link_, StartWarden(executor_, context_.settings, context_.layout, id(), shape_,
                                       from ? &*from : nullptr));
+  tasks_.Spawn(EnterGroups(context_.pool, link_.groups, link_.process->pid()));
+  held_groups_ = from ? from->groups : std::vector<std::string>();
   AddPhase("warden", since);
   pb::LaunchRequest request;
   *request.mutable_machine() = ToMessage(shape_, disk, from ? &*from : nullptr);
@@ -237,7 +237,13 @@ Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chron
     if (!event) co_return Err(std::move(event).error());
     if (!*event)
       co_return Err(ErrorCode::kUnavailable, "the warden ended the launch without a word");
-    if ((*event)->has_ready()) co_return Result<void>();
+    if ((*event)->has_ready()) {
+      if (!held_groups_.empty()) {
+        tasks_.Spawn(LeaveHeldGroups(context_.pool, held_groups_, link_.groups,
+                                     (*event)->ready().vmm_pid()));
+      }
+      co_return Result<void>();
+    }
     const pb::LaunchPhase& phase = (*event)->phase();
     record_.phases.push_back({PlainText(phase.name(), 64), phase.milliseconds()});
     TellProgress({.phase = phase.name(), .message = ""});
@@ -302,16 +308,14 @@ Awaitable<void> LiveSandbox::End() {
   if (link_.process && !stop_reason_) ReadEndFile();
   co_await observer_.OnEnding(*this);
 
-  const std::string folder = context_.layout.Sandbox(id());
-  auto work = [folder] {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    return error ? error.message() : std::string();
-  };
+  const Settings settings = context_.settings;
+  const Layout layout = context_.layout;
+  const std::string sandbox = id();
+  auto work = [settings, layout, sandbox] { return RemoveRemains(settings, layout, sandbox); };
   const std::string trouble = co_await context_.pool.Run(work);
   if (!trouble.empty()) {
-    spdlog::error("cannot remove a sandbox's folder sandbox_id={} folder={} error=\"{}\"", id(),
-                  folder, trouble);
+    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", id(),
+                  trouble);
   }
 
   image_use_.reset();
@@ -358,7 +362,7 @@ Awaitable<void> LiveSandbox::EndWarden() {
 // does not carry.
 void LiveSandbox::ReadEndFile() {
   const bool lost = failure_ && failure_->starts_with("unavailable: the connection");
-  auto bytes = os::ReadFile(context_.layout.Sandbox(id()) + "/end", 1U << 20);
+  auto bytes = ReadRemains(context_.layout, id(), "end");
   pb::WardenState state;
   if (bytes && state.ParseFromString(*bytes)) {
     if (record_.console_tail.empty())
@@ -373,7 +377,7 @@ std::string LiveSandbox::DescribeWardenEnd() const {
   std::string text;
   if (!link_.process->EndText().empty())
     text = fmt::format(" (the warden {})", link_.process->EndText());
-  auto log = os::ReadFile(context_.layout.Sandbox(id()) + "/warden.log", 1U << 20);
+  auto log = ReadRemains(context_.layout, id(), "warden.log");
   if (log && !log->empty()) {
     std::string words = PlainText(*log, kLastWordsBytes);
     while (!words.empty() && words.back() == '\n') words.pop_back();

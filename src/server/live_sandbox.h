@@ -145,6 +145,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
 
   MachineShape shape_;
   std::shared_ptr<void> image_use_;
+  std::vector<std::string> held_groups_;  // of the machine that ours is a fork of
   WardenLink link_;
   ProgressUpdate progress_;
   std::set<std::string> running_;

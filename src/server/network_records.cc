@@ -16,6 +16,7 @@
 #include "os/file.h"
 #include "sandbox/network_log.h"
 #include "sandbox/network_spool.h"
+#include "server/remains.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -227,7 +228,7 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
   co_await ReadSpool(live);
 
   pb::NetworkCounters counters = live->counters;
-  const auto bytes = os::ReadFile(folder + "/" + sandbox::kCountersFile, 1U << 20);
+  const auto bytes = ReadRemains(layout_, sandbox.id(), sandbox::kCountersFile);
   if (bytes) {
     pb::NetworkCounters last;
     if (last.ParseFromString(*bytes)) counters = std::move(last);

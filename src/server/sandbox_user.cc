@@ -116,8 +116,8 @@ Result<bool> SandboxesHaveUsers() {
 }
 
 Result<std::optional<uid_t>> GiveToUser(const Layout& layout, const std::string& id) {
-  CR_TRY_ASSIGN(const bool users, SandboxesHaveUsers());
-  if (!users) return std::nullopt;
+  const auto users = SandboxesHaveUsers();
+  if (!users || !*users) return std::nullopt;
   CR_TRY_ASSIGN(const UserRange range, Range());
   const std::set<uid_t> taken = OwnersOf(layout, id);
   uid_t user = 0;

@@ -27,7 +27,8 @@ struct UserRange {
 std::optional<UserRange> UsersIn(std::string_view uid_map);
 
 // Whether sandboxes get users of their own; failed_precondition, with the reason, where we are root
-// and cannot do it.
+// and cannot do it: in a user namespace with few ids, or without the capabilities. They then run as
+// we do, which `doctor` tells.
 Result<bool> SandboxesHaveUsers();
 
 // Chooses a user for the sandbox whose folder is there, one that owns no other sandbox's folder,

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/id.h"
+#include "server/remains.h"
 
 namespace cleanroom::server {
 namespace {
@@ -193,11 +194,10 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
   }
   LiveSandbox lost(executor_, context_, observer_, record);
   co_await observer_.OnEnding(lost);
-  std::error_code error;
-  std::filesystem::remove_all(context_.layout.Sandbox(record.id), error);
-  if (error)
-    spdlog::error("cannot remove a sandbox's folder sandbox_id={} error=\"{}\"", record.id,
-                  error.message());
+  const std::string trouble = RemoveRemains(context_.settings, context_.layout, record.id);
+  if (!trouble.empty())
+    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", record.id,
+                  trouble);
 
   record.updated_us = MicrosOf(context_.clock());
   if (record.status == store::SandboxStatus::kStopping) {
@@ -236,6 +236,12 @@ Awaitable<void> Sandboxes::RemoveStrays() {
   for (const std::filesystem::path& stray : strays) {
     spdlog::warn("removing a folder without a sandbox folder={}", stray.string());
     std::filesystem::remove_all(stray, error);
+  }
+  if (!context_.settings.cgroups) co_return;
+  for (const std::string& id : context_.settings.cgroups->List()) {
+    if (live_.contains(id)) continue;
+    const auto removed = context_.settings.cgroups->Remove(id);
+    if (!removed) spdlog::error("{}", removed.error().ToString());
   }
 }
 

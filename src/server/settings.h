@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "os/cgroup/cgroup.h"
+
 namespace cleanroom::server {
 
 // The time, passed in so that tests can move it.
@@ -35,6 +37,10 @@ struct Settings {
   // DNS servers for names of sandboxes, "address:port"; empty: those of resolv_conf.
   std::vector<std::string> resolvers;
   std::filesystem::path resolv_conf = "/etc/resolv.conf";
+
+  // Where the groups of sandboxes are made; nothing: the host offers none, and limits neither the
+  // memory nor the processes of a sandbox.
+  std::optional<os::Cgroups> cgroups;
 
   std::chrono::milliseconds stop_grace{2000};  // for the guest to shut down
   std::chrono::seconds cancel_grace{5};        // from SIGTERM to SIGKILL of a cancelled command

@@ -3,12 +3,12 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "base/id.h"
 #include "image/disk.h"
 #include "os/file.h"
+#include "server/remains.h"
 #include "server/warden_api.h"
 #include "vmm/backend.h"
 
@@ -75,7 +75,8 @@ std::optional<Origin> Spares::FindHeld(const MachineShape& shape) {
     }
     return Origin{.disk_file = layout_.Disk(one.spare.id),
                   .saved = {},
-                  .fork_socket = layout_.ForkSocket(one.spare.id)};
+                  .fork_socket = layout_.ForkSocket(one.spare.id),
+                  .groups = one.spare.link.groups};
   }
   return std::nullopt;
 }
@@ -202,7 +203,7 @@ Awaitable<std::optional<Origin>> Spares::FindOrigin(Lack lack, MachineShape shap
   }
   auto from = co_await templates_.Find(std::move(shape));
   if (!from) co_return std::nullopt;
-  co_return Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}};
+  co_return Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}, .groups = {}};
 }
 
 Awaitable<void> Spares::Add(Lack lack, MachineShape shape) {
@@ -241,6 +242,7 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
   CR_CO_TRY(copied);
   CR_CO_TRY_ASSIGN(spare.link, StartWarden(executor_, settings_, layout_, spare.id, spare.shape,
                                            &from, purpose));
+  tasks_.Spawn(EnterGroups(pool_, spare.link.groups, spare.link.process->pid()));
   pb::PrepareMachineRequest request;
   *request.mutable_machine() = ToMessage(spare.shape, disk, &from);
   request.set_hold(purpose == Purpose::kHold);
@@ -254,7 +256,12 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
                                        "the machine was not ready in time");
     if (!event) co_return Err(std::move(event).error());
     if (!*event) co_return Err(ErrorCode::kUnavailable, "the warden ended without a word");
-    if ((*event)->has_ready()) break;
+    if (!(*event)->has_ready()) continue;
+    if (!from.fork_socket.empty()) {
+      tasks_.Spawn(LeaveHeldGroups(pool_, from.groups, spare.link.groups,
+                                   (*event)->ready().vmm_pid()));
+    }
+    break;
   }
   tasks_.Spawn(Watch(spare.id, *std::move(events)));
   co_return Result<void>();
@@ -279,15 +286,14 @@ Awaitable<void> Spares::Watch(
 
 Awaitable<void> Spares::End(Spare spare) {
   co_await KillWarden(spare.link);
-  const std::string folder = layout_.Sandbox(spare.id);
-  auto work = [folder] {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    return error;
-  };
-  const auto error = co_await pool_.Run(work);
-  if (error) {
-    spdlog::error("cannot remove a folder folder={} error=\"{}\"", folder, error.message());
+  const Settings settings = settings_;
+  const Layout layout = layout_;
+  const std::string id = spare.id;
+  auto work = [settings, layout, id] { return RemoveRemains(settings, layout, id); };
+  const std::string trouble = co_await pool_.Run(work);
+  if (!trouble.empty()) {
+    spdlog::error("cannot remove what is left of a spare sandbox_id={} error=\"{}\"", spare.id,
+                  trouble);
   }
 }
 

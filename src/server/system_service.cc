@@ -5,6 +5,7 @@
 #include "policy/capability.h"
 #include "server/admission.h"
 #include "server/convert.h"
+#include "server/jail_doctor.h"
 #include "server/launch_request.h"
 #include "server/progress_relay.h"
 #include "vmm/accelerator.h"
@@ -121,7 +122,12 @@ void SystemService::Register(ServiceRegistry& registry) {
 
 Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
   const std::string binary = context_.machines.config().qemu_binary;
-  auto work = [binary] { return vmm::QemuBackend({.binary = binary}).Checks(); };
+  const Settings settings = context_.settings;
+  auto work = [binary, settings] {
+    auto all = vmm::QemuBackend({.binary = binary}).Checks();
+    for (Check& check : CheckJail(settings)) all.push_back(std::move(check));
+    return all;
+  };
   const auto checks = co_await context_.pool.Run(work);
   v1::DoctorResponse response;
   for (const Check& check : checks) *response.add_checks() = ToMessage(check);

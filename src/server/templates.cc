@@ -4,11 +4,11 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "base/id.h"
 #include "os/file.h"
+#include "server/remains.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -146,11 +146,12 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   auto saved = co_await SaveMachine(id, shape);
   const vmm::TemplateInputs inputs = InputsOf(shape);
   const vmm::TemplateStore store = store_;
-  auto work = [store, inputs, folder, saved]() -> Result<vmm::Template> {
+  const Settings settings = settings_;
+  const Layout layout = layout_;
+  auto work = [store, inputs, folder, saved, settings, layout, id]() -> Result<vmm::Template> {
     Result<vmm::Template> made =
         saved ? store.Add(inputs, folder) : Result<vmm::Template>(Err(saved.error()));
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
+    (void)RemoveRemains(settings, layout, id);
     if (made) RemoveSurplus(store, made->key);
     return made;
   };
@@ -173,6 +174,7 @@ Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const Mach
   CR_CO_TRY(formatted);
   CR_CO_TRY(os::WriteFileAtomic(layout_.TemplateMemory(id), ""));
   CR_CO_TRY_ASSIGN(WardenLink link, StartWarden(executor_, settings_, layout_, id, shape, nullptr));
+  tasks_.Spawn(EnterGroups(pool_, link.groups, link.process->pid()));
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(link.process->pid()), kNiceness);
   pb::MakeTemplateRequest request;
   *request.mutable_machine() = ToMessage(shape, disk, nullptr);

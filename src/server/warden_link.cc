@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "http/byte_stream.h"
+#include "os/cgroup/cgroup.h"
 #include "os/socket.h"
 #include "server/sandbox_user.h"
 
@@ -12,6 +13,14 @@ namespace cleanroom::server {
 namespace {
 
 constexpr std::chrono::seconds kKillWait{10};
+
+// What a machine's monitor takes beside the machine's RAM: QEMU itself, and under emulation up to a
+// gigabyte of translated code; the warden is small beside it.
+constexpr int64_t kOverheadMib = 1536;
+// The limits of vmm/jail.h and of the warden are lower.
+constexpr uint64_t kProcesses = 512;
+// That a held machine may have before they are in groups of their own.
+constexpr uint64_t kForksAtOnce = 32;
 
 // What a warden and its machine read of the host, beside the distribution's programs.
 std::vector<std::string> FilesOf(const MachineShape& shape, const Origin* from) {
@@ -48,10 +57,33 @@ Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& s
                   .fork_listener = listener.get(),
                   .fork_connection = connection.get()};
   CR_TRY_ASSIGN(spec.user, GiveToUser(layout, id));
+  if (settings.cgroups) {
+    // Those that are forked from it are born in its groups.
+    const uint64_t machines = purpose == Purpose::kHold ? kForksAtOnce : 1;
+    const auto bytes = static_cast<uint64_t>(shape.memory_mib + kOverheadMib) << 20;
+    CR_TRY_ASSIGN(link.groups,
+                  settings.cgroups->Make(id, {.memory_bytes = bytes * machines,
+                                              .processes = kProcesses * machines}));
+  }
   CR_TRY_ASSIGN(auto process, WardenProcess::Start(spec));
   link.process = std::move(process);
   CR_TRY_ASSIGN(link.channel, ConnectWarden(std::move(executor), layout, id));
   return link;
+}
+
+Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups, pid_t pid) {
+  if (groups.empty()) co_return;
+  auto work = [groups, pid] { return os::MoveInto(groups, pid); };
+  const auto moved = co_await pool.Run(work);
+  if (!moved) spdlog::warn("warden_pid={} has no limits: {}", pid, moved.error().ToString());
+}
+
+Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::vector<std::string> from,
+                                std::vector<std::string> to, pid_t pid) {
+  if (from.empty() || to.empty()) co_return;
+  auto work = [from, to, pid] { return os::MoveFrom(from, to, pid); };
+  const auto moved = co_await pool.Run(work);
+  if (!moved) spdlog::warn("vmm_pid={} has no limits: {}", pid, moved.error().ToString());
 }
 
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -30,6 +31,16 @@ std::optional<std::string> LoadVerdict(const VerdictStore& store) {
   };
   if (!is_text("key") || !is_text("failure") || verdict["key"] != store.key) return std::nullopt;
   return verdict["failure"].get<std::string>();
+}
+
+// For everybody, or for a group that is not root's.
+bool IsForOthers(int device) {
+  struct stat info = {};
+  if (fstat(device, &info) != 0) return false;
+  constexpr mode_t kEverybody = S_IROTH | S_IWOTH;
+  constexpr mode_t kGroup = S_IRGRP | S_IWGRP;
+  return (info.st_mode & kEverybody) == kEverybody ||
+         ((info.st_mode & kGroup) == kGroup && info.st_gid != 0);
 }
 
 }  // namespace
@@ -62,6 +73,8 @@ KvmFacts ReadKvmFacts() {
   }
   if (auto device = os::Open("/dev/kvm", O_RDWR); !device) {
     facts.device_problem = device.error().message();
+  } else if (geteuid() == 0 && !IsForOthers(device->get())) {
+    facts.device_problem = "/dev/kvm is for root alone, which sandboxes do not run as";
   }
   return facts;
 }

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 #include <string>
@@ -154,6 +155,63 @@ TEST_F(JailTest, EachSeesOnlyWhatItNeeds) {
       }
     }
   }
+}
+
+// The lines of doctor --json that say something of the jail.
+TEST_F(JailTest, TheDoctorReportsEachLayer) {
+  const Outcome doctor = daemon_.Cli({"doctor", "--json"});
+  const auto report = nlohmann::json::parse(doctor.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << doctor.out << doctor.err;
+  std::map<std::string, std::string> layers;
+  for (const auto& check : report.value("checks", nlohmann::json::array())) {
+    const std::string name = check.value("name", "");
+    if (!name.starts_with("jail")) continue;
+    layers[name] = check.value("status", "");
+    EXPECT_EQ(layers[name] == "ok", check.value("remedy", "").empty()) << check;
+  }
+  for (const char* name : {"jail-user", "jail-privileges", "jail-files", "jail-system-calls",
+                           "jail-network", "jail-machine"}) {
+    EXPECT_EQ(layers[name], "ok") << name << "\n" << doctor.out;
+  }
+  EXPECT_TRUE(layers.contains("jail-cgroup")) << doctor.out;
+}
+
+TEST_F(JailTest, TheSandboxIsInItsGroups) {
+  // By /proc/PID/cgroup: a line for each tree, of which ours end with the sandbox's id.
+  const auto groups = [](const std::string& proc) {
+    std::set<std::string> found;
+    std::istringstream lines(Read(proc + "/cgroup"));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find("/cleanroom-") != std::string::npos) found.insert(line);
+    }
+    return found;
+  };
+  const Outcome doctor = daemon_.Cli({"doctor"});
+  if (doctor.out.find("memory and processes of a sandbox are limited") == std::string::npos) {
+    GTEST_SKIP() << "no control groups: " << doctor.out;
+  }
+  const auto warden = groups(ProcOf("warden"));
+  ASSERT_FALSE(warden.empty()) << Read(ProcOf("warden") + "/cgroup");
+  for (const std::string& line : warden) EXPECT_TRUE(line.ends_with("/" + sandbox_)) << line;
+  EXPECT_EQ(groups(ProcOf("vmm")), warden);
+  const auto there = [&] {
+    size_t count = 0;
+    for (const char* tree : {"pids", "memory", "unified", ""}) {
+      std::error_code error;
+      for (fs::recursive_directory_iterator
+               it(fs::path("/sys/fs/cgroup") / tree, fs::directory_options::skip_permission_denied,
+                  error),
+           end;
+           !error && it != end; it.increment(error)) {
+        if (it->path().filename() == sandbox_) ++count;
+      }
+    }
+    return count;
+  };
+  EXPECT_GT(there(), 0U);
+  const Outcome removed = daemon_.Cli({"sandbox", "rm", sandbox_});
+  EXPECT_EQ(removed.code, 0) << removed.err;
+  EXPECT_EQ(there(), 0U);
 }
 
 TEST_F(JailTest, TheMachineHasNoNetworkButItsTap) {

@@ -1,11 +1,18 @@
 #include "os/seccomp/filter.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -47,6 +54,10 @@ constexpr const char* kDenied[] = {
     "migrate_pages",
     "setns",
     "unshare",
+    "kill",
+    "tkill",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
     // The kernel's rarer machinery.
     "bpf",
     "perf_event_open",
@@ -138,6 +149,29 @@ Result<void> DenySocketFamilies(const Filter& filter) {
   return Deny(filter, SCMP_SYS(socketpair), "socketpair", SCMP_A0(SCMP_CMP_NE, AF_UNIX));
 }
 
+// Signals go to oneself (raise, abort, threads) and, by the descriptor that it was started with, to
+// a child. A VMM, which inherits this, is process 1 of its own namespace. Two values of one
+// argument are more than a rule of the library's can say.
+Result<void> DenyForeignProcesses() {
+  constexpr auto kWho = static_cast<uint32_t>(offsetof(seccomp_data, args));  // its lower half
+  const auto self = static_cast<uint32_t>(getpid());
+  std::array<sock_filter, 8> program = {{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 1, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_open, 0, 4),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kWho),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, self, 2, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  }};
+  const sock_fprog filter = {program.size(), program.data()};
+  if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
+    return ErrErrno(ErrorCode::kFailedPrecondition, "seccomp: load the filter for signals");
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> DenyUnneededSyscalls(Chroot chroot) {
@@ -151,7 +185,8 @@ Result<void> DenyUnneededSyscalls(Chroot chroot) {
   }
   CR_TRY(DenyNamespaces(filter));
   CR_TRY(DenySocketFamilies(filter));
-  return Check(seccomp_load(filter.get()), "load the filter; the kernel must support it");
+  CR_TRY(Check(seccomp_load(filter.get()), "load the filter; the kernel must support it"));
+  return DenyForeignProcesses();
 }
 
 }  // namespace cleanroom::os

@@ -1,8 +1,8 @@
 // The system calls that neither the warden nor a virtual machine monitor needs, denied with EPERM:
-// mounting, tracing, other processes' memory, kernel modules, bpf, keys, clocks, io_uring,
-// namespaces but the ones os::Process gives a child (chroot needs a capability that only such
-// a child begins with), and sockets of families other than UNIX, IPv4
-// and IPv6. Calls of another ABI (32-bit, x32) end the process.
+// mounting, tracing, signals to others than itself and its children, other processes' memory,
+// kernel modules, bpf, keys, clocks, io_uring, namespaces but the ones os::Process gives a child
+// (chroot needs a capability that only such a child begins with), and sockets of families other
+// than UNIX, IPv4 and IPv6. Calls of another ABI (32-bit, x32) end the process.
 #pragma once
 
 #include "base/result.h"

@@ -65,6 +65,9 @@ std::vector<Call> DeniedCalls() {
          if (pid == 0) _exit(0);
          return ErrnoOf(pid);
        }},
+      {"kill", [] { return ErrnoOf(kill(getppid(), 0)); }},
+      {"tgkill", [] { return ErrnoOf(syscall(SYS_tgkill, getppid(), getppid(), 0)); }},
+      {"pidfd_open", [] { return ErrnoOf(syscall(SYS_pidfd_open, getppid(), 0)); }},
       {"clone with one more",
        [] {
          const long pid =
@@ -94,9 +97,11 @@ TEST(SeccompFilterTest, LeavesWhatIsNeeded) {
               int seen = 0;
               std::thread([&seen] { seen = 1; }).join();  // clone3 falls back to clone
               if (seen != 1) return 254;
-              const long pid = syscall(SYS_clone, kChildNamespaces | SIGCHLD, 0, 0, 0, 0);
-              if (pid == 0) _exit(0);
-              return ErrnoOf(pid);
+              signal(SIGUSR1, SIG_IGN);
+              if (raise(SIGUSR1) != 0) return 253;
+              auto child = Process::Spawn({"sleep", "60"}, {.new_namespaces = kChildNamespaces});
+              if (!child || !child->Kill(SIGKILL) || !child->Wait()) return 252;
+              return 0;
             }),
             0);
 }

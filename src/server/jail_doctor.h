@@ -1,0 +1,15 @@
+// What `doctor` says of the jail: each layer, whether this host has it, and what to do when not.
+#pragma once
+
+#include <vector>
+
+#include "server/settings.h"
+#include "vmm/backend.h"
+
+namespace cleanroom::server {
+
+// Starts a warden that only inspects itself (sandbox/jail_check.h), in a folder that it makes and
+// removes; blocking, for some 20 ms.
+std::vector<vmm::Check> CheckJail(const Settings& settings);
+
+}  // namespace cleanroom::server
