@@ -8,6 +8,8 @@
 #include <set>
 
 #include "base/id.h"
+#include "server/plain_text.h"
+#include "server/sandbox_folder.h"
 
 namespace cleanroom::server {
 namespace {
@@ -76,10 +78,7 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id)
   CR_TRY(CheckId(id, "sandbox id"));
   auto live = FindLive(id);
   if (live && live->ready()) return live;
-  CR_TRY_ASSIGN(const auto record, context_.store.GetSandbox(id));
-  if (record.status == store::SandboxStatus::kReady) {
-    return Err(ErrorCode::kFailedPrecondition, fmt::format("sandbox {} is ending", id));
-  }
+  CR_TRY_ASSIGN(const auto record, Get(id));
   return Err(ErrorCode::kFailedPrecondition,
              fmt::format("sandbox {} is {}, not READY{}{}", id, ToString(record.status),
                          record.reason.empty() ? "" : ": ", record.reason));
@@ -87,11 +86,23 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id)
 
 Result<store::SandboxRecord> Sandboxes::Get(const std::string& id) const {
   CR_TRY(CheckId(id, "sandbox id"));
-  return context_.store.GetSandbox(id);
+  CR_TRY_ASSIGN(auto record, context_.store.GetSandbox(id));
+  ShowEnding(record);
+  return record;
+}
+
+void Sandboxes::ShowEnding(store::SandboxRecord& record) const {
+  const auto live = FindLive(record.id);
+  if (!live || live->ended() || live->ready() || record.status != store::SandboxStatus::kReady)
+    return;
+  record.status = store::SandboxStatus::kStopping;
+  record.reason = live->why_ending();
 }
 
 Result<std::vector<store::SandboxRecord>> Sandboxes::List(store::RecordStore::Which which) const {
-  return context_.store.ListSandboxes(which);
+  CR_TRY_ASSIGN(auto records, context_.store.ListSandboxes(which));
+  for (store::SandboxRecord& record : records) ShowEnding(record);
+  return records;
 }
 
 Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(std::string id, std::string reason) {
@@ -193,19 +204,22 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
   }
   LiveSandbox lost(executor_, context_, observer_, record);
   co_await observer_.OnEnding(lost);
-  std::error_code error;
-  std::filesystem::remove_all(context_.layout.Sandbox(record.id), error);
-  if (error)
-    spdlog::error("cannot remove a sandbox's folder sandbox_id={} error=\"{}\"", record.id,
-                  error.message());
+  const auto told = ReadWardenEnd(context_.layout, record.id);
+  auto removed = co_await RemoveSandboxFolder(context_.pool, context_.layout, record.id);
+  (void)removed;  // logged
 
   record.updated_us = MicrosOf(context_.clock());
   if (record.status == store::SandboxStatus::kStopping) {
     record.status = store::SandboxStatus::kStopped;
   } else {
-    record.reason = record.status == store::SandboxStatus::kReady
+    const bool ready = record.status == store::SandboxStatus::kReady;
+    record.reason = ready
                         ? "unavailable: the sandbox was lost: its warden ended while no daemon ran"
                         : "canceled: the daemon ended while the sandbox was being created";
+    if (ready && told && !told->reason().empty()) {
+      record.reason = PlainText(told->reason(), kLastWordsBytes);
+      record.console_tail = PlainText(told->console_tail(), kConsoleBytes);
+    }
     record.status = store::SandboxStatus::kFailed;
   }
   spdlog::warn("sandbox settled after a restart sandbox_id={} reason=\"{}\"", record.id,
@@ -235,7 +249,9 @@ Awaitable<void> Sandboxes::RemoveStrays() {
   }
   for (const std::filesystem::path& stray : strays) {
     spdlog::warn("removing a folder without a sandbox folder={}", stray.string());
-    std::filesystem::remove_all(stray, error);
+    const std::string id = stray.filename();
+    auto removed = co_await RemoveSandboxFolder(context_.pool, context_.layout, id);
+    (void)removed;  // logged
   }
 }
 

@@ -3,12 +3,12 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "base/id.h"
 #include "image/disk.h"
 #include "os/file.h"
+#include "server/sandbox_folder.h"
 #include "server/warden_api.h"
 
 namespace cleanroom::server {
@@ -206,9 +206,10 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, const vmm::Template& from)
   auto events =
       co_await channel->CallServerStream<pb::LaunchEvent>(warden_api::kPrepare, std::move(request));
   if (!events) co_return Err(std::move(events).error());
+  const auto deadline = steady_clock::now() + kPrepareLimit;
   for (;;) {
-    auto event = co_await WithDeadline(events->Next(), steady_clock::now() + kPrepareLimit,
-                                       "the machine was not ready in time");
+    auto event =
+        co_await WithDeadline(events->Next(), deadline, "the machine was not ready in time");
     if (!event) co_return Err(std::move(event).error());
     if (!*event) co_return Err(ErrorCode::kUnavailable, "the warden ended without a word");
     if ((*event)->has_ready()) break;
@@ -236,16 +237,8 @@ Awaitable<void> Spares::Watch(
 
 Awaitable<void> Spares::End(Spare spare) {
   co_await KillWarden(spare.link);
-  const std::string folder = layout_.Sandbox(spare.id);
-  auto work = [folder] {
-    std::error_code error;
-    std::filesystem::remove_all(folder, error);
-    return error;
-  };
-  const auto error = co_await pool_.Run(work);
-  if (error) {
-    spdlog::error("cannot remove a folder folder={} error=\"{}\"", folder, error.message());
-  }
+  auto removed = co_await RemoveSandboxFolder(pool_, layout_, spare.id);
+  (void)removed;  // logged
 }
 
 Awaitable<void> Spares::Shutdown() {
