@@ -31,6 +31,8 @@ Result<os::UniqueFd> ConnectUnixSocket(const std::string& url, const std::string
       return Err(NoDaemon(url, "there is no such socket"));
     case ErrorCode::kUnavailable:
       return Err(NoDaemon(url, "nobody listens on the socket"));
+    case ErrorCode::kDeadlineExceeded:
+      return Err(NoDaemon(url, fd.error().message()));
     default:
       return fd;
   }
@@ -90,6 +92,7 @@ Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options)
   CR_CO_TRY_ASSIGN(const config::Endpoint endpoint, config::Endpoint::Parse(options.url));
   rpc::ChannelOptions channel;
   channel.max_message_bytes = kMaxMessageBytes;
+  channel.patience = options.patience;
   if (!options.auth_token.empty())
     channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
   const auto executor = co_await asio::this_coro::executor;

@@ -15,6 +15,8 @@ struct ConnectOptions {
   std::string auth_token{};
   // For reaching the daemon, not for the calls.
   std::chrono::milliseconds timeout{10'000};
+  // For a sign of life of the daemon while calls are under way, however long those take.
+  std::chrono::milliseconds patience{40'000};
 };
 
 }  // namespace cleanroom::client

@@ -9,12 +9,14 @@ namespace cleanroom::client {
 namespace {
 
 constexpr size_t kMaxFileBytes = 4U << 20;
+// Whoever holds it may be making a sandbox, and pulling its image.
+constexpr std::chrono::minutes kLockLimit{60};
 
 }  // namespace
 
 Result<TrackedSandboxes> TrackedSandboxes::Open(const std::string& folder) {
   CR_TRY(os::MakeDirs(folder));
-  CR_TRY_ASSIGN(auto lock, os::FileLock::Acquire(folder + "/sandboxes.lock"));
+  CR_TRY_ASSIGN(auto lock, os::FileLock::Acquire(folder + "/sandboxes.lock", kLockLimit));
   TrackedSandboxes tracked(folder + "/sandboxes.json", std::move(lock));
   const auto text = os::ReadFile(tracked.path_, kMaxFileBytes);
   if (!text) {

@@ -72,6 +72,8 @@ void ProtectSelf() {
   signal(SIGPIPE, SIG_IGN);
   const os::UniqueFd score(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
   if (score) (void)!write(score.get(), "-1000", 5);
+  // However many processes want to run, whoever is to end them does.
+  (void)setpriority(PRIO_PROCESS, 0, -20);
   // Also what commands start with. An execution takes seven descriptors of the agent's.
   const rlimit files = {1024, 524288};
   (void)setrlimit(RLIMIT_NOFILE, &files);

@@ -22,6 +22,8 @@ constexpr std::chrono::milliseconds kTermGrace(500);
 constexpr std::chrono::milliseconds kKillGrace(2000);
 constexpr size_t kFileChunkBytes = 64 << 10;
 
+Awaitable<Result<PingResponse>> Ping() { co_return PingResponse(); }
+
 }  // namespace
 
 GuestService::GuestService(asio::any_io_executor executor, Machine& machine, Reaper& reaper,
@@ -50,6 +52,8 @@ void GuestService::Register(rpc::Router& router) {
       service + "Control", [this](rpc::CallContext& call, ControlRequest request) {
         return Control(call, std::move(request));
       });
+  router.Unary<PingRequest, PingResponse>(service + "Ping",
+                                          [](rpc::CallContext&, PingRequest) { return Ping(); });
   router.ServerStream<ReadFileRequest, FileChunk>(
       service + "ReadFile",
       [this](rpc::CallContext& call, ReadFileRequest request, rpc::Writer<FileChunk>& out) {

@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -107,6 +108,7 @@ void BecomeUser(Plan* plan, const User& user) {
   action.sa_handler = SIG_DFL;
   sigaction(SIGPIPE, &action, nullptr);
   ResetOomScore();
+  (void)setpriority(PRIO_PROCESS, 0, 0);  // the agent's own is higher
   PlaceDescriptors(plan);
   Check(plan, Step::kSession, setsid());
   if (request.controlling_terminal) Check(plan, Step::kTerminal, ioctl(0, TIOCSCTTY, 0));

@@ -322,6 +322,12 @@ Result<std::shared_ptr<Http2Stream>> Http2Connection::Open(const Headers& header
   return stream;
 }
 
+void Http2Connection::Ping() {
+  if (failed_) return;
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+  wake_writer_.NotifyAll();
+}
+
 void Http2Connection::Fail(Error why) {
   if (failed_) return;
   failed_ = std::move(why);
@@ -371,6 +377,7 @@ void Http2Connection::SubmitReset(const Http2Stream& stream, Http2Code code) {
 }
 
 void Http2Connection::Feed(std::string_view bytes) {
+  ++heard_;
   const ssize_t taken = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   if (taken < 0) {

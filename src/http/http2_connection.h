@@ -64,6 +64,11 @@ class Http2Connection {
   // Sends a request's head (client). `headers` begin with the pseudo-headers.
   Result<std::shared_ptr<Http2Stream>> Open(const Headers& headers);
 
+  // Asks the peer for a sign of life; heard() changes when any comes.
+  void Ping();
+  // How often bytes have come.
+  uint64_t heard() const { return heard_; }
+
   // Ends the connection now: every stream fails with `why`.
   void Fail(Error why);
   // Tells the peer `code` (GOAWAY), then ends.
@@ -105,6 +110,7 @@ class Http2Connection {
   Notifier writer_done_;
   FloodGuard flood_;
   bool flooded_ = false;
+  uint64_t heard_ = 0;
   std::optional<std::chrono::steady_clock::time_point> head_began_;
   std::optional<Error> failed_;
 };

@@ -156,7 +156,9 @@ Result<void> MakeFolders(const fs::path& folder) {
   return {};
 }
 
-Result<FileLock> FileLock::Acquire(const fs::path& path, const std::stop_token& stop) {
+Result<FileLock> FileLock::Acquire(const fs::path& path, const std::stop_token& stop,
+                                   std::chrono::seconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
   std::mutex mutex;
   std::condition_variable_any wake;
   while (true) {
@@ -170,6 +172,11 @@ Result<FileLock> FileLock::Acquire(const fs::path& path, const std::stop_token& 
       wake.wait_for(lock, stop, std::chrono::milliseconds(10), [] { return false; });
       if (stop.stop_requested())
         return Err(ErrorCode::kCanceled, "the image operation was cancelled");
+      if (std::chrono::steady_clock::now() >= deadline) {
+        return Err(ErrorCode::kDeadlineExceeded,
+                   fmt::format("another process has held the lock {} for more than {} s",
+                               path.string(), limit.count()));
+      }
     }
     // Else the last holder removed the file while this one waited: lock the file that has the name
     // now.

@@ -55,8 +55,10 @@ Result<void> MakeFolders(const std::filesystem::path& folder);
 // it.
 class FileLock {
  public:
-  // Waits for the lock until `stop` is requested (kCanceled).
-  static Result<FileLock> Acquire(const std::filesystem::path& path, const std::stop_token& stop);
+  // Waits for the lock until `stop` is requested (kCanceled), and at most for `limit`: then
+  // kDeadlineExceeded, naming the file.
+  static Result<FileLock> Acquire(const std::filesystem::path& path, const std::stop_token& stop,
+                                  std::chrono::seconds limit);
   // Removes the files in `folder` that killed holders left.
   static void RemoveStale(const std::filesystem::path& folder);
   FileLock(FileLock&&) = default;

@@ -14,6 +14,9 @@ namespace {
 constexpr uint64_t kMaxRecordBytes = 64u << 20;
 constexpr const char* kRecord = "image.json";
 constexpr const char* kRootfs = "rootfs.ext4";
+// Whoever holds an image may be pulling it; the records are changed in an instant.
+constexpr std::chrono::minutes kImageLimit{60};
+constexpr std::chrono::minutes kRefsLimit{1};
 
 Result<ImageRecord> ReadRecord(const fs::path& folder) {
   CR_TRY_ASSIGN(const std::string text, ReadWholeFile(folder / kRecord, kMaxRecordBytes));
@@ -29,7 +32,8 @@ Result<ImageRecord> ReadRecord(const fs::path& folder) {
 // What a writer of a record that was killed left beside it. Under the lock under which they are
 // written.
 Result<void> RemoveHalfWrittenRecords(const fs::path& folder) {
-  CR_TRY_ASSIGN(const FileLock changing, FileLock::Acquire(folder / "locks" / "refs", {}));
+  CR_TRY_ASSIGN(const FileLock changing,
+                FileLock::Acquire(folder / "locks" / "refs", {}, kRefsLimit));
   std::error_code error, ignored;
   for (fs::directory_iterator image(folder / "images", error), end; !error && image != end;
        image.increment(error)) {
@@ -126,7 +130,7 @@ Result<ImageRecord> ImageStore::Remove(std::string_view text, const InUseFn& in_
 }
 
 Result<FileLock> ImageStore::Lock(const std::string& digest, const std::stop_token& stop) const {
-  return FileLock::Acquire(folder_ / "locks" / ImageFolder(digest).filename(), stop);
+  return FileLock::Acquire(folder_ / "locks" / ImageFolder(digest).filename(), stop, kImageLimit);
 }
 
 Result<TempFolder> ImageStore::MakeTemp() const { return TempFolder::Create(folder_ / "tmp"); }
@@ -159,7 +163,8 @@ Result<ImageRecord> ImageStore::AddRef(const std::string& digest, const ImageRef
   const std::string name = StoredRef(ref);
   // Records are changed under one lock; the locks of other images are not taken, two callers could
   // then wait for each other.
-  CR_TRY_ASSIGN(const FileLock changing, FileLock::Acquire(folder_ / "locks" / "refs", stop));
+  CR_TRY_ASSIGN(const FileLock changing,
+                FileLock::Acquire(folder_ / "locks" / "refs", stop, kRefsLimit));
   if (!ref.tag.empty() || ref.digest.empty()) {
     CR_TRY_ASSIGN(std::vector<ImageRecord> all, List());
     for (ImageRecord& other : all) {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 #include <vector>
 
 namespace cleanroom::os {
@@ -23,6 +24,8 @@ std::string DirName(const std::string& path) {
   if (slash == std::string::npos) return ".";
   return slash == 0 ? "/" : path.substr(0, slash);
 }
+
+constexpr std::chrono::milliseconds kLockPause{5};
 
 Result<bool> LockFd(int fd, int operation, const std::string& path) {
   while (flock(fd, operation) != 0) {
@@ -156,10 +159,19 @@ Result<void> MakeDirs(const std::string& path, mode_t mode) {
   return {};
 }
 
-Result<FileLock> FileLock::Acquire(const std::string& path) {
+Result<FileLock> FileLock::Acquire(const std::string& path, std::chrono::milliseconds limit) {
   CR_TRY_ASSIGN(UniqueFd fd, Open(path, O_RDWR | O_CREAT));
-  CR_TRY(LockFd(fd.get(), LOCK_EX, path));
-  return FileLock(std::move(fd));
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    CR_TRY_ASSIGN(const bool locked, LockFd(fd.get(), LOCK_EX | LOCK_NB, path));
+    if (locked) return FileLock(std::move(fd));
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return Err(ErrorCode::kDeadlineExceeded,
+                 fmt::format("another process has held the lock {} for more than {} s", path,
+                             std::chrono::duration<double>(limit).count()));
+    }
+    std::this_thread::sleep_for(kLockPause);  // flock(2) has no timed form
+  }
 }
 
 Result<std::optional<FileLock>> FileLock::TryAcquire(const std::string& path) {

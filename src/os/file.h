@@ -52,8 +52,8 @@ Result<void> MakeDirs(const std::string& path, mode_t mode = 0700);
 // process dies.
 class FileLock {
  public:
-  // Waits for the holder.
-  static Result<FileLock> Acquire(const std::string& path);
+  // Waits for the holder, at most for `limit`: then deadline_exceeded, naming the file.
+  static Result<FileLock> Acquire(const std::string& path, std::chrono::milliseconds limit);
   // Nothing when someone else holds it.
   static Result<std::optional<FileLock>> TryAcquire(const std::string& path);
 

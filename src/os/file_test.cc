@@ -53,9 +53,11 @@ TEST_F(FileTest, MakesDirectories) {
   EXPECT_FALSE(MakeDirs(Path("file/x")));
 }
 
+constexpr std::chrono::milliseconds kLockWait{20};
+
 TEST_F(FileTest, OneHolderPerLock) {
   {
-    auto held = FileLock::Acquire(Path("lock"));
+    auto held = FileLock::Acquire(Path("lock"), kLockWait);
     ASSERT_TRUE(held);
     EXPECT_FALSE(FileLock::TryAcquire(Path("lock"))->has_value());
   }

@@ -8,12 +8,15 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 
 #include "os/file.h"
 
 namespace cleanroom::os {
 namespace {
+
+constexpr std::chrono::seconds kConnectLimit{10};
 
 std::unexpected<Error> SocketError(std::string_view call, const std::string& path) {
   const int saved = errno;
@@ -48,6 +51,13 @@ Result<UniqueFd> MakeSocket() {
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return ErrErrno(ErrorCode::kResourceExhausted, "socket");
   return fd;
+}
+
+// 0: no limit. Also for connect(2).
+Result<void> LimitSending(int fd, std::chrono::seconds limit) {
+  const timeval time = {.tv_sec = limit.count(), .tv_usec = 0};
+  if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time) == 0) return {};
+  return ErrErrno(ErrorCode::kInternal, "limit a socket's patience");
 }
 
 const sockaddr* AsSockaddr(const sockaddr_un& address) {
@@ -133,7 +143,7 @@ Result<UniqueFd> ListenUnix(const std::string& path, mode_t mode) {
       return Err(ErrorCode::kAlreadyExists, fmt::format("{} exists and is not a socket", path));
     }
     auto other = ConnectUnix(path);
-    if (other) {
+    if (other || other.error().code() == ErrorCode::kDeadlineExceeded) {
       return Err(ErrorCode::kAlreadyExists, fmt::format("another process listens on {}", path));
     }
     if (other.error().code() != ErrorCode::kUnavailable) return Err(std::move(other).error());
@@ -153,9 +163,17 @@ Result<UniqueFd> ListenUnix(const std::string& path, mode_t mode) {
 Result<UniqueFd> ConnectUnix(const std::string& path) {
   CR_TRY_ASSIGN(const ShortAddress to, Shorten(path));
   CR_TRY_ASSIGN(UniqueFd fd, MakeSocket());
+  // Whoever listens may be stopped, with as many callers waiting as there is room for.
+  CR_TRY(LimitSending(fd.get(), kConnectLimit));
   while (connect(fd.get(), AsSockaddr(to.address), sizeof to.address) != 0) {
+    if (errno == EAGAIN) {
+      return Err(
+          ErrorCode::kDeadlineExceeded,
+          fmt::format("nobody takes connections on {} for {} s", path, kConnectLimit.count()));
+    }
     if (errno != EINTR) return SocketError("connect to", path);
   }
+  CR_TRY(LimitSending(fd.get(), std::chrono::seconds(0)));
   return fd;
 }
 

@@ -1,5 +1,7 @@
 #include "rpc/client.h"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "http/http2_connection.h"
@@ -29,6 +31,7 @@ class Http2Channel final : public Channel {
         connection_(std::move(stream), http::Http2Connection::Role::kClient, {}, {}) {
     tasks_.Spawn(connection_.ReadLoop({}));
     tasks_.Spawn(connection_.WriteLoop());
+    if (options_.patience.count() > 0) tasks_.Spawn(WatchPeer());
   }
 
   Awaitable<void> Close() override {
@@ -69,6 +72,30 @@ class Http2Channel final : public Channel {
   }
 
  private:
+  // Counts pauses without a byte rather than time, which also passes while this process is stopped.
+  Awaitable<void> WatchPeer() {
+    constexpr int kPings = 4;
+    uint64_t heard = connection_.heard();
+    int unanswered = 0;
+    while (connection_.alive()) {
+      auto slept = co_await SleepFor(options_.patience / kPings);
+      if (!slept) co_return;
+      if (connection_.heard() != heard || connection_.open_streams() == 0) {
+        heard = connection_.heard();
+        unanswered = 0;
+        continue;
+      }
+      if (++unanswered >= kPings) {
+        const std::chrono::duration<double> patience = options_.patience;
+        connection_.Fail(
+            Error(ErrorCode::kUnavailable,
+                  fmt::format("the peer has not answered for {:g} s", patience.count())));
+        co_return;
+      }
+      connection_.Ping();
+    }
+  }
+
   Result<std::unique_ptr<Http2Call>> Begin(const std::string& path, Shape shape,
                                            const CallOptions& options) {
     const Framing framing = FramingOf(options_.protocol, shape);

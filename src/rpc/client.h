@@ -20,6 +20,9 @@ struct ChannelOptions {
   std::string authority = "localhost";
   Metadata headers;                      // sent with every call, e.g. authorization
   size_t max_message_bytes = 16U << 20;  // of one response message
+  // A peer that gives no sign of life (an answer, or one to our PING) for so long while calls are
+  // under way is given up: they end with kUnavailable. 0: never.
+  std::chrono::milliseconds patience{0};
 };
 
 struct CallOptions {

@@ -9,6 +9,7 @@ namespace cleanroom::sandbox {
 namespace {
 
 constexpr int kExitTimedOut = 124;
+constexpr int kSignalExit = 128;  // plus the signal
 
 // The warden names the way of every end; the guest's words only fill it.
 pb::ExecutionEnd Lost(const Error& error) {
@@ -41,24 +42,23 @@ pb::AttachEvent ToEvent(Frame frame) {
 
 Result<std::shared_ptr<Execution>> Execution::Create(asio::any_io_executor executor, std::string id,
                                                      const std::filesystem::path& record,
-                                                     pb::ExecStart start,
-                                                     std::chrono::milliseconds timeout,
+                                                     pb::ExecStart start, ExecutionLimits limits,
                                                      BeforeEnd before_end) {
   CR_TRY_ASSIGN(SpoolWriter spool, SpoolWriter::Create(record));
   start.set_execution_id(id);
   return std::shared_ptr<Execution>(new Execution(std::move(executor), std::move(id), record,
-                                                  std::move(spool), std::move(start), timeout,
+                                                  std::move(spool), std::move(start), limits,
                                                   std::move(before_end)));
 }
 
 Execution::Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record,
-                     SpoolWriter spool, pb::ExecStart start, std::chrono::milliseconds timeout,
+                     SpoolWriter spool, pb::ExecStart start, ExecutionLimits limits,
                      BeforeEnd before_end)
     : id_(std::move(id)),
       record_(std::move(record)),
       spool_(std::move(spool)),
       start_(std::move(start)),
-      timeout_(timeout),
+      limits_(limits),
       before_end_(std::move(before_end)),
       changed_(std::move(executor)),
       stdin_closed_(!start_.stdin() && !start_.tty()) {}
@@ -74,33 +74,60 @@ Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
   if (!opened)
     co_return Lost(std::move(opened).error().Context("handing the command to the guest"));
   Stream stream = *std::move(opened);
-  pb::ExecInput first;
-  *first.mutable_start() = start_;
-  auto sent = co_await stream.Write(first);
-  if (!sent) co_return Lost(std::move(sent).error().Context("handing the command to the guest"));
-
+  stream_ = &stream;
   const auto executor = co_await asio::this_coro::executor;
   TaskScope side(executor);
-  side.Spawn(PumpInput(stream));
-  if (timeout_.count() > 0) side.Spawn(WatchTimeout(agent, stream));
-  pb::ExecutionEnd end = co_await Collect(stream);
+  pb::ExecutionEnd end = co_await Converse(agent, stream, side);
+  stream_ = nullptr;
   side.Cancel();
   co_await side.Join();
   co_return end;
+}
+
+Awaitable<pb::ExecutionEnd> Execution::Converse(rpc::Channel& agent, Stream& stream,
+                                                TaskScope& side) {
+  side.Spawn(WatchStart());
+  pb::ExecInput first;
+  *first.mutable_start() = start_;
+  auto sent = co_await stream.Write(first);
+  if (!sent && ended_here_) co_return *ended_here_;
+  if (!sent) co_return Lost(std::move(sent).error().Context("handing the command to the guest"));
+  side.Spawn(PumpInput(stream));
+  if (limits_.timeout.count() > 0) side.Spawn(WatchTimeout(agent, stream));
+  pb::ExecutionEnd end = co_await Collect(stream);
+  co_return end;
+}
+
+Awaitable<void> Execution::WatchStart() {
+  auto slept = co_await SleepFor(limits_.start);
+  if (!slept || heard_) co_return;
+  GiveUp(Error(ErrorCode::kDeadlineExceeded,
+               fmt::format("the guest did not take the command within {:g} s",
+                           std::chrono::duration<double>(limits_.start).count())));
+}
+
+void Execution::GiveUp(const Error& why) { EndHere(Lost(why)); }
+
+void Execution::EndHere(pb::ExecutionEnd end) {
+  if (ended_ || ended_here_ || stream_ == nullptr) return;
+  ended_here_ = std::move(end);
+  stream_->Cancel();
 }
 
 // Records output until the exit. Whatever the guest does wrong ends the command, not the warden.
 Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
   while (true) {
     auto next = co_await stream.Next();
+    if (next) heard_ = true;
     pb::ExecutionEnd end;
     if (timed_out_ && (!next || !*next || (*next)->has_exit())) {
       end.set_cause(pb::ExecutionEnd::CAUSE_TIMED_OUT);
       end.set_exit_code(kExitTimedOut);
       end.set_message(fmt::format("the command was ended after its timeout of {} s",
-                                  static_cast<double>(timeout_.count()) / 1000));
+                                  static_cast<double>(limits_.timeout.count()) / 1000));
       co_return end;
     }
+    if (!next && ended_here_) co_return *ended_here_;
     if (!next)
       co_return Lost(std::move(next).error().Context("the connection to the guest was lost"));
     if (!*next)
@@ -147,7 +174,7 @@ Awaitable<void> Execution::PumpInput(Stream& stream) {
 }
 
 Awaitable<void> Execution::WatchTimeout(rpc::Channel& agent, Stream& stream) {
-  auto slept = co_await SleepFor(timeout_);
+  auto slept = co_await SleepFor(limits_.timeout);
   if (!slept) co_return;
   timed_out_ = true;
   pb::ExecInput terminate;
@@ -164,7 +191,12 @@ Awaitable<Result<void>> Execution::Control(rpc::Channel& agent, pb::ExecInput in
   *request.mutable_input() = std::move(input);
   auto answer = co_await agent.Call<pb::ControlResponse>(
       "/cleanroom.internal.v1.GuestService/Control", std::move(request),
-      rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5)});
+      rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + limits_.control});
+  if (!answer && answer.error().code() == ErrorCode::kDeadlineExceeded) {
+    co_return Err(ErrorCode::kDeadlineExceeded,
+                  fmt::format("the guest did not take a signal or a size within {:g} s",
+                              std::chrono::duration<double>(limits_.control).count()));
+  }
   if (!answer) co_return Err(std::move(answer).error());
   co_return Result<void>();
 }
@@ -173,8 +205,16 @@ Awaitable<Result<void>> Execution::Input(rpc::Channel& agent, pb::ExecInput inpu
   if (ended_) co_return Err(ErrorCode::kFailedPrecondition, "the command has ended");
   if (input.has_signal() || input.has_resize()) {
     if (input.has_signal()) signaled_ = true;
+    const bool kill = input.has_signal() && input.signal() == SIGKILL;
     auto done = co_await Control(agent, std::move(input));
-    co_return done;
+    if (done || !kill || done.error().code() != ErrorCode::kDeadlineExceeded) co_return done;
+    pb::ExecutionEnd end;
+    end.set_cause(pb::ExecutionEnd::CAUSE_CANCELED);
+    end.set_exit_code(kSignalExit + SIGKILL);
+    end.set_signal(SIGKILL);
+    end.set_message("the guest does not answer; the command was given up");
+    EndHere(std::move(end));
+    co_return Result<void>();
   }
   if (input.has_start())
     co_return Err(ErrorCode::kInvalidArgument, "the command has been started already");

@@ -37,13 +37,23 @@ pb::ExecOutput Stdout(std::string text) {
 }
 
 // "cat": echoes stdin, exits 0 at its end. "hang": waits until it is killed. "rude": ends without
-// an exit. "split": says something on both streams and exits 3.
+// an exit. "started": says only that it has started, and exits 0 after a while. "split": says
+// something on both streams and exits 3.
 Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& in,
                              Writer<pb::ExecOutput>& out) {
   auto first = co_await in.Next();
   if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "no start");
   const std::string program = (*first)->start().argv(0);
   if (program == "rude") co_return Result<void>();
+  if (program == "started") {
+    pb::ExecOutput started;
+    started.mutable_started()->set_pid(1);
+    auto written = co_await out.Write(started);
+    auto slept = co_await SleepFor(milliseconds(60));
+    if (!slept) co_return slept;
+    written = co_await out.Write(Exit(0));
+    co_return written;
+  }
   if (program == "split") {
     auto written = co_await out.Write(Stdout("out"));
     pb::ExecOutput error;
@@ -76,8 +86,13 @@ Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& i
   }
 }
 
-Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals,
+// Takes every signal, but from a command in a guest that has "frozen".
+Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals, bool frozen,
                                                pb::ControlRequest request) {
+  while (frozen) {
+    auto slept = co_await SleepFor(milliseconds(10));
+    if (!slept) co_return Err(std::move(slept).error());
+  }
   signals->push_back(request.input().signal());
   co_return pb::ControlResponse();
 }
@@ -111,7 +126,7 @@ class ExecutionTest : public testing::Test {
     router_.Unary<pb::ControlRequest, pb::ControlResponse>(
         "/cleanroom.internal.v1.GuestService/Control",
         [this](CallContext&, pb::ControlRequest request) {
-          return Control(&signals_, std::move(request));
+          return Control(&signals_, frozen_, std::move(request));
         });
     link_ = std::make_unique<rpc::TestLink>(router_);
   }
@@ -126,7 +141,9 @@ class ExecutionTest : public testing::Test {
     start.add_argv(program);
     start.set_stdin(true);
     const std::string id = NewId();
-    return Execution::Create(link_->io().get_executor(), id, dir_ / id, start, timeout).value();
+    return Execution::Create(link_->io().get_executor(), id, dir_ / id, start,
+                             {.timeout = timeout, .start = start_limit_, .control = control_limit_})
+        .value();
   }
   Collected Replay(Execution& execution) {
     Collected collected;
@@ -140,6 +157,9 @@ class ExecutionTest : public testing::Test {
   }
 
   std::filesystem::path dir_;
+  milliseconds start_limit_{30'000};
+  milliseconds control_limit_{5000};
+  bool frozen_ = false;
   std::vector<int> signals_;
   rpc::Router router_;
   std::unique_ptr<rpc::TestLink> link_;
@@ -215,6 +235,48 @@ TEST_F(ExecutionTest, SignalledCommandIsCanceled) {
   const Collected all = Replay(*execution);
   EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_CANCELED);
   EXPECT_EQ(all.end.exit_code(), 128 + SIGINT);
+}
+
+TEST_F(ExecutionTest, AGuestThatDoesNotTakeTheCommandIsNotWaitedFor) {
+  start_limit_ = milliseconds(20);
+  const auto execution = Make("hang");
+  link_->Run(execution->Run(link_->channel()));
+  const Collected all = Replay(*execution);
+  EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_LOST);
+  EXPECT_EQ(all.end.exit_code(), 1);
+  EXPECT_EQ(all.end.message(),
+            "deadline_exceeded: the guest did not take the command within 0.02 s");
+}
+
+TEST_F(ExecutionTest, AQuietCommandIsNotTakenForOneThatNeverStarted) {
+  start_limit_ = milliseconds(20);
+  const auto execution = Make("started");
+  link_->Run(execution->Run(link_->channel()));
+  EXPECT_EQ(Replay(*execution).end.cause(), pb::ExecutionEnd::CAUSE_EXITED);
+}
+
+Awaitable<void> KillFrozen(Execution& execution, rpc::Channel& agent) {
+  pb::ExecInput input;
+  input.set_signal(SIGTERM);
+  auto sent = co_await execution.Input(agent, std::move(input));
+  EXPECT_FALSE(sent);
+  EXPECT_EQ(sent ? ErrorCode::kInternal : sent.error().code(), ErrorCode::kDeadlineExceeded);
+  EXPECT_FALSE(execution.ended());
+  pb::ExecInput kill;
+  kill.set_signal(SIGKILL);
+  sent = co_await execution.Input(agent, std::move(kill));
+  EXPECT_TRUE(sent.has_value());
+}
+
+TEST_F(ExecutionTest, ACommandInAFrozenGuestCanBeKilled) {
+  frozen_ = true;
+  control_limit_ = milliseconds(20);
+  const auto execution = Make("hang");
+  link_->scope().Spawn(KillFrozen(*execution, link_->channel()));
+  link_->Run(execution->Run(link_->channel()));
+  const Collected all = Replay(*execution);
+  EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_CANCELED);
+  EXPECT_EQ(all.end.exit_code(), 128 + SIGKILL);
 }
 
 TEST_F(ExecutionTest, StreamWithoutAnExitIsLost) {

@@ -28,6 +28,8 @@ constexpr std::string_view kWaitingLine = "cleanroom-guest: waiting";
 constexpr int kHeldRehearsals = 3;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
+// For the next piece of a file.
+constexpr milliseconds kFileLimit{30'000};
 // That a guest's clock may differ from the host's by.
 constexpr std::chrono::nanoseconds kClockTolerance = milliseconds(10);
 
@@ -52,7 +54,11 @@ Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name,
 }  // namespace
 
 Supervisor::Supervisor(asio::any_io_executor executor, SupervisorConfig config)
-    : executor_(executor), config_(std::move(config)), tasks_(executor), changed_(executor) {
+    : executor_(executor),
+      config_(std::move(config)),
+      tasks_(executor),
+      changed_(executor),
+      guest_watch_(executor) {
   state_.set_phase(pb::WardenState::PHASE_IDLE);
 }
 
@@ -98,6 +104,9 @@ Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
   if (!identified) co_return Err(std::move(identified).error());
   co_await TellPhase(out, restored ? "agent" : "boot", begin);
   tasks_.Spawn(WatchMachine(machine_));
+  if (request.guest_silence_ms() > 0)
+    guest_watch_.set_silence(milliseconds(request.guest_silence_ms()));
+  tasks_.Spawn(WatchGuest(machine_, machine_->agent()));
   Enter(pb::WardenState::PHASE_READY);
   pb::LaunchEvent ready;
   ready.mutable_ready()->set_kernel_release(*identified);
@@ -225,6 +234,10 @@ Awaitable<Result<void>> Supervisor::StartMachine(pb::Machine machine,
   if (copy) {
     spec.memory = vmm::MemoryKind::kCopy;
     spec.memory_file = machine.template_memory_path();
+    pb::LaunchEvent begun;
+    begun.mutable_begun();
+    auto told = co_await out.Write(begun);
+    CR_CO_TRY(told);
   }
   CR_CO_TRY_ASSIGN(machine_,
                    RunningMachine::Start(executor_, config_.folder, spec, machine, deadline));
@@ -288,6 +301,19 @@ Awaitable<void> Supervisor::WatchMachine(std::shared_ptr<RunningMachine> machine
          Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
 }
 
+Awaitable<void> Supervisor::WatchGuest(std::shared_ptr<RunningMachine> machine,
+                                       std::shared_ptr<rpc::Channel> agent) {
+  const bool silent = co_await guest_watch_.WaitSilent(agent);
+  if (!silent || machine != machine_ || stopping_) co_return;
+  const Error why(ErrorCode::kDeadlineExceeded,
+                  fmt::format("the guest has not answered for {:g} s",
+                              duration<double>(guest_watch_.silence()).count()));
+  for (const auto& [id, execution] : executions_) execution->GiveUp(why);
+  state_.set_console_tail(machine->ConsoleTail());
+  co_await EndMachine();
+  Finish(pb::WardenState::PHASE_FAILED, why.ToString());
+}
+
 Awaitable<void> Supervisor::EndMachine() {
   const auto machine = std::exchange(machine_, nullptr);
   if (machine) co_await machine->End();
@@ -321,11 +347,13 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
   }
   NetworkLog* const log = config_.network_log;
   const std::string id = request.execution_id();
+  ExecutionLimits limits{.timeout = milliseconds(request.timeout_ms())};
+  if (request.start_limit_ms() > 0) limits.start = milliseconds(request.start_limit_ms());
   CR_TRY_ASSIGN(
       auto execution,
       Execution::Create(executor_, request.execution_id(),
                         config_.folder / "executions" / (request.execution_id() + ".log"),
-                        std::move(*request.mutable_start()), milliseconds(request.timeout_ms()),
+                        std::move(*request.mutable_start()), limits,
                         [log, id](pb::ExecutionEnd& end) { log->ExecutionEnded(id, end); }));
   log->ExecutionStarted(id);
   executions_[execution->id()] = execution;
@@ -336,7 +364,9 @@ Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {
 Awaitable<void> Supervisor::RunExecution(std::shared_ptr<Execution> execution,
                                          std::shared_ptr<rpc::Channel> agent) {
   ++running_;
+  guest_watch_.Begin();
   co_await execution->Run(*agent);
+  guest_watch_.End();
   --running_;
   changed_.NotifyAll();
 }
@@ -362,13 +392,22 @@ Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request,
   if (state_.phase() != pb::WardenState::PHASE_READY || !machine_) {
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
   }
+  guest_watch_.Begin();
+  auto copied = co_await CopyFile(std::move(request), out);
+  guest_watch_.End();
+  co_return copied;
+}
+
+Awaitable<Result<void>> Supervisor::CopyFile(pb::ReadFileRequest request,
+                                             rpc::Writer<pb::FileChunk>& out) {
   const auto agent = machine_->agent();
   int64_t left = request.max_bytes();
   auto stream =
       co_await agent->CallServerStream<pb::FileChunk>(GuestPath("ReadFile"), std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   while (true) {
-    auto chunk = co_await stream->Next();
+    auto chunk = co_await WithDeadline(stream->Next(), steady_clock::now() + kFileLimit,
+                                       "the guest did not send the file, or more of it, in time");
     if (!chunk) co_return Err(std::move(chunk).error());
     if (!*chunk) co_return Result<void>();
     left -= static_cast<int64_t>((*chunk)->data().size());

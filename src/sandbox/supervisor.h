@@ -28,6 +28,7 @@
 #include "rpc/service.h"
 #include "sandbox/doors.h"
 #include "sandbox/execution.h"
+#include "sandbox/guest_watch.h"
 #include "sandbox/network_log.h"
 #include "sandbox/running_machine.h"
 
@@ -98,6 +99,10 @@ class Supervisor {
                                          rpc::Writer<pb::LaunchEvent>& out);
   Awaitable<Result<void>> SaveTemplate(pb::MakeTemplateRequest request);
   Awaitable<void> WatchMachine(std::shared_ptr<RunningMachine> machine);
+  // Ends a machine whose guest does not answer any more.
+  Awaitable<void> WatchGuest(std::shared_ptr<RunningMachine> machine,
+                             std::shared_ptr<rpc::Channel> agent);
+  Awaitable<Result<void>> CopyFile(pb::ReadFileRequest request, rpc::Writer<pb::FileChunk>& out);
   Awaitable<void> RunExecution(std::shared_ptr<Execution> execution,
                                std::shared_ptr<rpc::Channel> agent);
   // Why a call to the agent failed: the machine's end, if that is the reason.
@@ -119,6 +124,7 @@ class Supervisor {
   bool machine_ended_ = false;
   std::map<std::string, std::shared_ptr<Execution>> executions_;
   size_t running_ = 0;
+  GuestWatch guest_watch_;
 };
 
 }  // namespace cleanroom::sandbox

@@ -4,11 +4,18 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 
 namespace cleanroom::server {
 namespace {
 
 using config::Endpoint;
+
+// A daemon that was killed while it started a process leaves its lock and its sockets to that
+// process until that has become another program: they are waited for. See os/process.cc.
+constexpr std::chrono::milliseconds kTakeOver{2000};
+constexpr std::chrono::milliseconds kTakeOverPause{20};
 
 // How exact idle limits are, and how often the records' log is folded in.
 constexpr std::chrono::seconds kHousekeeping{15};
@@ -37,6 +44,18 @@ std::string GroupOf(std::string_view state_dir) {
   return fmt::format("cleanroom-{:08x}", hash);
 }
 
+// What a daemon that was killed had half written beside the files of the state folder
+// (os::WriteFileAtomic).
+void RemoveDrafts(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> drafts;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->path().filename().string().starts_with("accelerator.")) drafts.push_back(it->path());
+  }
+  for (const std::filesystem::path& path : drafts) std::filesystem::remove(path, error);
+}
+
 WallClock SystemClock() {
   return [] { return std::chrono::system_clock::now(); };
 }
@@ -50,8 +69,9 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor
                                     layout.Executions(), config.settings.cache_dir.string()}) {
     CR_TRY(os::MakeDirs(folder));
   }
-  CR_TRY_ASSIGN(auto lock, os::FileLock::TryAcquire(layout.Lock()));
+  auto lock = os::FileLock::Acquire(layout.Lock(), kTakeOver);
   if (!lock) {
+    if (lock.error().code() != ErrorCode::kDeadlineExceeded) return Err(std::move(lock).error());
     return Err(
         ErrorCode::kFailedPrecondition,
         fmt::format(
@@ -64,6 +84,7 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor
   } else {
     spdlog::info("no limits on memory and processes: {}", groups.error().message());
   }
+  RemoveDrafts(config.settings.state_dir);
   CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
   CR_TRY_ASSIGN(auto images, image::ImageStore::Open(config.settings.cache_dir));
   return std::unique_ptr<ControlPlane>(new ControlPlane(
@@ -162,6 +183,18 @@ Result<void> ControlPlane::Listen() {
   return {};
 }
 
+Awaitable<Result<void>> ControlPlane::ListenSoon() {
+  const auto deadline = std::chrono::steady_clock::now() + kTakeOver;
+  for (;;) {
+    acceptors_.clear();
+    auto listening = Listen();
+    const bool taken = !listening && listening.error().code() == ErrorCode::kAlreadyExists;
+    if (!taken || stop_ || std::chrono::steady_clock::now() >= deadline) co_return listening;
+    auto slept = co_await SleepFor(kTakeOverPause);
+    (void)slept;
+  }
+}
+
 std::string ControlPlane::Metrics() {
   MetricsText out;
   using Type = MetricsText::Type;
@@ -184,9 +217,11 @@ std::string ControlPlane::Metrics() {
 
 Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<Endpoint>&)> ready) {
   // Before anything is touched: a second daemon, or a port that is taken, ends here.
-  CR_CO_TRY(Listen());
+  auto listening = co_await ListenSoon();
+  CR_CO_TRY(listening);
   network_.Start();
   auto recovered = co_await sandboxes_.Recover();
+  if (recovered) co_await executions_.RemoveStrays();
   Result<void> outcome = recovered;
   TaskScope tasks(executor_);
   if (recovered && !stop_) {

@@ -55,6 +55,8 @@ class ControlPlane {
   ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config, os::FileLock lock,
                std::unique_ptr<store::RecordStore> store, image::ImageStore images);
   Result<void> Listen();
+  // The same, when the addresses are free, or will be in a moment.
+  Awaitable<Result<void>> ListenSoon();
   Awaitable<void> ForgetOldTemplates();
   Awaitable<void> Housekeep();
   std::string Metrics();

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <set>
 
 #include "base/id.h"
 #include "sandbox/spool.h"
@@ -37,6 +39,12 @@ std::optional<pb::ExecutionEnd> FindEnd(const std::string& file) {
     break;
   }
   return std::nullopt;
+}
+
+std::set<std::string> IdsOf(const std::vector<store::ExecutionRecord>& records) {
+  std::set<std::string> ids;
+  for (const store::ExecutionRecord& record : records) ids.insert(record.id);
+  return ids;
 }
 
 store::ExecutionStatus StatusOf(const pb::ExecutionEnd& end) {
@@ -94,6 +102,7 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   request.set_execution_id(running->record.id);
   *request.mutable_start() = std::move(start);
   request.set_timeout_ms(timeout.count());
+  request.set_start_limit_ms(start_limit.count());
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + start_limit;
   running->started = steady_clock::now();
@@ -107,6 +116,7 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   }
   running->record.status = store::ExecutionStatus::kRunning;
   running->record.started_us = MicrosOf(clock_());
+  running->ran_since = steady_clock::now();
   const std::chrono::duration<double, std::milli> spent = steady_clock::now() - running->started;
   running->record.phases.push_back({"start", spent.count()});
   auto written = store_.UpdateExecution(running->record);
@@ -167,8 +177,12 @@ void Executions::Finish(const std::string& id, const pb::ExecutionEnd& end) {
   record.reason = PlainText(end.message(), kMessageBytes);
   record.finished_us = MicrosOf(clock_());
   if (record.started_us != 0) {
-    record.phases.push_back(
-        {"exec", static_cast<double>(record.finished_us - record.started_us) / 1000});
+    // One that is found again by a new control plane is measured by the wall clock, which may jump.
+    const std::chrono::microseconds by_clock(
+        std::max<int64_t>(record.finished_us - record.started_us, 0));
+    std::chrono::duration<double, std::milli> spent = by_clock;
+    if (running && running->ran_since) spent = steady_clock::now() - *running->ran_since;
+    record.phases.push_back({"exec", spent.count()});
   }
   Settle(std::move(record));
 }
@@ -277,7 +291,9 @@ Awaitable<Result<Executions::CancelAnswer>> Executions::Cancel(std::string sandb
   // It ended by itself before the signal reached it. A signal that did reach it may end it before
   // we hear so.
   if (!sent && ended) co_return CancelAnswer{.accepted = false, .record = running->record};
-  if (!sent) co_return Err(std::move(sent).error());
+  // A guest that does not answer is not asked again, but after SIGKILL not waited for either.
+  const bool deaf = !sent && signal == 0 && sent.error().code() == ErrorCode::kDeadlineExceeded;
+  if (!sent && !deaf) co_return Err(std::move(sent).error());
   if (ended) co_return CancelAnswer{.accepted = true, .record = running->record};
   if (signal == 0) tasks_.Spawn(KillAfter(running, settings_.cancel_grace));
   co_return CancelAnswer{.accepted = true, .record = running->record};
@@ -371,15 +387,18 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
     }
   }
 
-  // By renaming, so that whoever reads such a file goes on.
+  // By renaming, so that whoever reads such a file goes on. Those of records that were pruned while
+  // the sandbox lived go with its folder.
   const std::string from = layout_.LiveOutputs(sandbox.id());
   const std::string to = layout_.Executions();
-  auto work = [from, to] {
+  auto kept = store_.ListExecutions(sandbox.id(), store::RecordStore::Which::kAll);
+  if (!kept) co_return;
+  auto work = [from, to, known = IdsOf(*kept)] {
     std::error_code error;
     for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
          it.increment(error)) {
       const std::string name = it->path().filename();
-      if (it->path().extension() != ".log" || !IsId(it->path().stem().string()) ||
+      if (it->path().extension() != ".log" || !known.contains(it->path().stem().string()) ||
           !it->is_regular_file(error))
         continue;
       std::filesystem::rename(it->path(), std::filesystem::path(to) / name, error);
@@ -393,6 +412,24 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
 }
 
 void Executions::OnEnded(const std::string& /*sandbox_id*/) {}
+
+Awaitable<void> Executions::RemoveStrays() {
+  auto records = store_.ListExecutions("", store::RecordStore::Which::kAll);
+  if (!records) co_return;
+  const std::string folder = layout_.Executions();
+  auto work = [folder, known = IdsOf(*records)] {
+    std::error_code error;
+    std::vector<std::filesystem::path> strays;
+    for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+         it.increment(error)) {
+      if (!known.contains(it->path().stem().string())) strays.push_back(it->path());
+    }
+    for (const std::filesystem::path& path : strays) std::filesystem::remove_all(path, error);
+    return strays.size();
+  };
+  const size_t removed = co_await pool_.Run(work);
+  if (removed > 0) spdlog::info("removed output without a record count={}", removed);
+}
 
 Awaitable<void> Executions::Shutdown() {
   // Commands have ended with their sandboxes, so what is left is writing files.

@@ -61,6 +61,8 @@ class Executions : public SandboxObserver {
   Awaitable<Result<void>> Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
                                  rpc::Writer<v1::ExecutionStreamEvent>& out);
 
+  // Once, before serving: removes what is kept of executions that no record knows any more.
+  Awaitable<void> RemoveStrays();
   // Waits for work on finished executions (their summaries). After the sandboxes' Shutdown.
   Awaitable<void> Shutdown();
 
@@ -79,6 +81,7 @@ class Executions : public SandboxObserver {
     Notifier changed;  // after every change of the record
     bool cancel_requested = false;
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+    std::optional<std::chrono::steady_clock::time_point> ran_since;  // nothing: before a restart
   };
   using Attachment = rpc::ClientStream<pb::AttachInput, pb::AttachEvent>;
   struct Cursor;

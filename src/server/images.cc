@@ -20,6 +20,16 @@ Result<image::ImageRef> ParseImportRef(std::string_view text) {
   return image::ParseImageRef(text, image::kLocalHost);
 }
 
+namespace {
+
+// To callers of the API `unavailable` is the daemon itself.
+Error OfRegistry(Error error) {
+  if (error.code() != ErrorCode::kUnavailable) return error;
+  return Error(ErrorCode::kUpstreamError, error.message());
+}
+
+}  // namespace
+
 Images::Images(asio::any_io_executor executor, image::ImageStore store,
                image::RegistryOptions options)
     : executor_(executor),
@@ -46,7 +56,8 @@ Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progre
       Result<image::ImageRecord> pulled = image::Pull(store, options, ref, control);
       // The tree of an image's files was memory of this thread, and the C library would keep it.
       malloc_trim(0);
-      CR_TRY_ASSIGN(auto record, std::move(pulled));
+      if (!pulled) return Err(OfRegistry(std::move(pulled).error()));
+      image::ImageRecord record = *std::move(pulled);
       return ImageOutcome{.record = std::move(record), .was_present = false};
     };
     tasks_.Spawn(shared->Run(pool_, std::move(work)));
@@ -120,7 +131,7 @@ Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHtt
     return image::Resolve(options, ref, control);
   };
   auto digest = co_await pool_.Run(work);
-  if (!digest) co_return Err(std::move(digest).error());
+  if (!digest) co_return Err(OfRegistry(std::move(digest).error()));
   co_return image::PinnedRef(ref, *digest);
 }
 

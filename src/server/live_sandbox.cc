@@ -19,9 +19,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// Kept of a guest's console and of a warden's last words.
-constexpr size_t kConsoleBytes = 8U << 10;
-constexpr size_t kLastWordsBytes = 1U << 10;
 // Beyond the boot's own limit, which the warden keeps: only for a warden that does not answer.
 constexpr std::chrono::seconds kLaunchSlack{5};
 constexpr std::chrono::seconds kWardenExitWait{2};
@@ -48,10 +45,14 @@ LiveSandbox::LiveSandbox(asio::any_io_executor executor, SandboxContext& context
       observer_(observer),
       record_(std::move(record)),
       changed_(executor),
-      tasks_(executor) {}
+      tasks_(executor) {
+  // One that is found again has been idle for as long as the wall clock says.
+  const std::chrono::microseconds idle(MicrosOf(context_.clock()) - record_.last_activity_us);
+  idle_since_ = context_.steady() - std::max(idle, std::chrono::microseconds(0));
+}
 
 void LiveSandbox::RequestStop(std::string reason) {
-  if (stop_reason_ || ended_) return;
+  if (stop_reason_ || failure_ || ended_) return;
   stop_reason_ = std::move(reason);
   changed_.NotifyAll();
 }
@@ -134,7 +135,8 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare
         Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}, .groups = {}});
     launched = co_await LaunchFrom(std::move(origin), std::min(plan.boot_limit, kCopyLimit));
     if (launched || !IsMachineTrouble(launched.error())) co_return launched;
-    co_await context_.warm.Distrust(shape_);
+    // What failed before that was the host's doing.
+    if (machine_begun_) co_await context_.warm.Distrust(shape_);
     auto again = co_await StartOver(launched.error(), "copy of a template");
     CR_CO_TRY(again);
   }
@@ -147,12 +149,8 @@ Awaitable<Result<void>> LiveSandbox::StartOver(const Error& why, std::string_vie
   spdlog::warn("a {} did not start, going on without sandbox_id={} error=\"{}\"", what, id(),
                why.ToString());
   co_await KillWarden(link_);
-  const Settings settings = context_.settings;
-  const Layout layout = context_.layout;
-  const std::string sandbox = id();
-  auto work = [settings, layout, sandbox] { return RemoveRemains(settings, layout, sandbox); };
-  const std::string trouble = co_await context_.pool.Run(work);
-  if (!trouble.empty()) co_return Err(ErrorCode::kInternal, "start over: " + trouble);
+  auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id());
+  CR_CO_TRY(removed);
   CR_CO_TRY(StopAsked());
   co_return Result<void>();
 }
@@ -189,6 +187,7 @@ Awaitable<Result<void>> LiveSandbox::FindParts() {
 
 Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from,
                                                 std::chrono::seconds limit) {
+  machine_begun_ = false;
   TellProgress({.phase = "boot", .message = "starting the machine"});
   auto since = steady_clock::now();
   const std::string disk = context_.layout.Disk(id());
@@ -218,11 +217,13 @@ Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from,
 }
 
 Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chrono::seconds limit) {
+  machine_begun_ = false;
   request.set_deadline_ms(std::chrono::milliseconds(limit).count());
   for (const std::string& variable : shape_.image.env) request.add_env(variable);
   request.set_workdir(shape_.image.workdir);
   request.set_user(shape_.image.user);
   request.set_policy_json(record_.policy_json);
+  request.set_guest_silence_ms(std::chrono::milliseconds(context_.settings.guest_silence).count());
   for (std::string& server : HostResolvers(context_.settings)) {
     request.add_resolvers(std::move(server));
   }
@@ -244,6 +245,8 @@ Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chron
       }
       co_return Result<void>();
     }
+    machine_begun_ = machine_begun_ || (*event)->has_begun();
+    if (!(*event)->has_phase()) continue;
     const pb::LaunchPhase& phase = (*event)->phase();
     record_.phases.push_back({PlainText(phase.name(), 64), phase.milliseconds()});
     TellProgress({.phase = phase.name(), .message = ""});
@@ -308,16 +311,8 @@ Awaitable<void> LiveSandbox::End() {
   if (link_.process && !stop_reason_) ReadEndFile();
   co_await observer_.OnEnding(*this);
 
-  const Settings settings = context_.settings;
-  const Layout layout = context_.layout;
-  const std::string sandbox = id();
-  auto work = [settings, layout, sandbox] { return RemoveRemains(settings, layout, sandbox); };
-  const std::string trouble = co_await context_.pool.Run(work);
-  if (!trouble.empty()) {
-    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", id(),
-                  trouble);
-  }
-
+  auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id());
+  (void)removed;  // logged
   image_use_.reset();
   if (stop_reason_) {
     (void)Enter(store::SandboxStatus::kStopped, record_.reason);
@@ -362,12 +357,11 @@ Awaitable<void> LiveSandbox::EndWarden() {
 // does not carry.
 void LiveSandbox::ReadEndFile() {
   const bool lost = failure_ && failure_->starts_with("unavailable: the connection");
-  auto bytes = ReadRemains(context_.layout, id(), "end");
-  pb::WardenState state;
-  if (bytes && state.ParseFromString(*bytes)) {
+  const auto state = ReadWardenEnd(context_.layout, id());
+  if (state) {
     if (record_.console_tail.empty())
-      record_.console_tail = PlainText(state.console_tail(), kConsoleBytes);
-    if (lost && !state.reason().empty()) failure_ = PlainText(state.reason(), kLastWordsBytes);
+      record_.console_tail = PlainText(state->console_tail(), kConsoleBytes);
+    if (lost && !state->reason().empty()) failure_ = PlainText(state->reason(), kLastWordsBytes);
     return;
   }
   if (failure_) *failure_ += DescribeWardenEnd();
@@ -423,6 +417,7 @@ void LiveSandbox::ExecutionEnded(const std::string& execution_id) {
 }
 
 void LiveSandbox::Touch() {
+  idle_since_ = context_.steady();
   record_.last_activity_us = MicrosOf(context_.clock());
   auto touched = context_.store.TouchSandbox(id(), record_.last_activity_us);
   if (!touched)
@@ -432,8 +427,7 @@ void LiveSandbox::Touch() {
 
 bool LiveSandbox::IdleTooLong() const {
   if (!ready() || record_.keep || !running_.empty() || record_.ttl_minutes <= 0) return false;
-  const std::chrono::microseconds idle(MicrosOf(context_.clock()) - record_.last_activity_us);
-  return idle >= std::chrono::minutes(record_.ttl_minutes);
+  return context_.steady() - idle_since_ >= std::chrono::minutes(record_.ttl_minutes);
 }
 
 }  // namespace cleanroom::server

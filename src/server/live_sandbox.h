@@ -72,6 +72,7 @@ struct SandboxContext {
   const Settings& settings;
   const Layout& layout;
   WallClock clock;
+  SteadyClock steady = [] { return std::chrono::steady_clock::now(); };
 };
 
 class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
@@ -85,7 +86,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   // The rest of the life of one that an earlier control plane started.
   Awaitable<void> Adopt(WardenProcess warden);
 
-  // Ends the sandbox, STOPPED with this reason ("code: text"). The first request counts.
+  // Ends the sandbox, STOPPED with this reason ("code: text"). The first request counts, and none
+  // that comes after a failure.
   void RequestStop(std::string reason);
 
   const store::SandboxRecord& record() const { return record_; }
@@ -93,6 +95,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   bool ready() const {
     return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_;
   }
+  // "code: text"; empty while nothing has ended it.
+  std::string why_ending() const { return stop_reason_ ? *stop_reason_ : failure_.value_or(""); }
   bool ended() const { return ended_; }
   const ProgressUpdate& progress() const { return progress_; }
   bool image_was_present() const { return shape_.image.was_present; }
@@ -149,8 +153,10 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   WardenLink link_;
   ProgressUpdate progress_;
   std::set<std::string> running_;
+  std::chrono::steady_clock::time_point idle_since_;
 
   std::optional<Result<void>> launched_;
+  bool machine_begun_ = false;  // the attempt under way has come so far as to start a machine
   std::optional<std::string> stop_reason_;
   std::optional<std::string> failure_;  // "code: text": why it ended without being asked to
   bool ended_ = false;

@@ -1,9 +1,11 @@
 // cleanroomd: the control plane. `cleanroomd serve [flags]`.
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -23,6 +25,9 @@
 
 namespace cleanroom::server {
 namespace {
+
+// For an orderly end; what takes longer is stuck, or a download that cannot be cut short.
+constexpr std::chrono::seconds kStopLimit{60};
 
 int Fail(const Error& error) {
   std::fprintf(stderr, "cleanroom: %s\n", error.ToString().c_str());
@@ -48,11 +53,37 @@ void SayReady(const std::vector<config::Endpoint>& endpoints) {
   std::fflush(stdout);
 }
 
+Awaitable<Result<int>> AwaitSignal(asio::signal_set& signals) {
+  auto [error, signal] = co_await signals.async_wait(kAwait);
+  if (error) co_return Err(ErrorCode::kCanceled, "the daemon has ended");
+  co_return signal;
+}
+
 Awaitable<void> RunPlane(ControlPlane& plane, asio::signal_set& signals,
                          std::optional<Error>& failure) {
   auto outcome = co_await plane.Run(SayReady);
   if (!outcome) failure = std::move(outcome).error();
   signals.cancel();
+}
+
+// Whatever stands in the way of the end goes with the process; the next start cleans up.
+[[noreturn]] void EndNow(const char* why) {
+  std::fprintf(stderr, "cleanroom: ended at once: %s\n", why);
+  std::fflush(stderr);
+  _exit(1);
+}
+
+// The first signal asks for an orderly end, the second, or too long a wait, for one at once.
+Awaitable<void> AwaitSignals(ControlPlane& plane, asio::signal_set& signals) {
+  auto [error, signal] = co_await signals.async_wait(kAwait);
+  if (error) co_return;
+  spdlog::info("asked to stop signal={}", signal);
+  plane.Stop();
+  auto again = co_await WithDeadline(AwaitSignal(signals),
+                                     std::chrono::steady_clock::now() + kStopLimit, "the end");
+  if (again) EndNow("it was asked to stop once more");
+  if (again.error().code() == ErrorCode::kDeadlineExceeded)
+    EndNow("sandboxes or work in the background did not end within a minute");
 }
 
 int Serve(const ServeFlags& flags) {
@@ -76,13 +107,10 @@ int Serve(const ServeFlags& flags) {
   if (!plane) return Fail(plane.error());
 
   asio::signal_set signals(io, SIGTERM, SIGINT, SIGHUP);
-  signals.async_wait([&plane](const boost::system::error_code& error, int signal) {
-    if (error) return;
-    spdlog::info("asked to stop signal={}", signal);
-    (*plane)->Stop();
-  });
   std::optional<Error> failure;
   TaskScope main_task(io.get_executor());
+  // First: the other ends it, which may be soon.
+  main_task.Spawn(AwaitSignals(**plane, signals));
   main_task.Spawn(RunPlane(**plane, signals, failure));
   io.run();
   if (failure) return Fail(*failure);
@@ -106,6 +134,11 @@ int Main(int argc, char** argv) {
   serve->add_option("--tls-cert", flags.tls_cert, "certificate chain (PEM) for https listeners");
   serve->add_option("--tls-key", flags.tls_key, "its key (PEM)");
   serve->add_option("--gateway-listen", flags.gateway_listen, "refused: this build has no gateway");
+  serve
+      ->add_option("--guest-silence", flags.guest_silence_seconds,
+                   "seconds without an answer after which a guest that runs a command is given up "
+                   "(120)")
+      ->check(CLI::Range(int64_t{1}, int64_t{86'400}));
   serve->add_option("--log-level", flags.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
   CLI11_PARSE(app, argc, argv);

@@ -1,6 +1,8 @@
 #include "server/remains.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <system_error>
@@ -8,24 +10,45 @@
 #include "os/file.h"
 
 namespace cleanroom::server {
+namespace {
+
+constexpr size_t kMaxFile = 1U << 20;
+
+}  // namespace
 
 Result<std::string> ReadRemains(const Layout& layout, const std::string& id,
                                 const std::string& name) {
-  constexpr size_t kMax = 1U << 20;
   const std::string path = layout.Sandbox(id) + "/" + name;
   CR_TRY_ASSIGN(const os::UniqueFd file, os::Open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
-  return os::ReadAll(file.get(), kMax, path);
+  return os::ReadAll(file.get(), kMaxFile, path);
 }
 
-std::string RemoveRemains(const Settings& settings, const Layout& layout, const std::string& id) {
-  std::error_code error;
-  std::filesystem::remove_all(layout.Sandbox(id), error);
-  std::string trouble = error ? error.message() : std::string();
-  if (settings.cgroups) {
-    const auto removed = settings.cgroups->Remove(id);
-    if (!removed) trouble += (trouble.empty() ? "" : "; ") + removed.error().message();
+std::optional<internal::v1::WardenState> ReadWardenEnd(const Layout& layout,
+                                                       const std::string& id) {
+  const auto bytes = ReadRemains(layout, id, "end");
+  internal::v1::WardenState state;
+  if (!bytes || !state.ParseFromString(*bytes)) return std::nullopt;
+  return state;
+}
+
+Awaitable<Result<void>> RemoveRemains(BlockingPool& pool, const Settings& settings,
+                                      const Layout& layout, std::string id) {
+  const std::string folder = layout.Sandbox(id);
+  const auto groups = settings.cgroups;
+  auto work = [folder, groups, id]() -> Result<void> {
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    if (groups) CR_TRY(groups->Remove(id));
+    if (!error) return {};
+    return Err(
+        Error::FromErrno(ErrorCode::kInternal, error.value(), fmt::format("remove {}", folder)));
+  };
+  auto removed = co_await pool.Run(work);
+  if (!removed) {
+    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", id,
+                  removed.error().ToString());
   }
-  return trouble;
+  co_return removed;
 }
 
 }  // namespace cleanroom::server

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/id.h"
+#include "server/plain_text.h"
 #include "server/remains.h"
 
 namespace cleanroom::server {
@@ -77,10 +78,7 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id)
   CR_TRY(CheckId(id, "sandbox id"));
   auto live = FindLive(id);
   if (live && live->ready()) return live;
-  CR_TRY_ASSIGN(const auto record, context_.store.GetSandbox(id));
-  if (record.status == store::SandboxStatus::kReady) {
-    return Err(ErrorCode::kFailedPrecondition, fmt::format("sandbox {} is ending", id));
-  }
+  CR_TRY_ASSIGN(const auto record, Get(id));
   return Err(ErrorCode::kFailedPrecondition,
              fmt::format("sandbox {} is {}, not READY{}{}", id, ToString(record.status),
                          record.reason.empty() ? "" : ": ", record.reason));
@@ -88,11 +86,23 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id)
 
 Result<store::SandboxRecord> Sandboxes::Get(const std::string& id) const {
   CR_TRY(CheckId(id, "sandbox id"));
-  return context_.store.GetSandbox(id);
+  CR_TRY_ASSIGN(auto record, context_.store.GetSandbox(id));
+  ShowEnding(record);
+  return record;
+}
+
+void Sandboxes::ShowEnding(store::SandboxRecord& record) const {
+  const auto live = FindLive(record.id);
+  if (!live || live->ended() || live->ready() || record.status != store::SandboxStatus::kReady)
+    return;
+  record.status = store::SandboxStatus::kStopping;
+  record.reason = live->why_ending();
 }
 
 Result<std::vector<store::SandboxRecord>> Sandboxes::List(store::RecordStore::Which which) const {
-  return context_.store.ListSandboxes(which);
+  CR_TRY_ASSIGN(auto records, context_.store.ListSandboxes(which));
+  for (store::SandboxRecord& record : records) ShowEnding(record);
+  return records;
 }
 
 Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(std::string id, std::string reason) {
@@ -194,18 +204,23 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
   }
   LiveSandbox lost(executor_, context_, observer_, record);
   co_await observer_.OnEnding(lost);
-  const std::string trouble = RemoveRemains(context_.settings, context_.layout, record.id);
-  if (!trouble.empty())
-    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", record.id,
-                  trouble);
+  const auto told = ReadWardenEnd(context_.layout, record.id);
+  auto removed =
+      co_await RemoveRemains(context_.pool, context_.settings, context_.layout, record.id);
+  (void)removed;  // logged
 
   record.updated_us = MicrosOf(context_.clock());
   if (record.status == store::SandboxStatus::kStopping) {
     record.status = store::SandboxStatus::kStopped;
   } else {
-    record.reason = record.status == store::SandboxStatus::kReady
+    const bool ready = record.status == store::SandboxStatus::kReady;
+    record.reason = ready
                         ? "unavailable: the sandbox was lost: its warden ended while no daemon ran"
                         : "canceled: the daemon ended while the sandbox was being created";
+    if (ready && told && !told->reason().empty()) {
+      record.reason = PlainText(told->reason(), kLastWordsBytes);
+      record.console_tail = PlainText(told->console_tail(), kConsoleBytes);
+    }
     record.status = store::SandboxStatus::kFailed;
   }
   spdlog::warn("sandbox settled after a restart sandbox_id={} reason=\"{}\"", record.id,
@@ -235,7 +250,9 @@ Awaitable<void> Sandboxes::RemoveStrays() {
   }
   for (const std::filesystem::path& stray : strays) {
     spdlog::warn("removing a folder without a sandbox folder={}", stray.string());
-    std::filesystem::remove_all(stray, error);
+    const std::string id = stray.filename();
+    auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id);
+    (void)removed;  // logged
   }
   if (!context_.settings.cgroups) co_return;
   for (const std::string& id : context_.settings.cgroups->List()) {

@@ -30,6 +30,8 @@ class Sandboxes {
   std::shared_ptr<LiveSandbox> FindLive(const std::string& id) const;
   // The same, READY; not_found or failed_precondition otherwise, saying the state.
   Result<std::shared_ptr<LiveSandbox>> FindReady(const std::string& id) const;
+  // One whose machine is gone, or that was asked to end, is STOPPING from that moment on, with the
+  // reason.
   Result<store::SandboxRecord> Get(const std::string& id) const;
   Result<std::vector<store::SandboxRecord>> List(store::RecordStore::Which which) const;
 
@@ -56,6 +58,7 @@ class Sandboxes {
   Awaitable<void> SettleLost(store::SandboxRecord record);
   Awaitable<void> RemoveStrays();
   void Forget(const std::string& id);
+  void ShowEnding(store::SandboxRecord& record) const;
 
   asio::any_io_executor executor_;
   SandboxContext context_;

@@ -90,6 +90,8 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
       return Err(std::move(endpoint).error().Context("observability.metrics_listen (host:port)"));
     plane.metrics_listen = std::move(*endpoint);
   }
+  if (flags.guest_silence_seconds > 0)
+    settings.guest_silence = std::chrono::seconds(flags.guest_silence_seconds);
   settings.pool_size = config.pool.size;
   settings.pool_memory_mib = config.pool.memory_mib;
   settings.launch_seconds = config.qemu.launch_seconds;

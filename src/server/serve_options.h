@@ -23,6 +23,7 @@ struct ServeFlags {
   std::string tls_key;
   std::string log_level = "info";
   std::string gateway_listen;
+  int64_t guest_silence_seconds = 0;  // 0: not given
 };
 
 struct TlsFiles {

@@ -17,6 +17,9 @@ namespace cleanroom::server {
 // The time, passed in so that tests can move it.
 using WallClock = std::function<std::chrono::system_clock::time_point()>;
 
+// Time that passes evenly, whatever becomes of the wall clock. Not while the host is suspended.
+using SteadyClock = std::function<std::chrono::steady_clock::time_point()>;
+
 inline int64_t MicrosOf(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
 }
@@ -43,7 +46,9 @@ struct Settings {
   std::optional<os::Cgroups> cgroups;
 
   std::chrono::milliseconds stop_grace{2000};  // for the guest to shut down
-  std::chrono::seconds cancel_grace{5};        // from SIGTERM to SIGKILL of a cancelled command
+  // A guest that something waits for and that does not answer for so long is given up.
+  std::chrono::seconds guest_silence{120};
+  std::chrono::seconds cancel_grace{5};  // from SIGTERM to SIGKILL of a cancelled command
   // Machines that are kept restored and unclaimed, for each template in use; 0 for none.
   int pool_size = 2;
   std::optional<int64_t> pool_memory_mib;  // nothing: what the host can spare

@@ -251,9 +251,10 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
   auto events =
       co_await channel->CallServerStream<pb::LaunchEvent>(warden_api::kPrepare, std::move(request));
   if (!events) co_return Err(std::move(events).error());
+  const auto deadline = steady_clock::now() + kPrepareLimit;
   for (;;) {
-    auto event = co_await WithDeadline(events->Next(), steady_clock::now() + kPrepareLimit,
-                                       "the machine was not ready in time");
+    auto event =
+        co_await WithDeadline(events->Next(), deadline, "the machine was not ready in time");
     if (!event) co_return Err(std::move(event).error());
     if (!*event) co_return Err(ErrorCode::kUnavailable, "the warden ended without a word");
     if (!(*event)->has_ready()) continue;
@@ -286,15 +287,8 @@ Awaitable<void> Spares::Watch(
 
 Awaitable<void> Spares::End(Spare spare) {
   co_await KillWarden(spare.link);
-  const Settings settings = settings_;
-  const Layout layout = layout_;
-  const std::string id = spare.id;
-  auto work = [settings, layout, id] { return RemoveRemains(settings, layout, id); };
-  const std::string trouble = co_await pool_.Run(work);
-  if (!trouble.empty()) {
-    spdlog::error("cannot remove what is left of a spare sandbox_id={} error=\"{}\"", spare.id,
-                  trouble);
-  }
+  auto removed = co_await RemoveRemains(pool_, settings_, layout_, spare.id);
+  (void)removed;  // logged
 }
 
 Awaitable<void> Spares::Shutdown() {

@@ -1,5 +1,6 @@
 #include "server/templates.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -8,6 +9,7 @@
 
 #include "base/id.h"
 #include "os/file.h"
+#include "server/admission.h"
 #include "server/remains.h"
 #include "server/warden_api.h"
 
@@ -146,16 +148,15 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   auto saved = co_await SaveMachine(id, shape);
   const vmm::TemplateInputs inputs = InputsOf(shape);
   const vmm::TemplateStore store = store_;
-  const Settings settings = settings_;
-  const Layout layout = layout_;
-  auto work = [store, inputs, folder, saved, settings, layout, id]() -> Result<vmm::Template> {
-    Result<vmm::Template> made =
-        saved ? store.Add(inputs, folder) : Result<vmm::Template>(Err(saved.error()));
-    (void)RemoveRemains(settings, layout, id);
+  auto work = [store, inputs, folder, saved]() -> Result<vmm::Template> {
+    CR_TRY(saved);
+    auto made = store.Add(inputs, folder);
     if (made) RemoveSurplus(store, made->key);
     return made;
   };
   auto made = co_await pool_.Run(work);
+  auto removed = co_await RemoveRemains(pool_, settings_, layout_, id);
+  (void)removed;  // logged
   const std::chrono::duration<double, std::milli> spent = steady_clock::now() - begin;
   if (made) {
     spdlog::info("template made key={} image={} ms={:.0f}", made->key, shape.image_digest,
@@ -167,7 +168,18 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   co_return made;
 }
 
+// A guest's memory that finds no room in its file kills the machine, and a full disk hurts others.
+Result<void> Templates::CheckRoom(const MachineShape& shape) const {
+  CR_TRY_ASSIGN(const HostRoom room, resources_.Room());
+  const int64_t needed = shape.memory_mib + kDiskReserveMib;
+  if (room.disk_mib >= needed) return {};
+  return Err(ErrorCode::kResourceExhausted,
+             fmt::format("a template may take {} MiB, and {} MiB are free in {}", needed,
+                         room.disk_mib, settings_.state_dir.string()));
+}
+
 Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const MachineShape& shape) {
+  CR_CO_TRY(CheckRoom(shape));
   const std::string disk = layout_.Disk(id);
   CR_CO_TRY(os::MakeDirs(layout_.Sandbox(id)));
   auto formatted = co_await resources_.MakeDisk(disk, shape.disk_mib);

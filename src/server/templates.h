@@ -58,6 +58,7 @@ class Templates {
   // Returns when nobody else works on the folder; at once when the daemon stops.
   Awaitable<void> TakeTurn();
   Awaitable<Result<vmm::Template>> MakeNow(const MachineShape& shape);
+  Result<void> CheckRoom(const MachineShape& shape) const;
   // In the folder of a sandbox that nobody will see.
   Awaitable<Result<void>> SaveMachine(const std::string& id, const MachineShape& shape);
 

@@ -33,7 +33,7 @@ class WarmStart {
   virtual void DropHeld(const MachineShape& shape) = 0;
   // The template of this shape, if there is one that can be trusted.
   virtual Awaitable<std::optional<vmm::Template>> Find(MachineShape shape) = 0;
-  // A copy of the template did not run: it is removed.
+  // A copy of the template was started and did not run: it is removed.
   virtual Awaitable<void> Distrust(MachineShape shape) = 0;
   // A sandbox of this shape runs; more may come.
   virtual void Launched(const MachineShape& shape) = 0;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -27,6 +28,8 @@ using std::chrono::milliseconds;
 constexpr int kFormat = 1;
 constexpr size_t kMaxManifest = 1 << 20;
 constexpr char kLockName[] = "/.lock";
+// Whoever holds it may be downloading.
+constexpr std::chrono::minutes kLockLimit{20};
 constexpr char kCustomPrefix[] = "custom-";
 
 // Names of `directory`, newest version last.
@@ -57,6 +60,7 @@ Result<std::string> Helper(const std::vector<std::string>& argv, const std::stri
                            milliseconds timeout) {
   os::RunOptions options;
   options.spawn.cwd = cwd;
+  options.spawn.parent_death_signal = SIGKILL;
   options.timeout = timeout;
   auto output = os::Run(argv, options);
   if (!output) return NoKernel(output.error().message());
@@ -67,6 +71,16 @@ Result<std::string> Helper(const std::vector<std::string>& argv, const std::stri
                                 said.substr(said.find_last_of('\n') + 1)));
   }
   return std::move(output->out);
+}
+
+// What a process that was killed had half made; under the lock.
+void RemoveDrafts(const std::string& directory) {
+  std::error_code error;
+  std::vector<fs::path> drafts;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().filename().string().starts_with("cleanroom.")) drafts.push_back(it->path());
+  }
+  for (const fs::path& path : drafts) fs::remove_all(path, error);
 }
 
 // "Depends: linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2)" -> the package's name.
@@ -125,7 +139,8 @@ Result<Kernel> KernelStore::Ensure(const Progress& progress) const {
   CR_TRY(os::MakeDirs(config_.directory));
   CR_TRY_ASSIGN(auto present, Find());
   if (present) return *std::move(present);
-  CR_TRY_ASSIGN(const auto lock, os::FileLock::Acquire(config_.directory + kLockName));
+  CR_TRY_ASSIGN(const auto lock, os::FileLock::Acquire(config_.directory + kLockName, kLockLimit));
+  RemoveDrafts(config_.directory);
   CR_TRY_ASSIGN(auto made, Find());  // by whoever held the lock
   if (made) return *std::move(made);
   CR_TRY_ASSIGN(auto installed, ImportInstalled(progress));
@@ -176,7 +191,7 @@ Result<Kernel> KernelStore::UseImage(const std::string& path) const {
   const std::string name = kCustomPrefix + Sha256(image).substr(0, 16);
   if (auto present = Load(name); present) return present;
   CR_TRY(os::MakeDirs(config_.directory));
-  CR_TRY_ASSIGN(const auto lock, os::FileLock::Acquire(config_.directory + kLockName));
+  CR_TRY_ASSIGN(const auto lock, os::FileLock::Acquire(config_.directory + kLockName, kLockLimit));
   if (auto made = Load(name); made) return made;
   return Import(name, path, "", "kernel_image " + path, false);
 }

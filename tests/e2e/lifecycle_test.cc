@@ -1,14 +1,20 @@
 // Sandboxes from create to gone, by request and by force, and what is left on the host: nothing.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
+#include "os/file.h"
 #include "support/daemon.h"
+#include "support/host_view.h"
 #include "support/program.h"
 
 namespace cleanroom::test {
@@ -36,8 +42,7 @@ class LifecycleTest : public testing::Test {
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
       const std::string name = entry.path().filename();
       if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-      std::ifstream file(entry.path() / "cmdline");
-      const std::string line((std::istreambuf_iterator<char>(file)), {});
+      const std::string line = os::ReadFile(entry.path() / "cmdline", size_t{1} << 20).value_or("");
       if (id.size() == 26 && line.find(program) != std::string::npos &&
           line.find(id) != std::string::npos)
         return std::stoi(name);
@@ -119,6 +124,84 @@ TEST_F(LifecycleTest, KilledMachineEndsTheSandboxAndItsWarden) {
   const Json json = Inspect(id);
   EXPECT_EQ(json["status"], "FAILED");
   EXPECT_NE(json["reason"].get<std::string>().find("signal 9"), std::string::npos) << json;
+}
+
+TEST_F(LifecycleTest, TheListIsTrueAtOnce) {
+  const std::string id = Create();
+  EXPECT_NE(daemon_.Cli({"sandbox", "ls"}).out.find("READY"), std::string::npos);
+  KillProcess("qemu-system", id);
+  // What the host takes to end the process, and not what it takes to clear away after it.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+  std::string list;
+  do {
+    list = daemon_.Cli({"sandbox", "ls"}).out;
+  } while (list.find("READY") != std::string::npos && std::chrono::steady_clock::now() < deadline);
+  EXPECT_EQ(list.find("READY"), std::string::npos) << list;
+  const Outcome refused = daemon_.Cli({"exec", "--in", id, "-n", "--", "true"});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.err.find("failed_precondition"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("signal 9"), std::string::npos) << refused.err;
+  WaitEnded(id);
+}
+
+TEST_F(LifecycleTest, RecordsOfCommandsCanBeAskedForAfterwards) {
+  const Outcome ran =
+      daemon_.Cli({"exec", "--rm", "-n", "--image", image_, "--", "sh", "-c", "sleep 0.2; exit 3"});
+  EXPECT_EQ(ran.code, 3) << ran.err;
+  const Outcome last = daemon_.Cli({"status", "--last", "--json"});
+  ASSERT_EQ(last.code, 0) << last.err;
+  const Json json = Json::parse(last.out, nullptr, false);
+  EXPECT_EQ(json["status"], "FAILED");
+  EXPECT_EQ(json["exit_code"], 3);
+  const std::string execution = json["execution_id"];
+  for (const std::vector<std::string>& same : {std::vector<std::string>{"status", "--json"},
+                                               {"status", "--last-run", "--json"},
+                                               {"status", "--run-id", execution, "--json"},
+                                               {"status", "--execution-id", execution, "--json"},
+                                               {"execution", "inspect", "--last", "--json"}}) {
+    EXPECT_EQ(daemon_.Cli(same).out, last.out) << same[1];
+  }
+  // For tools.
+  std::ifstream file(daemon_.state_dir() + "/executions/" + execution +
+                     "/execution-observability.json");
+  const Json summary = Json::parse(file, nullptr, false);
+  ASSERT_TRUE(summary.is_object());
+  EXPECT_EQ(summary["execution_id"], execution);
+  EXPECT_EQ(summary["sandbox_id"], json["sandbox_id"]);
+  EXPECT_EQ(summary["backend"], "qemu");
+  EXPECT_EQ(summary["image_ref"], image_);
+  EXPECT_EQ(summary["image_digest"], image_.substr(image_.find('@') + 1));
+  EXPECT_EQ(summary["image_cache_hit"], true);
+  EXPECT_EQ(summary["policy_hash"].get<std::string>().size(), 64U);
+  EXPECT_EQ(summary["exit_code"], 3);
+  for (const char* phase : {"policy_ms", "image_ms", "start_ms", "exec_ms", "total_ms"})
+    EXPECT_TRUE(summary.contains(phase) && summary[phase].get<double>() >= 0) << phase << summary;
+  EXPECT_GE(summary["exec_ms"].get<double>(), 200) << summary;
+  EXPECT_GE(summary["total_ms"].get<double>(), summary["exec_ms"].get<double>()) << summary;
+  EXPECT_TRUE(summary.contains("boot_ms") || summary.contains("agent_ms")) << summary;
+}
+
+TEST_F(LifecycleTest, ABootThatTakesTooLongFailsWithItsReason) {
+  const std::string file = daemon_.folder() + "/create";
+  const os::UniqueFd out = os::Open(file, O_RDWR | O_CREAT, 0600).value();
+  os::Process cli = daemon_.StartCli(
+      {"sandbox", "create", "--image", image_, "--launch-seconds", "2"}, out.get(), out.get());
+  // Whatever is started for it does not run.
+  std::set<pid_t> stopped;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  std::optional<os::ExitStatus> ended;
+  while (!ended && std::chrono::steady_clock::now() < deadline) {
+    ended = cli.WaitFor(std::chrono::milliseconds(1)).value();
+    for (const HostProcess& one : HostView(daemon_.folder(), daemon_.state_dir()).Processes()) {
+      if (one.IsMachine() && stopped.insert(one.pid).second) kill(one.pid, SIGSTOP);
+    }
+  }
+  ASSERT_TRUE(ended) << "a create without an end";
+  EXPECT_EQ(ended->ShellCode(), 1);
+  const std::string said = os::ReadFile(file, 1 << 20).value();
+  EXPECT_NE(said.find("the guest did not answer in time after its start"), std::string::npos)
+      << said;
+  EXPECT_TRUE(daemon_.Leftovers().empty());
 }
 
 TEST_F(LifecycleTest, KilledWardenTakesItsMachineAlong) {

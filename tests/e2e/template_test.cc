@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "os/file.h"
 #include "support/daemon.h"
 #include "support/program.h"
 
@@ -100,8 +101,7 @@ class TemplateTest : public testing::Test {
     for (const auto& entry : fs::directory_iterator("/proc")) {
       const std::string name = entry.path().filename();
       if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-      std::ifstream file(entry.path() / "cmdline");
-      const std::string line((std::istreambuf_iterator<char>(file)), {});
+      const std::string line = os::ReadFile(entry.path() / "cmdline", size_t{1} << 20).value_or("");
       const bool ours = line.find("cleanroom-warden") != std::string::npos ||
                         line.find("qemu-system") != std::string::npos;
       if (ours && line.find(text) != std::string::npos && line.find(program) != std::string::npos) {
@@ -248,6 +248,34 @@ TEST_F(TemplateTest, ADamagedTemplateCostsABootAndIsMadeAnew) {
     Remove(id);
     WarmUp();
   }
+}
+
+TEST_F(TemplateTest, OneThatIsCutShortUnderItsCopyHurtsThatCopyAlone) {
+  WarmUp();
+  const std::string copy = Create();
+  ASSERT_EQ(Origin(copy), "restore");
+  const fs::path memory = Templates().front() / "memory";
+  fs::permissions(memory, fs::perms::owner_all);
+  fs::resize_file(memory, 4096);
+  // Pages that it has not touched yet are gone. Whether it needs one is its own affair.
+  const Outcome outcome = daemon_.Cli({"exec", "--in", copy, "-n", "--", "sh", "-c",
+                                       "find / -xdev > /dev/null 2>&1; head -c 50000000 /dev/zero "
+                                       "| tail -c 1 > /dev/null; echo alive"});
+  if (outcome.code == 0) {
+    EXPECT_EQ(outcome.out, "alive\n");
+  } else {
+    EXPECT_EQ(outcome.code, 1) << outcome.err;
+    EXPECT_TRUE(Eventually([&] {
+      const Outcome shown = daemon_.Cli({"sandbox", "inspect", copy, "--json"});
+      return shown.out.find("FAILED") != std::string::npos &&
+             shown.out.find("signal 7") != std::string::npos;
+    })) << daemon_.Cli({"sandbox", "inspect", copy}).out;
+  }
+  const std::string id = Create();
+  EXPECT_EQ(Origin(id), "boot");
+  EXPECT_EQ(Run(id, "echo works"), "works\n");
+  Remove(id);
+  Remove(copy);
 }
 
 TEST_F(TemplateTest, AStateThatTheMachineMonitorRefusesCostsABoot) {

@@ -44,7 +44,8 @@ std::string ReadUntil(int fd, const std::string& text, std::chrono::seconds limi
 
 }  // namespace
 
-Daemon::Daemon(const std::string& config) : folder_(os::TempDir::Create().value()) {
+Daemon::Daemon(const std::string& config, std::vector<std::string> flags)
+    : folder_(os::TempDir::Create().value()), flags_(std::move(flags)) {
   const std::string config_dir = folder_.path() + "/config/cleanroom";
   EXPECT_TRUE(os::MakeDirs(config_dir).has_value());
   EXPECT_TRUE(os::MakeDirs(folder_.path() + "/run").has_value());
@@ -86,9 +87,10 @@ void Daemon::Start() {
   options.env = environment();
   options.env->push_back("PATH=" + RequiredEnv("PATH"));
   options.fds = {{1, write_end.get()}, {2, log}};
-  auto started = os::Process::Spawn(
-      {Program("cleanroom"), "serve", "--listen", "unix://" + socket(), "--log-level", "debug"},
-      options);
+  std::vector<std::string> argv = {Program("cleanroom"), "serve",       "--listen",
+                                   "unix://" + socket(), "--log-level", "debug"};
+  argv.insert(argv.end(), flags_.begin(), flags_.end());
+  auto started = os::Process::Spawn(argv, options);
   close(log);
   ASSERT_TRUE(started.has_value()) << started.error().ToString();
   process_ = std::move(*started);
@@ -108,10 +110,14 @@ int Daemon::Stop() {
   return (*status)->ShellCode();
 }
 
-void Daemon::CrashAndRestart() {
+void Daemon::Crash() {
   EXPECT_TRUE(process_->Kill(SIGKILL).has_value());
   EXPECT_TRUE(process_->Wait().has_value());
   process_.reset();
+}
+
+void Daemon::CrashAndRestart() {
+  Crash();
   Start();
 }
 
@@ -135,8 +141,7 @@ std::vector<std::string> Daemon::Leftovers() const {
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "cmdline");
-    std::string line((std::istreambuf_iterator<char>(file)), {});
+    std::string line = os::ReadFile(entry.path() / "cmdline", size_t{1} << 20).value_or("");
     std::replace(line.begin(), line.end(), '\0', ' ');
     // Both carry a path in this daemon's own folder.
     if (line.find(folder_.path()) == std::string::npos) continue;

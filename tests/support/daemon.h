@@ -18,7 +18,8 @@ class Daemon {
   // Starts it and waits until it says that it listens. Images and the kernel come from the build's
   // shared cache, so that they are made once. `config`: the runtime configuration file, as text;
   // what it does not say about it, no machines are kept spare, which would compete with the test.
-  explicit Daemon(const std::string& config = "");
+  // `flags`: of serve, beside those that every test needs.
+  explicit Daemon(const std::string& config = "", std::vector<std::string> flags = {});
   // Stops it and fails the test when anything of it is left running.
   ~Daemon();
 
@@ -33,11 +34,15 @@ class Daemon {
   int Stop();
   // After Stop, on the same folders.
   void StartAgain() { Start(); }
+  // kill -9; StartAgain goes on.
+  void Crash();
   // kill -9 and a new start on the same folders.
   void CrashAndRestart();
 
   // Command lines of the live wardens and machines of this daemon's sandboxes.
   std::vector<std::string> Leftovers() const;
+  // Holds all that it writes, but for its cache.
+  std::string folder() const { return folder_.path(); }
   std::string state_dir() const { return folder_.path() + "/state/cleanroom"; }
   std::string socket() const { return folder_.path() + "/run/cleanroom/cleanroom.sock"; }
   pid_t pid() const { return process_->pid(); }
@@ -48,6 +53,7 @@ class Daemon {
   void Start();
 
   os::TempDir folder_;
+  std::vector<std::string> flags_;
   std::optional<os::Process> process_;
 };
 

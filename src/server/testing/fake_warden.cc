@@ -1,9 +1,11 @@
 // A warden without a machine: the real link, the real records of output, and faults on demand.
 //
-// Launch, by kernel_path: "fail" answers an error, "hang" never answers, "die" ends the process;
-// else it is ready. Commands, by argv[0]: "say" writes argv[1] and exits 0; "exit" exits with
-// argv[1]; "wait" goes on until a signal; "die" ends the process; "refuse" is refused the hosts
-// that follow and exits 0; "refuse-wait" goes on until a signal after that; "allow" reaches them.
+// Launch, by kernel_path: "fail" answers an error, "fail-copy" and "fail-host" do when a template
+// is to be copied, after and before the machine is started, "hang" never answers, "die" ends the
+// process; else it is ready. Commands, by argv[0]: "say" writes argv[1] and exits 0; "exit" exits
+// with argv[1]; "wait" goes on until a signal; "die" ends the process; "refuse" is refused the
+// hosts that follow and exits 0; "refuse-wait" goes on until a signal after that; "allow" reaches
+// them.
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -37,6 +39,18 @@ struct FakeWarden {
 
   Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
     if (request.machine().kernel_path() == "die") _exit(9);
+    pb::LaunchEvent begun;
+    begun.mutable_begun();
+    if (request.machine().kernel_path() == "fail-copy" &&
+        !request.machine().template_state_path().empty()) {
+      auto told = co_await out.Write(begun);
+      if (!told) co_return told;
+      co_return Err(ErrorCode::kRuntimeLaunchFailed, "the fake copy is broken");
+    }
+    if (request.machine().kernel_path() == "fail-host" &&
+        !request.machine().template_state_path().empty()) {
+      co_return Err(ErrorCode::kInternal, "the fake host has no namespace to give");
+    }
     if (request.machine().kernel_path() == "fail")
       co_return Err(ErrorCode::kRuntimeLaunchFailed, "the fake machine is broken");
     while (request.machine().kernel_path() == "hang") {

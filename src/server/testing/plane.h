@@ -44,6 +44,19 @@ class FakeResources : public LaunchResources {
   HostRoom room{.memory_mib = 100'000, .disk_mib = 100'000};
 };
 
+// One template, or none.
+class FakeWarm : public NoWarmStart {
+ public:
+  Awaitable<std::optional<vmm::Template>> Find(MachineShape) override { co_return found; }
+  Awaitable<void> Distrust(MachineShape) override {
+    ++distrusted;
+    co_return;
+  }
+
+  std::optional<vmm::Template> found;
+  int distrusted = 0;
+};
+
 // What a stream of an execution told.
 class Collector : public rpc::MessageSink {
  public:
@@ -85,7 +98,9 @@ struct Plane {
         std::make_unique<Executions>(io.get_executor(), *store, pool, settings, layout, clock);
     observers = SandboxObservers({executions.get(), network.get()});
     sandboxes = std::make_unique<Sandboxes>(
-        io.get_executor(), SandboxContext{*store, resources, warm, pool, settings, layout, clock},
+        io.get_executor(),
+        SandboxContext{*store, resources, warm, pool, settings, layout, clock,
+                       [this] { return std::chrono::steady_clock::time_point(passed()); }},
         observers);
     executions->Bind(*sandboxes);
   }
@@ -162,11 +177,18 @@ struct Plane {
 
   Layout layout;
   Settings settings;
-  std::chrono::system_clock::time_point now = std::chrono::system_clock::now();
+  // Since an hour before the test began, without what the wall clock alone has jumped.
+  std::chrono::system_clock::duration passed() const {
+    return now - jumped - began + std::chrono::hours(1);
+  }
+
+  const std::chrono::system_clock::time_point began = std::chrono::system_clock::now();
+  std::chrono::system_clock::time_point now = began;
+  std::chrono::system_clock::duration jumped{0};
   asio::io_context io{1};
   BlockingPool pool{1};
   FakeResources resources;
-  NoWarmStart warm;
+  FakeWarm warm;
   std::unique_ptr<store::RecordStore> store;
   std::unique_ptr<Executions> executions;
   std::unique_ptr<NetworkRecords> network;

@@ -1,0 +1,56 @@
+// HostView: what a daemon and its sandboxes have on the host, as the host itself shows it: /proc,
+// /sys/fs/cgroup and the folders. As an ordinary user it sees what /proc lets that user see.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace cleanroom::test {
+
+struct HostProcess {
+  pid_t pid = 0;
+  pid_t parent = 0;
+  std::string program;     // the file's name
+  std::string sandbox_id;  // from its command line, or its parent's; empty: of none
+  bool IsWarden() const { return program == "cleanroom-warden"; }
+  bool IsMachine() const { return program.starts_with("qemu-system"); }
+};
+
+class HostView {
+ public:
+  // `folder`: holds all that the daemon writes, but for its cache.
+  explicit HostView(std::string folder, std::string state_dir)
+      : folder_(std::move(folder)), state_dir_(std::move(state_dir)) {}
+
+  // Wardens and machines of the daemon's sandboxes, also those that nobody has claimed. Without
+  // those that have ended and are not reaped.
+  std::vector<HostProcess> Processes() const;
+  // The folders of sandboxes.
+  std::set<std::string> Folders() const;
+  // The files of unix sockets in the folder.
+  std::set<std::string> Sockets() const;
+  // Mounts of or on something in the folder, in this process's own mount namespace.
+  std::vector<std::string> Mounts() const;
+  // Control groups that carry this id in their name.
+  std::vector<std::string> Cgroups(const std::string& id) const;
+  // Those of the process that are not this process's own: "net:[4026532281]".
+  static std::set<std::string> Namespaces(pid_t pid);
+  // Which of these are mounted, or have a process in them, or held open by one, that was there at
+  // `since` already: later ones may have got the number of one that is gone.
+  static std::set<std::string> InUse(const std::set<std::string>& namespaces, uint64_t since);
+  // The host's time as InUse counts it.
+  static uint64_t Now();
+  // Files in the daemon's state folder that belong to no sandbox and are no part of its layout:
+  // drafts, temporary files. `executions`: ids whose output may be kept.
+  std::vector<std::string> StrayFiles(const std::set<std::string>& executions) const;
+
+ private:
+  std::string folder_;
+  std::string state_dir_;
+};
+
+}  // namespace cleanroom::test
