@@ -219,7 +219,6 @@ void NetworkRecords::TakeCounters(Live& live, const pb::NetworkCounters& counter
 Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
   const auto found = live_.find(sandbox.id());
   auto live = found == live_.end() ? nullptr : found->second;
-  const std::string folder = layout_.Sandbox(sandbox.id());
   if (!live) {
     const auto cursor = ReadCursor(CursorFile(layout_, sandbox.id()));
     live = Open(sandbox.id(), cursor.value_or(0));
