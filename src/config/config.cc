@@ -344,7 +344,7 @@ default_backend: {}    # qemu or firecracker
 
 # pool:
 #   size: 2                # restored machines kept ready for each image in use; 0: none
-#   memory_mib: 4096       # what they may take; left out: an eighth of what is free
+#   memory_mib: 4096       # what they, and one held to be forked, may take; 0: none is held; left out: an eighth of what is free
 
 # auth:
 #   required: false

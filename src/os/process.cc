@@ -334,7 +334,7 @@ Process Process::Adopt(pid_t pid, UniqueFd pidfd) {
 Process::~Process() { Abandon(); }
 
 void Process::Abandon() {
-  if (pid_ < 0 || status_) return;
+  if (pid_ < 0 || status_ || adopted_) return;
   (void)Kill(SIGKILL);
   (void)Wait();
 }

@@ -97,7 +97,8 @@ class Process {
   // returned here: not_found or permission_denied when the program or cwd is missing or may not be
   // run.
   static Result<Process> Spawn(const std::vector<std::string>& argv, const SpawnOptions& options);
-  // A process that another one started and reaps: of its end nothing is known but that.
+  // A process that another one started and reaps: of its end nothing is known but that. It is not
+  // ended with this object.
   static Process Adopt(pid_t pid, UniqueFd pidfd);
 
   Process(Process&& other) noexcept;

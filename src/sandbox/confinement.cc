@@ -89,7 +89,7 @@ Result<Confined> Confine(const ConfinementConfig& config) {
     return ErrErrno(ErrorCode::kFailedPrecondition, "leave the host's network");
   }
   CR_TRY(os::DropPrivileges());
-  CR_TRY(os::DenyUnneededSyscalls(config.hold ? os::Chroot::kAllowed : os::Chroot::kDenied));
+  CR_TRY(os::DenyUnneededSyscalls(config.hold ? os::Signals::kToAny : os::Signals::kToOneself));
 
   Confined confined;
   Result<os::NetNs> network = set_up ? set_up->Finish() : std::unexpected(set_up.error());

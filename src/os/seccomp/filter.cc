@@ -174,18 +174,19 @@ Result<void> DenyForeignProcesses() {
 
 }  // namespace
 
-Result<void> DenyUnneededSyscalls(Chroot chroot) {
+Result<void> DenyUnneededSyscalls(Signals signals) {
   const Filter filter(seccomp_init(SCMP_ACT_ALLOW));
   if (filter == nullptr) return Err(ErrorCode::kInternal, "seccomp: cannot make a filter");
   for (const char* name : kDenied) {
     const int number = seccomp_syscall_resolve_name(name);
     // Unknown to the library, or no call of this architecture's.
-    if (number < 0 || (number == SCMP_SYS(chroot) && chroot == Chroot::kAllowed)) continue;
+    if (number < 0) continue;
     CR_TRY(Check(seccomp_rule_add(filter.get(), SCMP_ACT_ERRNO(EPERM), number, 0), name));
   }
   CR_TRY(DenyNamespaces(filter));
   CR_TRY(DenySocketFamilies(filter));
   CR_TRY(Check(seccomp_load(filter.get()), "load the filter; the kernel must support it"));
+  if (signals == Signals::kToAny) return {};
   return DenyForeignProcesses();
 }
 

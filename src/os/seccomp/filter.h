@@ -9,13 +9,13 @@
 
 namespace cleanroom::os {
 
-// For whoever starts a process that becomes another one's root and denies it then
-// (vmm/qemu/preload).
-enum class Chroot { kDenied, kAllowed };
+// Whom signals may go to. A VMM that is to be forked stops its threads by them, and is not process
+// 1 of a namespace; its forks deny themselves the others (vmm/qemu/preload).
+enum class Signals { kToOneself, kToAny };
 
 // Filters this thread's system calls from now on, and those of every thread and program it starts,
 // for good: QEMU inherits it and adds its own. Sets no_new_privs. failed_precondition when the
 // kernel has no seccomp.
-Result<void> DenyUnneededSyscalls(Chroot chroot = Chroot::kDenied);
+Result<void> DenyUnneededSyscalls(Signals signals = Signals::kToOneself);
 
 }  // namespace cleanroom::os

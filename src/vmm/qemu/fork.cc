@@ -4,10 +4,8 @@
 #include <fmt/format.h>
 #include <linux/filter.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -30,12 +28,14 @@ constexpr int kAnswerSeconds = 5;
 struct Told {
   ForkAnswer answer;
   pid_t pid = 0;
+  os::UniqueFd pidfd;
 };
 
 Result<Told> ReceiveAnswer(int connection) {
   Told told;
   iovec part{&told.answer, sizeof told.answer};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control = {};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))> control =
+      {};
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -43,17 +43,23 @@ Result<Told> ReceiveAnswer(int connection) {
   message.msg_controllen = control.size();
   ssize_t received = 0;
   do {
-    received = recvmsg(connection, &message, MSG_WAITALL);
+    received = recvmsg(connection, &message, MSG_WAITALL | MSG_CMSG_CLOEXEC);
   } while (received < 0 && errno == EINTR);
   if (received != static_cast<ssize_t>(sizeof told.answer)) {
     return Err(ErrorCode::kUnavailable, "the held machine does not answer");
   }
-  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_level == SOL_SOCKET &&
-      header->cmsg_type == SCM_CREDENTIALS) {
-    ucred sender;
-    std::memcpy(&sender, CMSG_DATA(header), sizeof sender);
-    told.pid = sender.pid;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET) continue;
+    if (header->cmsg_type == SCM_CREDENTIALS) {
+      ucred sender;
+      std::memcpy(&sender, CMSG_DATA(header), sizeof sender);
+      told.pid = sender.pid;
+    } else if (header->cmsg_type == SCM_RIGHTS) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
+      told.pidfd = os::UniqueFd(fd);
+    }
   }
   return told;
 }
@@ -86,21 +92,17 @@ Result<std::unique_ptr<QemuMachine>> ForkHeld(const ForkSpec& spec, os::UniqueFd
   }
   CR_TRY(os::SendHandover(connection.get(), fds,
                           {reinterpret_cast<const char*>(&request), sizeof request}));
-  CR_TRY_ASSIGN(const Told told, ReceiveAnswer(connection.get()));
+  CR_TRY_ASSIGN(Told told, ReceiveAnswer(connection.get()));
   if (told.answer.error != 0) {
     const std::string_view step(told.answer.step,
                                 strnlen(told.answer.step, sizeof told.answer.step));
     return Err(Error::FromErrno(ErrorCode::kRuntimeLaunchFailed, told.answer.error,
                                 fmt::format("fork a held machine: {}", step)));
   }
-  // The number is the fork's as long as it has its end of the connection open.
-  os::UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, told.pid, 0)));
-  if (!pidfd) return ErrErrno(ErrorCode::kInternal, "pidfd_open");
-  char byte = 0;
-  if (recv(connection.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0) {
-    return Err(ErrorCode::kUnavailable, "the fork has ended");
+  if (!told.pidfd || told.pid <= 0) {
+    return Err(ErrorCode::kRuntimeLaunchFailed, "fork a held machine: the answer is not whole");
   }
-  return std::make_unique<QemuMachine>(os::Process::Adopt(told.pid, std::move(pidfd)),
+  return std::make_unique<QemuMachine>(os::Process::Adopt(told.pid, std::move(told.pidfd)),
                                        QemuMachine::Ends{.agent = std::move(agent.first),
                                                          .console = std::move(console.first),
                                                          .monitor = std::move(monitor.first),

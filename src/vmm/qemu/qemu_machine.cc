@@ -25,11 +25,14 @@ QemuMachine::QemuMachine(os::Process process, Ends ends)
     : process_(std::move(process)),
       ends_(std::move(ends)),
       qmp_(std::move(ends_.monitor)),
-      greeted_(static_cast<bool>(ends_.lifeline)) {}
+      forked_(static_cast<bool>(ends_.lifeline)),
+      greeted_(forked_) {}
 
 Result<void> QemuMachine::Kill() {
+  if (!forked_) return process_.Kill(SIGKILL);
+  // It may be another user's process.
   ends_.lifeline.reset();
-  return process_.Kill(SIGKILL);
+  return {};
 }
 
 Result<os::ExitStatus> QemuMachine::Quit(milliseconds timeout) {

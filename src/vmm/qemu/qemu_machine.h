@@ -49,7 +49,8 @@ class QemuMachine : public Machine {
   os::Process process_;
   Ends ends_;
   Qmp qmp_;
-  bool greeted_ = false;
+  bool forked_;
+  bool greeted_;
 };
 
 }  // namespace cleanroom::vmm

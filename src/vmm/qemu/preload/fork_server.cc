@@ -327,6 +327,12 @@ sock_filter denied[] = {
     CLEANROOM_DENY(tkill),
     CLEANROOM_DENY(pidfd_open),
     CLEANROOM_DENY(pidfd_send_signal),
+    // Signals to itself, which is process 1 of its namespace.
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_tgkill, 0, 3),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
     // More threads, but no process.
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3),
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[0])),
@@ -357,11 +363,26 @@ const char* Confine() {
   return nullptr;
 }
 
-void Answer(int connection, const char* step, int error) {
+// With a descriptor of the process, unless it is -1.
+void Answer(int connection, const char* step, int error, int process) {
   ForkAnswer answer;
   answer.error = error;
   if (step != nullptr) strncpy(answer.step, step, sizeof answer.step - 1);
-  (void)!send(connection, &answer, sizeof answer, MSG_NOSIGNAL);
+  iovec part = {&answer, sizeof answer};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof process)] = {};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (process >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof process);
+    memcpy(CMSG_DATA(header), &process, sizeof process);
+  }
+  (void)!sendmsg(connection, &message, MSG_NOSIGNAL);
 }
 
 [[noreturn]] void Child(int connection) {
@@ -369,7 +390,8 @@ void Answer(int connection, const char* step, int error) {
   if (own_name != nullptr) {
     memcpy(own_name, received.request.sandbox_id, sizeof received.request.sandbox_id);
   }
-  const char* failed = ReplaceDescriptors();
+  const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  const char* failed = self < 0 ? "pidfd" : ReplaceDescriptors();
   if (failed == nullptr) failed = Confine();
   if (failed == nullptr) {
     for (Thread& thread : threads) {
@@ -383,8 +405,9 @@ void Answer(int connection, const char* step, int error) {
        fcntl(connection, F_SETFL, O_ASYNC) != 0)) {
     failed = "watch the connection";
   }
-  Answer(connection, failed, failed == nullptr ? 0 : errno);
+  Answer(connection, failed, failed == nullptr ? 0 : errno, self);
   if (failed != nullptr) _exit(1);
+  close(self);
   // Not recv(2), while which there is no signal.
   pollfd owner = {.fd = connection, .events = POLLIN, .revents = 0};
   while (poll(&owner, 1, -1) <= 0) {
@@ -425,9 +448,9 @@ int Receive(int connection) {
 void Fork(int connection) {
   const int bad = Receive(connection);
   if (bad != 0) {
-    Answer(connection, "request", bad);
+    Answer(connection, "request", bad, -1);
   } else if (!StopAll()) {
-    Answer(connection, "stop the threads", EBUSY);
+    Answer(connection, "stop the threads", EBUSY, -1);
   } else {
     auto* const tid = reinterpret_cast<pid_t*>(Self() + tid_offset);
     const long pid = syscall(SYS_clone, SIGCHLD | CLONE_CHILD_SETTID | received.request.namespaces,
@@ -435,7 +458,7 @@ void Fork(int connection) {
     if (pid == 0) Child(connection);
     const int error = errno;
     Release();
-    if (pid < 0) Answer(connection, "fork", error);
+    if (pid < 0) Answer(connection, "fork", error, -1);
   }
   for (int& fd : received.fds) {
     if (fd >= 0) close(fd);
