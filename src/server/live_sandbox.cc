@@ -32,8 +32,8 @@ bool IsMachineTrouble(const Error& error) {
   return error.code() == ErrorCode::kRuntimeLaunchFailed ||
          error.code() == ErrorCode::kDeadlineExceeded || error.code() == ErrorCode::kUnavailable ||
          error.code() == ErrorCode::kDataCorrupt || error.code() == ErrorCode::kInternal ||
-         error.code() == ErrorCode::kPermissionDenied ||
-         error.code() == ErrorCode::kNotFound || error.code() == ErrorCode::kFailedPrecondition;
+         error.code() == ErrorCode::kPermissionDenied || error.code() == ErrorCode::kNotFound ||
+         error.code() == ErrorCode::kFailedPrecondition;
 }
 
 }  // namespace

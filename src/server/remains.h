@@ -1,5 +1,5 @@
-// What a sandbox leaves on the host beside its record: its folder, with its warden's last words, and
-// its control groups.
+// What a sandbox leaves on the host beside its record: its folder, with its warden's last words,
+// and its control groups.
 #pragma once
 
 #include <optional>

@@ -61,9 +61,8 @@ Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& s
     // Those that are forked from it are born in its groups.
     const uint64_t machines = purpose == Purpose::kHold ? kForksAtOnce : 1;
     const auto bytes = static_cast<uint64_t>(shape.memory_mib + kOverheadMib) << 20;
-    CR_TRY_ASSIGN(link.groups,
-                  settings.cgroups->Make(id, {.memory_bytes = bytes * machines,
-                                              .processes = kProcesses * machines}));
+    CR_TRY_ASSIGN(link.groups, settings.cgroups->Make(id, {.memory_bytes = bytes * machines,
+                                                           .processes = kProcesses * machines}));
   }
   CR_TRY_ASSIGN(auto process, WardenProcess::Start(spec));
   link.process = std::move(process);

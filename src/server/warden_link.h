@@ -23,7 +23,7 @@ namespace pb = ::cleanroom::internal::v1;
 struct Origin {
   std::string disk_file;  // a copy of it is the machine's disk
   std::optional<vmm::Template> saved;
-  std::string fork_socket;  // of the held one; empty: it is restored from the template
+  std::string fork_socket;            // of the held one; empty: it is restored from the template
   std::vector<std::string> groups{};  // control groups that a fork begins in
 };
 // Whether the machine is for somebody, or to be held, so that others can be forked from it.
@@ -44,8 +44,8 @@ Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& s
 // Moves a warden that has just started, and its machine, into its control groups. It takes the
 // kernel some milliseconds, in which the warden goes on.
 Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups, pid_t pid);
-// The same for a machine that was forked: from the held one's groups into the sandbox's own. `pid` is
-// what its warden says.
+// The same for a machine that was forked: from the held one's groups into the sandbox's own. `pid`
+// is what its warden says.
 Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::vector<std::string> from,
                                 std::vector<std::string> to, pid_t pid);
 // Connects to a warden by the socket in its folder.

@@ -13,7 +13,7 @@ inline constexpr uint32_t kForkIdBytes = 26;
 
 struct ForkRequest {
   uint32_t version = kForkVersion;
-  uint32_t namespaces = 0;  // CLONE_NEW*: of the fork's own
+  uint32_t namespaces = 0;             // CLONE_NEW*: of the fork's own
   char sandbox_id[kForkIdBytes] = {};  // takes the place of the held machine's in the process list
   char unused[2] = {};
 };
