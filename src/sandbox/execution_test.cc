@@ -89,7 +89,7 @@ Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& i
 // Takes every signal, but from a command in a guest that has "frozen".
 Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals, bool frozen,
                                                pb::ControlRequest request) {
-  while (frozen) {
+  while (frozen) {  // NOLINT(bugprone-infinite-loop): until the call is cancelled
     auto slept = co_await SleepFor(milliseconds(10));
     if (!slept) co_return Err(std::move(slept).error());
   }

@@ -132,7 +132,7 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare
   AddPhase("template", since);
   if (from) {
     std::optional<Origin> origin(
-        Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}, .groups = {}});
+        Origin{.disk_file = from->disk_file, .saved = from, .fork_socket = {}, .groups = {}});
     launched = co_await LaunchFrom(std::move(origin), std::min(plan.boot_limit, kCopyLimit));
     if (launched || !IsMachineTrouble(launched.error())) co_return launched;
     // What failed before that was the host's doing.

@@ -203,7 +203,7 @@ Awaitable<std::optional<Origin>> Spares::FindOrigin(Lack lack, MachineShape shap
   }
   auto from = co_await templates_.Find(std::move(shape));
   if (!from) co_return std::nullopt;
-  co_return Origin{.disk_file = from->disk_file, .saved = *from, .fork_socket = {}, .groups = {}};
+  co_return Origin{.disk_file = from->disk_file, .saved = from, .fork_socket = {}, .groups = {}};
 }
 
 Awaitable<void> Spares::Add(Lack lack, MachineShape shape) {

@@ -258,9 +258,10 @@ TEST_F(TemplateTest, OneThatIsCutShortUnderItsCopyHurtsThatCopyAlone) {
   fs::permissions(memory, fs::perms::owner_all);
   fs::resize_file(memory, 4096);
   // Pages that it has not touched yet are gone. Whether it needs one is its own affair.
-  const Outcome outcome = daemon_.Cli({"exec", "--in", copy, "-n", "--", "sh", "-c",
-                                       "find / -xdev > /dev/null 2>&1; head -c 50000000 /dev/zero "
-                                       "| tail -c 1 > /dev/null; echo alive"});
+  constexpr const char* kTouchMuch =
+      "find / -xdev > /dev/null 2>&1; head -c 50000000 /dev/zero | tail -c 1 > /dev/null; "
+      "echo alive";
+  const Outcome outcome = daemon_.Cli({"exec", "--in", copy, "-n", "--", "sh", "-c", kTouchMuch});
   if (outcome.code == 0) {
     EXPECT_EQ(outcome.out, "alive\n");
   } else {

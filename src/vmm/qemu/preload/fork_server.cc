@@ -466,12 +466,12 @@ void Fork(int connection) {
 }
 
 // Whoever has connected may take its time until it asks, also for ever.
-void* Serve(void* argument) {
-  watched[0] = {
-      .fd = static_cast<int>(reinterpret_cast<intptr_t>(argument)), .events = POLLIN, .revents = 0};
-  watched_count = 1;
+void* Serve(void*) {
   for (;;) {
-    if (poll(watched, static_cast<nfds_t>(watched_count), -1) < 0) {
+    // Full, nobody is accepted until somebody has asked or gone.
+    const int first = watched_count == kMaxWaiting ? 1 : 0;
+    watched[0].revents = 0;
+    if (poll(watched + first, static_cast<nfds_t>(watched_count - first), -1) < 0) {
       if (errno == EINTR) continue;
       return nullptr;
     }
@@ -524,8 +524,8 @@ char* FindName(int argc, char** argv) {
   const auto mask = Next<int(int, const sigset_t*, sigset_t*)>("pthread_sigmask");
   mask(SIG_SETMASK, &all, &before);
   pthread_t server;
-  pthread_create(&server, nullptr, Serve,
-                 reinterpret_cast<void*>(static_cast<intptr_t>(atoi(text))));
+  watched[watched_count++] = {.fd = atoi(text), .events = POLLIN, .revents = 0};
+  pthread_create(&server, nullptr, Serve, nullptr);
   mask(SIG_SETMASK, &before, nullptr);
 }
 
