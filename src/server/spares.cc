@@ -21,6 +21,8 @@ using std::chrono::steady_clock;
 // A template that nobody has used for this long keeps no spares.
 constexpr std::chrono::minutes kInUse{10};
 constexpr milliseconds kPrepareLimit{20'000};
+// For a fork to leave its held machine's groups.
+constexpr milliseconds kLeaveLimit{2000};
 // How often budget and use are looked at when nothing happens.
 constexpr std::chrono::seconds kLook{5};
 // While others are being served.
@@ -286,7 +288,14 @@ Awaitable<void> Spares::Watch(
 }
 
 Awaitable<void> Spares::End(Spare spare) {
+  const std::vector<std::string> groups = spare.link.groups;
   co_await KillWarden(spare.link);
+  // What was forked from it a moment ago is on its way into groups of its own.
+  const auto deadline = steady_clock::now() + kLeaveLimit;
+  while (os::HaveMembers(groups) && steady_clock::now() < deadline) {
+    auto slept = co_await SleepFor(kPatience);
+    if (!slept) break;
+  }
   auto removed = co_await RemoveRemains(pool_, settings_, layout_, spare.id);
   (void)removed;  // logged
 }

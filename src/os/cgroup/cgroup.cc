@@ -268,6 +268,11 @@ Result<void> MoveInto(const std::vector<std::string>& folders, pid_t pid) {
   return {};
 }
 
+bool HaveMembers(const std::vector<std::string>& folders) {
+  return std::ranges::any_of(
+      folders, [](const std::string& folder) { return !PidsIn(folder + "/cgroup.procs").empty(); });
+}
+
 Result<void> MoveFrom(const std::vector<std::string>& from, const std::vector<std::string>& to,
                       pid_t pid) {
   for (const std::string& folder : from) {

@@ -54,6 +54,8 @@ class Cgroups {
   std::vector<CgroupTree> trees_;
 };
 
+// Whether a process is in one of them.
+bool HaveMembers(const std::vector<std::string>& folders);
 // Moves a process, and the children that it has, into groups; blocking (README.md).
 Result<void> MoveInto(const std::vector<std::string>& folders, pid_t pid);
 // The same for one that is in the groups `from`; permission_denied when it is not, for somebody who
