@@ -94,7 +94,9 @@ struct stat held_disk;
 pollfd watched[kMaxWaiting];  // the listening socket, and connections that have not asked yet
 int watched_count;
 const char* fork_root = "";
-char* own_name;  // "cleanroom-ID" in the arguments
+char* own_name;  // the sandbox's id in the arguments
+// Whether this process may be forked: then its threads are on the list.
+bool held;
 
 template <typename Function>
 Function* Next(const char* name) {
@@ -113,8 +115,18 @@ char* Self() {
 
 // --- Threads ------------------------------------------------------------------------------------
 
+// Whether the thread has ended and left the list. Until the kernel knows it no more it may be
+// holding glibc's locks.
+bool Forget(Thread* thread) {
+  if (syscall(SYS_tgkill, getpid(), thread->tid, 0) == 0) return false;
+  int ending = kEnding;
+  return __atomic_compare_exchange_n(&thread->state, &ending, kFree, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST);
+}
+
 Thread* Claim(State state) {
   for (Thread& thread : threads) {
+    if (__atomic_load_n(&thread.state, __ATOMIC_SEQ_CST) == kEnding) Forget(&thread);
     int free = kFree;
     if (__atomic_compare_exchange_n(&thread.state, &free, state, false, __ATOMIC_SEQ_CST,
                                     __ATOMIC_SEQ_CST)) {
@@ -181,14 +193,7 @@ bool StopOnce() {
     if (&thread == me) continue;
     const int state = __atomic_load_n(&thread.state, __ATOMIC_SEQ_CST);
     if (state == kStarting) whole = false;
-    if (state == kEnding) {
-      // It may be holding glibc's locks until the kernel knows it no more.
-      if (syscall(SYS_tgkill, getpid(), thread.tid, 0) == 0) {
-        whole = false;
-      } else {
-        __atomic_store_n(&thread.state, kFree, __ATOMIC_SEQ_CST);
-      }
-    }
+    if (state == kEnding && !Forget(&thread)) whole = false;
     if (state != kRunning) continue;
     if (syscall(SYS_tgkill, getpid(), thread.tid, kStopSignal) == 0) {
       ++told;
@@ -386,6 +391,7 @@ void Answer(int connection, const char* step, int error, int process) {
 }
 
 [[noreturn]] void Child(int connection) {
+  held = false;
   for (int i = 0; i < watched_count; ++i) close(watched[i].fd);
   if (own_name != nullptr) {
     memcpy(own_name, received.request.sandbox_id, sizeof received.request.sandbox_id);
@@ -502,6 +508,7 @@ char* FindName(int argc, char** argv) {
 [[gnu::constructor]] void Start(int argc, char** argv, char**) {
   const char* const text = getenv("CLEANROOM_FORK_FD");
   if (text == nullptr) return;
+  held = true;
   const pid_t tid = gettid();
   for (tid_offset = sizeof(void*); tid_offset < 2048; tid_offset += sizeof(pid_t)) {
     if (memcmp(Self() + tid_offset, &tid, sizeof tid) == 0) break;
@@ -539,7 +546,7 @@ extern "C" [[gnu::visibility("default")]] int pthread_create(pthread_t* out,
                                                              void* argument) {
   static const auto next =
       Next<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>("pthread_create");
-  if (tid_offset == 0) return next(out, attributes, start, argument);
+  if (!held) return next(out, attributes, start, argument);
   Thread* const thread = Claim(kStarting);
   if (thread == nullptr) return EAGAIN;
   thread->start = start;
@@ -570,7 +577,7 @@ extern "C" [[gnu::visibility("default")]] int sigprocmask(int how, const sigset_
 // QEMU keeps guest memory and translations out of forks.
 extern "C" [[gnu::visibility("default")]] int madvise(void* address, size_t length,
                                                       int advice) noexcept {
-  if (advice == MADV_DONTFORK && tid_offset != 0) return 0;
+  if (advice == MADV_DONTFORK && held) return 0;
   return static_cast<int>(syscall(SYS_madvise, address, length, advice));
 }
 
