@@ -100,11 +100,13 @@ Result<void> SendHandover(int socket, std::span<const int> fds, std::string_view
   return WriteAll(socket, text.substr(static_cast<size_t>(sent)), "socket");
 }
 
-Result<Handover> ReceiveHandover(int socket) {
+Result<Handover> ReceiveMessage(int socket) {
   Handover out;
   std::array<char, 4096> text;
   iovec part{text.data(), text.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxHandoverFds * sizeof(int))> control = {};
+  alignas(cmsghdr)
+      std::array<char, CMSG_SPACE(kMaxHandoverFds * sizeof(int)) + CMSG_SPACE(sizeof(ucred))>
+          control = {};
   msghdr message = {};
   message.msg_iov = &part;
   message.msg_iovlen = 1;
@@ -117,7 +119,13 @@ Result<Handover> ReceiveHandover(int socket) {
   if (received < 0) return ErrErrno(ErrorCode::kInternal, "take descriptors over");
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    if (header->cmsg_level != SOL_SOCKET) continue;
+    if (header->cmsg_type == SCM_CREDENTIALS) {
+      ucred sender;
+      std::memcpy(&sender, CMSG_DATA(header), sizeof sender);
+      out.sender = sender.pid;
+    }
+    if (header->cmsg_type != SCM_RIGHTS) continue;
     const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (size_t i = 0; i < count; ++i) {
       int fd = -1;
@@ -130,6 +138,11 @@ Result<Handover> ReceiveHandover(int socket) {
   }
   if (received == 0) return Err(ErrorCode::kUnavailable, "the sender ended without a word");
   out.text.assign(text.data(), static_cast<size_t>(received));
+  return out;
+}
+
+Result<Handover> ReceiveHandover(int socket) {
+  CR_TRY_ASSIGN(Handover out, ReceiveMessage(socket));
   CR_TRY_ASSIGN(const std::string rest, ReadAll(socket, 64U << 10, "socket"));
   out.text += rest;
   return out;

@@ -22,13 +22,16 @@ Result<std::pair<UniqueFd, UniqueFd>> SocketPair();
 struct Handover {
   std::vector<UniqueFd> fds;
   std::string text;
+  pid_t sender = 0;  // where the socket has SO_PASSCRED
 };
 
 // Sends copies of the descriptors, at most kMaxHandoverFds, and the text, which is not empty.
 inline constexpr size_t kMaxHandoverFds = 32;
 Result<void> SendHandover(int socket, std::span<const int> fds, std::string_view text);
-// Blocks for a handover that ends with the end of the stream. The descriptors are close-on-exec.
+// Blocks for what arrives next, of at most 4 KiB. The descriptors are close-on-exec.
 // unavailable when the sender ended without a word, data_corrupt when descriptors did not fit.
+Result<Handover> ReceiveMessage(int socket);
+// The same for a handover that ends with the end of the stream.
 Result<Handover> ReceiveHandover(int socket);
 
 // Listens at `path`, whose directory exists. The socket file has `mode` from its first moment. A

@@ -7,6 +7,9 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/sha256/sha256.h"
+#include "server/sandbox_user.h"
+
 namespace cleanroom::server {
 namespace {
 
@@ -37,11 +40,9 @@ rpc::ServerOptions RemoteOptions() {
   return options;
 }
 
-// One daemon's groups of sandboxes, found again after a crash. FNV-1a, of 32 bits.
+// One daemon's groups of sandboxes, found again after a crash.
 std::string GroupOf(std::string_view state_dir) {
-  uint32_t hash = 0x811c9dc5;
-  for (const char c : state_dir) hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193;
-  return fmt::format("cleanroom-{:08x}", hash);
+  return "cleanroom-" + Sha256Hex(state_dir).substr(0, 8);
 }
 
 // What a daemon that was killed had half written beside the files of the state folder
@@ -83,6 +84,12 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor
     config.settings.cgroups = *std::move(groups);
   } else {
     spdlog::info("no limits on memory and processes: {}", groups.error().message());
+  }
+  auto users = FindSandboxUsers();
+  if (users) {
+    config.settings.users = *users;
+  } else {
+    spdlog::warn("sandboxes have no users of their own: {}", users.error().message());
   }
   RemoveDrafts(config.settings.state_dir);
   CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));

@@ -393,7 +393,8 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
   const std::string to = layout_.Executions();
   auto kept = store_.ListExecutions(sandbox.id(), store::RecordStore::Which::kAll);
   if (!kept) co_return;
-  auto work = [from, to, known = IdsOf(*kept)] {
+  const std::set<std::string> known = IdsOf(*kept);
+  auto work = [from, to, known] {
     std::error_code error;
     for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
          it.increment(error)) {
@@ -417,7 +418,8 @@ Awaitable<void> Executions::RemoveStrays() {
   auto records = store_.ListExecutions("", store::RecordStore::Which::kAll);
   if (!records) co_return;
   const std::string folder = layout_.Executions();
-  auto work = [folder, known = IdsOf(*records)] {
+  const std::set<std::string> known = IdsOf(*records);
+  auto work = [folder, known] {
     std::error_code error;
     std::vector<std::filesystem::path> strays;
     for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;

@@ -38,7 +38,7 @@ Result<std::vector<Check>> Inspect(const Settings& settings) {
   const std::string id = NewId(std::chrono::system_clock::now());
   const std::string folder = layout.Sandbox(id);
   CR_TRY(os::MakeDirs(folder));
-  CR_TRY_ASSIGN(const auto user, GiveToUser(layout, id));
+  CR_TRY_ASSIGN(const auto user, GiveToUser(settings.users, layout, id));
   std::vector<std::string> argv = {settings.warden_program.string(),
                                    std::string(sandbox::kCheckFlag),
                                    "--sandbox-id",

@@ -160,7 +160,8 @@ Awaitable<Result<void>> LiveSandbox::LaunchSpare(Spare spare, std::chrono::secon
   shape_.image.was_present = true;
   link_ = std::move(spare.link);
   record_.accelerator = shape_.machine.accelerator;
-  auto started = co_await Start(pb::LaunchRequest(), std::min(limit, kCopyLimit));
+  auto started =
+      co_await Start(pb::LaunchRequest(), std::min(limit, kCopyLimit), std::vector<std::string>());
   co_return started;
 }
 
@@ -208,15 +209,16 @@ Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from,
   CR_CO_TRY_ASSIGN(link_, StartWarden(executor_, context_.settings, context_.layout, id(), shape_,
                                       from ? &*from : nullptr));
   tasks_.Spawn(EnterGroups(context_.pool, link_.groups, link_.process->pid()));
-  held_groups_ = from ? from->groups : std::vector<std::string>();
   AddPhase("warden", since);
   pb::LaunchRequest request;
   *request.mutable_machine() = ToMessage(shape_, disk, from ? &*from : nullptr);
-  auto started = co_await Start(std::move(request), limit);
+  const std::vector<std::string> born_in = from ? from->groups : std::vector<std::string>();
+  auto started = co_await Start(std::move(request), limit, born_in);
   co_return started;
 }
 
-Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chrono::seconds limit) {
+Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chrono::seconds limit,
+                                           std::vector<std::string> born_in) {
   machine_begun_ = false;
   request.set_deadline_ms(std::chrono::milliseconds(limit).count());
   for (const std::string& variable : shape_.image.env) request.add_env(variable);
@@ -239,10 +241,8 @@ Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chron
     if (!*event)
       co_return Err(ErrorCode::kUnavailable, "the warden ended the launch without a word");
     if ((*event)->has_ready()) {
-      if (!held_groups_.empty()) {
-        tasks_.Spawn(LeaveHeldGroups(context_.pool, held_groups_, link_.groups,
-                                     (*event)->ready().vmm_pid()));
-      }
+      const pid_t vmm = (*event)->ready().vmm_pid();
+      tasks_.Spawn(LeaveHeldGroups(context_.pool, std::move(born_in), link_.groups, vmm));
       co_return Result<void>();
     }
     machine_begun_ = machine_begun_ || (*event)->has_begun();

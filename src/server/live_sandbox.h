@@ -123,7 +123,9 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   Awaitable<Result<void>> FindParts();
   Awaitable<Result<void>> LaunchFrom(std::optional<Origin> from, std::chrono::seconds limit);
   // What the machine runs with, policy included, and what it takes until it is ready.
-  Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::seconds limit);
+  // `born_in`: the control groups of the machine that ours is a fork of.
+  Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::seconds limit,
+                                std::vector<std::string> born_in);
   // Back to before the warden: nothing of the attempt is left.
   Awaitable<Result<void>> StartOver(const Error& why, std::string_view what);
   Awaitable<void> Serve();
@@ -149,7 +151,6 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
 
   MachineShape shape_;
   std::shared_ptr<void> image_use_;
-  std::vector<std::string> held_groups_;  // of the machine that ours is a fork of
   WardenLink link_;
   ProgressUpdate progress_;
   std::set<std::string> running_;

@@ -10,6 +10,7 @@
 #include <array>
 #include <charconv>
 #include <filesystem>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -48,13 +49,6 @@ Result<UserRange> Range() {
     ranges.push_back(*range);
   }
   return ranges[0];
-}
-
-// FNV-1a, of 64 bits.
-uint64_t Hash(std::string_view text, uint64_t seed) {
-  uint64_t hash = 0xcbf29ce484222325 ^ seed;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash ^ (hash >> 32);
 }
 
 std::set<uid_t> OwnersOf(const Layout& layout, const std::string& but) {
@@ -104,26 +98,24 @@ std::optional<UserRange> UsersIn(std::string_view uid_map) {
   return best;
 }
 
-Result<bool> SandboxesHaveUsers() {
-  if (geteuid() != 0) return false;
+Result<std::optional<UserRange>> FindSandboxUsers() {
+  if (geteuid() != 0) return std::nullopt;
   if (!HasCapabilities()) {
     return Err(ErrorCode::kFailedPrecondition,
                "root lacks a capability that running sandboxes as other users needs (CAP_SETUID, "
                "CAP_SETGID, CAP_CHOWN, CAP_SYS_ADMIN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL)");
   }
-  CR_TRY(Range());
-  return true;
+  return Range();
 }
 
-Result<std::optional<uid_t>> GiveToUser(const Layout& layout, const std::string& id) {
-  const auto users = SandboxesHaveUsers();
-  if (!users || !*users) return std::nullopt;
-  CR_TRY_ASSIGN(const UserRange range, Range());
+Result<std::optional<uid_t>> GiveToUser(const std::optional<UserRange>& users, const Layout& layout,
+                                        const std::string& id) {
+  if (!users) return std::nullopt;
   const std::set<uid_t> taken = OwnersOf(layout, id);
-  uid_t user = 0;
-  for (uint64_t seed = 0; user == 0 || taken.contains(user); ++seed) {
-    user = range.first + static_cast<uid_t>(Hash(id, seed) % range.count);
-  }
+  std::random_device random;
+  std::uniform_int_distribution<uid_t> any(users->first, users->first + (users->count - 1));
+  uid_t user = any(random);
+  while (taken.contains(user)) user = any(random);
   const std::string folder = layout.Sandbox(id);
   CR_TRY(Give(folder, user));
   std::error_code error;

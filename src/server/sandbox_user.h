@@ -12,28 +12,25 @@
 
 #include "base/result.h"
 #include "server/layout.h"
+#include "server/settings.h"
 
 namespace cleanroom::server {
-
-struct UserRange {
-  uid_t first = 0;
-  uint32_t count = 0;
-  bool operator==(const UserRange&) const = default;
-};
 
 // The ids to choose from, by the map of our own user namespace (/proc/self/uid_map): on a host, a
 // range that systemd's list of them (UIDS-GIDS) has as free; in a container, the upper half of what
 // it has, if that is some thousands.
 std::optional<UserRange> UsersIn(std::string_view uid_map);
 
-// Whether sandboxes get users of their own; failed_precondition, with the reason, where we are root
-// and cannot do it: in a user namespace with few ids, or without the capabilities. They then run as
-// we do, which `doctor` tells.
-Result<bool> SandboxesHaveUsers();
+// The ids that sandboxes' users are chosen from: nothing where we are an ordinary user, whose
+// sandboxes run as that user; failed_precondition, with the reason, where we are root and cannot do
+// it: in a user namespace with few ids, or without the capabilities. They then run
+// as we do, which `doctor` tells.
+Result<std::optional<UserRange>> FindSandboxUsers();
 
 // Chooses a user for the sandbox whose folder is there, one that owns no other sandbox's folder,
 // and makes that user the owner of the folder and all in it. Nothing where sandboxes have no users
 // of their own.
-Result<std::optional<uid_t>> GiveToUser(const Layout& layout, const std::string& id);
+Result<std::optional<uid_t>> GiveToUser(const std::optional<UserRange>& users, const Layout& layout,
+                                        const std::string& id);
 
 }  // namespace cleanroom::server

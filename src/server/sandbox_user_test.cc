@@ -24,7 +24,7 @@ TEST(SandboxUserTest, ChoosesFromWhatTheNamespaceHas) {
 }
 
 TEST(SandboxUserTest, EachSandboxsFolderGetsAnOwnerOfItsOwn) {
-  const auto users = SandboxesHaveUsers();
+  const auto users = FindSandboxUsers();
   if (!users) GTEST_SKIP() << users.error().ToString();
   auto folder = os::TempDir::Create();
   ASSERT_TRUE(folder);
@@ -36,9 +36,9 @@ TEST(SandboxUserTest, EachSandboxsFolderGetsAnOwnerOfItsOwn) {
     ASSERT_TRUE(os::MakeDirs(layout.LiveOutputs(id)));
     ASSERT_TRUE(os::WriteFileAtomic(layout.Disk(id), "disk"));
     ASSERT_EQ(symlink("/etc/passwd", (layout.Sandbox(id) + "/link").c_str()), 0);
-    const auto user = GiveToUser(layout, id);
+    const auto user = GiveToUser(*users, layout, id);
     ASSERT_TRUE(user) << user.error().ToString();
-    EXPECT_EQ(user->has_value(), *users);
+    EXPECT_EQ(user->has_value(), users->has_value());
     if (!*user) continue;
     owners.insert(**user);
     for (const std::string& path : {layout.Sandbox(id), layout.LiveOutputs(id), layout.Disk(id)}) {

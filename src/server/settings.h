@@ -2,6 +2,8 @@
 // runs.
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -24,6 +26,13 @@ inline int64_t MicrosOf(std::chrono::system_clock::time_point time) {
   return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
 }
 
+// Ids of the host that the users of sandboxes are chosen from.
+struct UserRange {
+  uid_t first = 0;
+  uint32_t count = 0;
+  bool operator==(const UserRange&) const = default;
+};
+
 struct Settings {
   std::filesystem::path state_dir;    // records, folders of sandboxes, output of executions
   std::filesystem::path cache_dir;    // images, kernels: may be deleted while no daemon runs
@@ -41,6 +50,8 @@ struct Settings {
   std::vector<std::string> resolvers;
   std::filesystem::path resolv_conf = "/etc/resolv.conf";
 
+  // Of sandboxes' users; nothing: they run as we do (sandbox_user.h).
+  std::optional<UserRange> users;
   // Where the groups of sandboxes are made; nothing: the host offers none, and limits neither the
   // memory nor the processes of a sandbox.
   std::optional<os::Cgroups> cgroups;

@@ -8,11 +8,13 @@
 #include "os/cgroup/cgroup.h"
 #include "os/socket.h"
 #include "server/sandbox_user.h"
+#include "server/warden_api.h"
 
 namespace cleanroom::server {
 namespace {
 
 constexpr std::chrono::seconds kKillWait{10};
+constexpr std::chrono::seconds kStopWait{1};
 
 // What a machine's monitor takes beside the machine's RAM: QEMU itself, and under emulation up to a
 // gigabyte of translated code; the warden is small beside it.
@@ -56,7 +58,7 @@ Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& s
                   .user = {},
                   .fork_listener = listener.get(),
                   .fork_connection = connection.get()};
-  CR_TRY_ASSIGN(spec.user, GiveToUser(layout, id));
+  CR_TRY_ASSIGN(spec.user, GiveToUser(settings.users, layout, id));
   if (settings.cgroups) {
     // Those that are forked from it are born in its groups.
     const uint64_t machines = purpose == Purpose::kHold ? kForksAtOnce : 1;
@@ -94,6 +96,13 @@ Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor execut
 
 Awaitable<void> KillWarden(WardenLink& link) {
   co_await asio::this_coro::reset_cancellation_state();  // whoever is cancelled still cleans up
+  if (link.process && link.channel && link.channel->alive()) {
+    rpc::CallOptions options;
+    options.deadline = std::chrono::steady_clock::now() + kStopWait;
+    auto stopped = co_await link.channel->Call<pb::StopResponse>(warden_api::kStop,
+                                                                 pb::StopRequest(), options);
+    (void)stopped;
+  }
   if (link.process) link.process->Kill();
   if (link.channel) co_await link.channel->Close();
   if (!link.process) co_return;

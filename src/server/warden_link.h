@@ -51,7 +51,9 @@ Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::vector<std::string> fro
 // Connects to a warden by the socket in its folder.
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,
                                                     const Layout& layout, const std::string& id);
-// Hangs up, kills the warden, and its machine with it, and waits for its end. Empty ones are fine.
+// Has the warden end its machine and itself, or kills it when it does not within a second, and
+// waits for its end; the machine of a warden that was killed is gone a moment later. Empty ones are
+// fine.
 Awaitable<void> KillWarden(WardenLink& link);
 
 // The same machine as a warden takes it; `disk` is its writable disk.

@@ -64,7 +64,9 @@ class StandInTest : public testing::Test {
     ASSERT_TRUE(os::MakeDirs(folder));
     ASSERT_TRUE(os::WriteFileAtomic(folder + "/targets", ToText(targets_)));
     ASSERT_TRUE(os::WriteFileAtomic(layout_->Disk(id), "disk"));
-    const auto user = server::GiveToUser(*layout_, id);
+    const auto users = server::FindSandboxUsers();
+    const auto user =
+        server::GiveToUser(users.value_or(std::optional<server::UserRange>()), *layout_, id);
     ASSERT_TRUE(user) << user.error().ToString();
     auto warden = server::WardenProcess::Start({.program = JAIL_PROBE,
                                                 .sandbox_id = id,

@@ -58,11 +58,20 @@ Stat StatOf(pid_t pid) {
   return stat;
 }
 
-std::string IdIn(const std::string& text, const std::string& sandboxes) {
-  const size_t at = text.find(sandboxes + "/");
+// The id behind the first of these words.
+std::string IdBehind(const std::string& words, const std::string& text) {
+  const size_t at = text.find(words);
   if (at == std::string::npos) return "";
-  std::string id = text.substr(at + sandboxes.size() + 1, kIdLength);
+  std::string id = text.substr(at + words.size(), kIdLength);
   return IsId(id) ? id : "";
+}
+
+// Whose a command line is. A VMM names its sandbox, and maybe paths of another one's, for a fork
+// has the command line of the held machine but for the name.
+std::string IdIn(const std::string& line, const std::string& sandboxes) {
+  if (line.find(sandboxes + "/") == std::string::npos) return "";
+  const std::string named = IdBehind("guest=cleanroom-", line);
+  return named.empty() ? IdBehind(sandboxes + "/", line) : named;
 }
 
 std::string LinkOf(const fs::path& path) {

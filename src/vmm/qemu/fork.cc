@@ -2,13 +2,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/filter.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/uio.h>
 
-#include <array>
-#include <cerrno>
 #include <cstring>
 #include <string_view>
 #include <utility>
@@ -26,42 +22,30 @@ namespace {
 constexpr int kAnswerSeconds = 5;
 
 struct Told {
-  ForkAnswer answer;
-  pid_t pid = 0;
+  pid_t pid;
   os::UniqueFd pidfd;
 };
 
 Result<Told> ReceiveAnswer(int connection) {
-  Told told;
-  iovec part{&told.answer, sizeof told.answer};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))> control =
-      {};
-  msghdr message = {};
-  message.msg_iov = &part;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  ssize_t received = 0;
-  do {
-    received = recvmsg(connection, &message, MSG_WAITALL | MSG_CMSG_CLOEXEC);
-  } while (received < 0 && errno == EINTR);
-  if (received != static_cast<ssize_t>(sizeof told.answer)) {
-    return Err(ErrorCode::kUnavailable, "the held machine does not answer");
+  auto message = os::ReceiveMessage(connection);
+  if (!message) {
+    return Err(ErrorCode::kUnavailable,
+               "the held machine does not answer: " + message.error().message());
   }
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET) continue;
-    if (header->cmsg_type == SCM_CREDENTIALS) {
-      ucred sender;
-      std::memcpy(&sender, CMSG_DATA(header), sizeof sender);
-      told.pid = sender.pid;
-    } else if (header->cmsg_type == SCM_RIGHTS) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-      told.pidfd = os::UniqueFd(fd);
-    }
+  ForkAnswer answer;
+  if (message->text.size() != sizeof answer) {
+    return Err(ErrorCode::kRuntimeLaunchFailed, "fork a held machine: no such answer is known");
   }
-  return told;
+  std::memcpy(&answer, message->text.data(), sizeof answer);
+  if (answer.error != 0) {
+    const std::string_view step(answer.step, strnlen(answer.step, sizeof answer.step));
+    return Err(Error::FromErrno(ErrorCode::kRuntimeLaunchFailed, answer.error,
+                                fmt::format("fork a held machine: {}", step)));
+  }
+  if (message->fds.size() != 1 || message->sender <= 0) {
+    return Err(ErrorCode::kRuntimeLaunchFailed, "fork a held machine: the answer is not whole");
+  }
+  return Told{.pid = message->sender, .pidfd = std::move(message->fds[0])};
 }
 
 }  // namespace
@@ -93,15 +77,6 @@ Result<std::unique_ptr<QemuMachine>> ForkHeld(const ForkSpec& spec, os::UniqueFd
   CR_TRY(os::SendHandover(connection.get(), fds,
                           {reinterpret_cast<const char*>(&request), sizeof request}));
   CR_TRY_ASSIGN(Told told, ReceiveAnswer(connection.get()));
-  if (told.answer.error != 0) {
-    const std::string_view step(told.answer.step,
-                                strnlen(told.answer.step, sizeof told.answer.step));
-    return Err(Error::FromErrno(ErrorCode::kRuntimeLaunchFailed, told.answer.error,
-                                fmt::format("fork a held machine: {}", step)));
-  }
-  if (!told.pidfd || told.pid <= 0) {
-    return Err(ErrorCode::kRuntimeLaunchFailed, "fork a held machine: the answer is not whole");
-  }
   return std::make_unique<QemuMachine>(os::Process::Adopt(told.pid, std::move(told.pidfd)),
                                        QemuMachine::Ends{.agent = std::move(agent.first),
                                                          .console = std::move(console.first),

@@ -12,7 +12,7 @@
 #include "os/file.h"
 #include "os/process.h"
 #include "os/socket.h"
-#include "vmm/qemu/argv.h"
+#include "vmm/qemu/descriptors.h"
 
 namespace cleanroom::vmm {
 namespace {

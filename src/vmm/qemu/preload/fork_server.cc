@@ -4,11 +4,6 @@
 // does not contain translations. A process does: a fork of a QEMU whose machine has run everything
 // once starts with all of it, and shares the memory page by page until one side writes.
 //
-// fork(2) copies the calling thread only. So every thread is stopped in a signal handler first,
-// which keeps its registers and its place in the C library's structures; the fork makes them anew
-// and lets each return from its handler. System calls that the signal interrupted are repeated or
-// return EINTR, as the same signal has them do in the held process. (DMTCP does it alike.)
-//
 // A fork gets the descriptors of its own in place of the held ones, which it must not share: its
 // sockets, disk and TAP from whoever asked, fresh event counters from the kernel.
 //
@@ -16,17 +11,14 @@
 // disk, CLEANROOM_FORK_ROOT an empty folder for the root of forks, if they are to have one.
 // Freestanding but for libc; nothing here allocates memory, for a stopped thread may hold the
 // allocator's lock.
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
-#include <linux/futex.h>
 #include <linux/if_tun.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -38,7 +30,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/rseq.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -46,47 +37,16 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "vmm/qemu/descriptors.h"
 #include "vmm/qemu/preload/fork_request.h"
+#include "vmm/qemu/preload/threads.h"
 
+namespace cleanroom::vmm {
 namespace {
 
-using cleanroom::vmm::ForkAnswer;
-using cleanroom::vmm::ForkRequest;
-using cleanroom::vmm::kForkFds;
-
-constexpr int kMaxThreads = 128;
 constexpr int kMaxFd = 1024;
 constexpr int kMaxWaiting = 128;
-// Tries to stop all threads while some are just starting or ending.
-constexpr int kStopAttempts = 200;
-// glibc's real-time signals begin at 34; QEMU uses none.
-constexpr int kStopSignal = 62;
-// Where QEMU finds its own ends (src/vmm/qemu/argv.h).
-constexpr int kAgentFd = 3;
-constexpr int kMonitorFd = 4;
-constexpr int kConsoleFd = 5;
-constexpr int kTapFd = 6;
 
-enum State : int { kFree, kStarting, kRunning, kEnding };
-
-struct Thread {
-  int state;
-  pid_t tid;
-  void* (*start)(void*);
-  void* argument;
-  // Set by its signal handler.
-  void* registers[5];  // of __builtin_setjmp
-  char* self;          // the thread's control block, which is also its TLS base
-  void* robust_list;
-  alignas(16) char stack[2048];  // for the fork's first steps
-};
-
-Thread threads[kMaxThreads];
-__thread Thread* me __attribute__((tls_model("initial-exec")));
-pthread_key_t ending_key;
-int stopped;            // threads that stand in their handler
-int generation;         // of the stop that is under way; they go on when it changes
-size_t tid_offset;      // of the thread id in glibc's struct pthread
 int event_fds[kMaxFd];  // flags + 1 of each descriptor that eventfd gave
 int tap_offload = -1;
 int tap_header_size = -1;
@@ -95,166 +55,7 @@ pollfd watched[kMaxWaiting];  // the listening socket, and connections that have
 int watched_count;
 const char* fork_root = "";
 char* own_name;  // the sandbox's id in the arguments
-// Whether this process may be forked: then its threads are on the list.
-bool held;
-
-template <typename Function>
-Function* Next(const char* name) {
-  return reinterpret_cast<Function*>(dlsym(RTLD_NEXT, name));
-}
-
-int Futex(int* word, int operation, int value) {
-  return static_cast<int>(syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, nullptr));
-}
-
-char* Self() {
-  char* self;
-  asm("mov %%fs:0, %0" : "=r"(self));
-  return self;
-}
-
-// --- Threads ------------------------------------------------------------------------------------
-
-// Whether the thread has ended and left the list. Until the kernel knows it no more it may be
-// holding glibc's locks.
-bool Forget(Thread* thread) {
-  if (syscall(SYS_tgkill, getpid(), thread->tid, 0) == 0) return false;
-  int ending = kEnding;
-  return __atomic_compare_exchange_n(&thread->state, &ending, kFree, false, __ATOMIC_SEQ_CST,
-                                     __ATOMIC_SEQ_CST);
-}
-
-Thread* Claim(State state) {
-  for (Thread& thread : threads) {
-    if (__atomic_load_n(&thread.state, __ATOMIC_SEQ_CST) == kEnding) Forget(&thread);
-    int free = kFree;
-    if (__atomic_compare_exchange_n(&thread.state, &free, state, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST)) {
-      return &thread;
-    }
-  }
-  return nullptr;
-}
-
-void Register(Thread* thread) {
-  me = thread;
-  thread->tid = gettid();
-  pthread_setspecific(ending_key, thread);
-  __atomic_store_n(&thread->state, kRunning, __ATOMIC_SEQ_CST);
-}
-
-void Ending(void* thread) {
-  __atomic_store_n(&static_cast<Thread*>(thread)->state, kEnding, __ATOMIC_SEQ_CST);
-}
-
-void* Begin(void* argument) {
-  auto* const thread = static_cast<Thread*>(argument);
-  Register(thread);
-  return thread->start(thread->argument);
-}
-
-// Stands still until the stop is over. In a fork the thread arrives here anew.
-[[gnu::noinline]] void OnStop(int) {
-  const int saved_errno = errno;
-  Thread* const thread = me;
-  const int mine = __atomic_load_n(&generation, __ATOMIC_SEQ_CST);
-  size_t length = 0;
-  syscall(SYS_get_robust_list, 0, &thread->robust_list, &length);
-  thread->self = Self();
-  if (__builtin_setjmp(thread->registers) == 0) {
-    __atomic_add_fetch(&stopped, 1, __ATOMIC_SEQ_CST);
-    Futex(&stopped, FUTEX_WAKE, 1);
-    while (__atomic_load_n(&generation, __ATOMIC_SEQ_CST) == mine) {
-      Futex(&generation, FUTEX_WAIT, mine);
-    }
-  } else {
-    syscall(SYS_set_robust_list, me->robust_list, 3 * sizeof(void*));
-    if (__rseq_size != 0) {
-      auto* const area = reinterpret_cast<struct rseq*>(Self() + __rseq_offset);
-      area->cpu_id = static_cast<uint32_t>(RSEQ_CPU_ID_UNINITIALIZED);
-      area->rseq_cs = 0;
-      syscall(SYS_rseq, area, sizeof *area, 0, RSEQ_SIG);
-    }
-  }
-  errno = saved_errno;
-}
-
-void Release() {
-  __atomic_add_fetch(&generation, 1, __ATOMIC_SEQ_CST);
-  Futex(&generation, FUTEX_WAKE, kMaxThreads);
-}
-
-// Whether every thread but this one stands in its handler; otherwise they run on.
-bool StopOnce() {
-  __atomic_store_n(&stopped, 0, __ATOMIC_SEQ_CST);
-  int told = 0;
-  bool whole = true;
-  for (Thread& thread : threads) {
-    if (&thread == me) continue;
-    const int state = __atomic_load_n(&thread.state, __ATOMIC_SEQ_CST);
-    if (state == kStarting) whole = false;
-    if (state == kEnding && !Forget(&thread)) whole = false;
-    if (state != kRunning) continue;
-    if (syscall(SYS_tgkill, getpid(), thread.tid, kStopSignal) == 0) {
-      ++told;
-    } else {
-      whole = false;
-    }
-  }
-  for (;;) {
-    const int now = __atomic_load_n(&stopped, __ATOMIC_SEQ_CST);
-    if (now == told) break;
-    Futex(&stopped, FUTEX_WAIT, now);
-  }
-  // One that began, or has begun to end, in between.
-  for (Thread& thread : threads) {
-    const int state = __atomic_load_n(&thread.state, __ATOMIC_SEQ_CST);
-    if (state == kStarting || state == kEnding) whole = false;
-    if (state == kRunning && &thread != me) --told;
-  }
-  if (told != 0) whole = false;
-  if (!whole) Release();
-  return whole;
-}
-
-bool StopAll() {
-  for (int attempt = 0; attempt < kStopAttempts; ++attempt) {
-    if (StopOnce()) return true;
-    usleep(100);
-  }
-  return false;
-}
-
-[[noreturn, gnu::noinline]] void GoOn(Thread* thread) { __builtin_longjmp(thread->registers, 1); }
-
-// Makes the thread anew in a fork, under the control block that it has there.
-bool Remake(Thread* thread) {
-  constexpr unsigned long kFlags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
-                                   CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
-                                   CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
-  auto* const tid = reinterpret_cast<pid_t*>(thread->self + tid_offset);
-  register void* r10 asm("r10") = tid;
-  register void* r8 asm("r8") = thread->self;
-  register void* r12 asm("r12") = thread;
-  register void (*r13)(Thread*) asm("r13") = GoOn;
-  long result = SYS_clone;
-  asm volatile(
-      "syscall\n\t"
-      "test %%rax, %%rax\n\t"
-      "jnz 1f\n\t"
-      "xor %%ebp, %%ebp\n\t"
-      "mov %%r12, %%rdi\n\t"
-      "call *%%r13\n\t"
-      "ud2\n"
-      "1:"
-      : "+a"(result)
-      : "D"(kFlags), "S"(thread->stack + sizeof thread->stack), "d"(tid), "r"(r10), "r"(r8),
-        "r"(r12), "r"(r13)
-      : "rcx", "r11", "memory");
-  if (result < 0) return false;
-  thread->tid = static_cast<pid_t>(result);
-  return true;
-}
+bool held;       // whether this process may be forked
 
 // --- In the fork --------------------------------------------------------------------------------
 
@@ -270,8 +71,8 @@ const char* ReplaceDescriptors() {
     struct stat info;
     if (fstat(fd, &info) != 0) continue;
     if (S_ISREG(info.st_mode) && info.st_dev == held_disk.st_dev &&
-        info.st_ino == held_disk.st_ino && fd != received.fds[cleanroom::vmm::kForkDisk]) {
-      if (dup3(received.fds[cleanroom::vmm::kForkDisk], fd, O_CLOEXEC) < 0) return "disk";
+        info.st_ino == held_disk.st_ino && fd != received.fds[kForkDisk]) {
+      if (dup3(received.fds[kForkDisk], fd, O_CLOEXEC) < 0) return "disk";
     } else if (event_fds[fd] != 0 && (info.st_mode & S_IFMT) == 0) {
       // Whoever waits looks once more than it must.
       const int fresh = static_cast<int>(syscall(SYS_eventfd2, 1, event_fds[fd] - 1));
@@ -281,10 +82,13 @@ const char* ReplaceDescriptors() {
   }
   const struct {
     int fd;
-    cleanroom::vmm::ForkFd source;
-  } sockets[] = {{1, cleanroom::vmm::kForkConsole},          {2, cleanroom::vmm::kForkConsole},
-                 {kConsoleFd, cleanroom::vmm::kForkConsole}, {kAgentFd, cleanroom::vmm::kForkAgent},
-                 {kMonitorFd, cleanroom::vmm::kForkMonitor}, {kTapFd, cleanroom::vmm::kForkTap}};
+    ForkFd source;
+  } sockets[] = {{1, kForkConsole},
+                 {2, kForkConsole},
+                 {kQemuConsoleFd, kForkConsole},
+                 {kQemuAgentFd, kForkAgent},
+                 {kQemuMonitorFd, kForkMonitor},
+                 {kQemuTapFd, kForkTap}};
   for (const auto& socket : sockets) {
     const int source = received.fds[socket.source];
     if (source < 0) continue;
@@ -293,11 +97,12 @@ const char* ReplaceDescriptors() {
     if (dup3(source, socket.fd, socket.fd > 2 ? O_CLOEXEC : 0) < 0) return "socket";
     if (flags >= 0 && fcntl(socket.fd, F_SETFL, flags) != 0) return "socket flags";
   }
-  if (received.fds[cleanroom::vmm::kForkTap] >= 0) {
-    if (tap_header_size >= 0 && ioctl(kTapFd, TUNSETVNETHDRSZ, &tap_header_size) != 0) {
+  if (received.fds[kForkTap] >= 0) {
+    if (tap_header_size >= 0 && ioctl(kQemuTapFd, TUNSETVNETHDRSZ, &tap_header_size) != 0) {
       return "TAP header";
     }
-    if (tap_offload >= 0 && ioctl(kTapFd, TUNSETOFFLOAD, tap_offload) != 0) return "TAP offload";
+    if (tap_offload >= 0 && ioctl(kQemuTapFd, TUNSETOFFLOAD, tap_offload) != 0)
+      return "TAP offload";
   }
   for (int& fd : received.fds) {
     if (fd >= 0) close(fd);
@@ -399,11 +204,7 @@ void Answer(int connection, const char* step, int error, int process) {
   const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
   const char* failed = self < 0 ? "pidfd" : ReplaceDescriptors();
   if (failed == nullptr) failed = Confine();
-  if (failed == nullptr) {
-    for (Thread& thread : threads) {
-      if (thread.state == kRunning && &thread != me && !Remake(&thread)) failed = "thread";
-    }
-  }
+  if (failed == nullptr && !RemakeThreads()) failed = "thread";
   // Whoever asked for this machine holds the other end. When it closes we end, also when we are
   // stopped: the kernel has us go on then.
   if (failed == nullptr &&
@@ -445,7 +246,7 @@ int Receive(int connection) {
   }
   const ForkRequest& request = received.request;
   if ((message.msg_flags & MSG_CTRUNC) != 0 || n != sizeof request ||
-      request.version != cleanroom::vmm::kForkVersion || count <= cleanroom::vmm::kForkDisk) {
+      request.version != kForkVersion || count <= kForkDisk) {
     return EINVAL;
   }
   return 0;
@@ -455,15 +256,14 @@ void Fork(int connection) {
   const int bad = Receive(connection);
   if (bad != 0) {
     Answer(connection, "request", bad, -1);
-  } else if (!StopAll()) {
+  } else if (!StopThreads()) {
     Answer(connection, "stop the threads", EBUSY, -1);
   } else {
-    auto* const tid = reinterpret_cast<pid_t*>(Self() + tid_offset);
     const long pid = syscall(SYS_clone, SIGCHLD | CLONE_CHILD_SETTID | received.request.namespaces,
-                             nullptr, nullptr, tid, 0);
+                             nullptr, nullptr, OwnThreadId(), 0);
     if (pid == 0) Child(connection);
     const int error = errno;
-    Release();
+    ReleaseThreads();
     if (pid < 0) Answer(connection, "fork", error, -1);
   }
   for (int& fd : received.fds) {
@@ -500,7 +300,7 @@ char* FindName(int argc, char** argv) {
   for (int i = 0; i < argc; ++i) {
     if (strncmp(argv[i], kPrefix, sizeof kPrefix - 1) != 0) continue;
     char* const id = argv[i] + sizeof kPrefix - 1;
-    if (strlen(id) == cleanroom::vmm::kForkIdBytes) return id;
+    if (strlen(id) == kForkIdBytes) return id;
   }
   return nullptr;
 }
@@ -509,70 +309,19 @@ char* FindName(int argc, char** argv) {
   const char* const text = getenv("CLEANROOM_FORK_FD");
   if (text == nullptr) return;
   held = true;
-  const pid_t tid = gettid();
-  for (tid_offset = sizeof(void*); tid_offset < 2048; tid_offset += sizeof(pid_t)) {
-    if (memcmp(Self() + tid_offset, &tid, sizeof tid) == 0) break;
-  }
   own_name = FindName(argc, argv);
   const char* const disk = getenv("CLEANROOM_FORK_DISK");
   if (disk != nullptr) (void)stat(disk, &held_disk);
   if (const char* const root = getenv("CLEANROOM_FORK_ROOT"); root != nullptr) fork_root = root;
   signal(SIGCHLD, SIG_IGN);  // forks are not waited for
-  struct sigaction action = {};
-  action.sa_handler = OnStop;
-  action.sa_flags = SA_RESTART;
-  sigfillset(&action.sa_mask);
-  sigaction(kStopSignal, &action, nullptr);
-  pthread_key_create(&ending_key, Ending);
-  Register(Claim(kStarting));
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  const auto mask = Next<int(int, const sigset_t*, sigset_t*)>("pthread_sigmask");
-  mask(SIG_SETMASK, &all, &before);
-  pthread_t server;
+  ListThreads();
   watched[watched_count++] = {.fd = atoi(text), .events = POLLIN, .revents = 0};
-  pthread_create(&server, nullptr, Serve, nullptr);
-  mask(SIG_SETMASK, &before, nullptr);
+  if (!StartSilentThread(Serve)) held = false;
 }
 
 }  // namespace
 
 // --- What QEMU calls ----------------------------------------------------------------------------
-
-extern "C" [[gnu::visibility("default")]] int pthread_create(pthread_t* out,
-                                                             const pthread_attr_t* attributes,
-                                                             void* (*start)(void*),
-                                                             void* argument) {
-  static const auto next =
-      Next<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>("pthread_create");
-  if (!held) return next(out, attributes, start, argument);
-  Thread* const thread = Claim(kStarting);
-  if (thread == nullptr) return EAGAIN;
-  thread->start = start;
-  thread->argument = argument;
-  const int error = next(out, attributes, Begin, thread);
-  if (error != 0) __atomic_store_n(&thread->state, kFree, __ATOMIC_SEQ_CST);
-  return error;
-}
-
-// QEMU blocks every signal in its threads.
-extern "C" [[gnu::visibility("default")]] int pthread_sigmask(int how, const sigset_t* set,
-                                                              sigset_t* before) noexcept {
-  static const auto next = Next<int(int, const sigset_t*, sigset_t*)>("pthread_sigmask");
-  if (set == nullptr || how == SIG_UNBLOCK) return next(how, set, before);
-  sigset_t fewer = *set;
-  sigdelset(&fewer, kStopSignal);
-  return next(how, &fewer, before);
-}
-
-extern "C" [[gnu::visibility("default")]] int sigprocmask(int how, const sigset_t* set,
-                                                          sigset_t* before) noexcept {
-  const int error = pthread_sigmask(how, set, before);
-  if (error == 0) return 0;
-  errno = error;
-  return -1;
-}
 
 // QEMU keeps guest memory and translations out of forks.
 extern "C" [[gnu::visibility("default")]] int madvise(void* address, size_t length,
@@ -597,3 +346,5 @@ extern "C" [[gnu::visibility("default")]] int ioctl(int fd, unsigned long reques
   if (request == TUNSETVNETHDRSZ) tap_header_size = *static_cast<const int*>(argument);
   return static_cast<int>(syscall(SYS_ioctl, fd, request, argument));
 }
+
+}  // namespace cleanroom::vmm

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#include "vmm/qemu/argv.h"
+#include "vmm/qemu/descriptors.h"
 
 namespace {
 
