@@ -1,5 +1,6 @@
 #include "guest/machine.h"
 
+#include <fcntl.h>
 #include <signal.h>
 
 #include <chrono>
@@ -9,6 +10,7 @@
 #include "guest/identity.h"
 #include "guest/mounts.h"
 #include "guest/network.h"
+#include "os/file.h"
 
 namespace cleanroom::guest {
 namespace {
@@ -59,6 +61,11 @@ Result<void> GuestMachine::Identify(const internal::v1::ConfigureRequest& reques
 
 Result<void> GuestMachine::AdjustClock(int64_t nanoseconds) {
   return guest::AdjustClock(nanoseconds);
+}
+
+Result<void> GuestMachine::DropCaches() {
+  CR_TRY_ASSIGN(const os::UniqueFd file, os::Open("/proc/sys/vm/drop_caches", O_WRONLY));
+  return os::WriteAll(file.get(), "3", "drop_caches");
 }
 
 void GuestMachine::SignalAll(int signal) { (void)kill(-1, signal); }

@@ -25,6 +25,8 @@ class Machine {
   virtual Result<void> Identify(const internal::v1::ConfigureRequest& request,
                                 const Root& root) = 0;
   virtual Result<void> AdjustClock(int64_t nanoseconds) = 0;
+  // Forgets what has been read of the disks.
+  virtual Result<void> DropCaches() = 0;
   // Sends the signal to every process but this one.
   virtual void SignalAll(int signal) = 0;
   // Leaves the disk clean. No command runs any more.
@@ -37,6 +39,7 @@ class GuestMachine : public Machine {
   Result<Root> Prepare(const internal::v1::PrepareRequest& request) override;
   Result<void> Identify(const internal::v1::ConfigureRequest& request, const Root& root) override;
   Result<void> AdjustClock(int64_t nanoseconds) override;
+  Result<void> DropCaches() override;
   void SignalAll(int signal) override;
   void Quiesce() override;
 };

@@ -9,16 +9,14 @@
 
 #include "http/byte_stream.h"
 #include "os/socket.h"
+#include "rehearsal/rehearsal.h"
 #include "rpc/client.h"
 
 namespace cleanroom::guest {
 namespace {
 
-using internal::v1::ExecInput;
-using internal::v1::ExecOutput;
-
 // A shell that does not end has this long.
-constexpr std::chrono::seconds kShellLimit(5);
+constexpr std::chrono::seconds kLimit(5);
 
 std::optional<std::string> FromHex(std::string_view digits) {
   if (digits.empty() || digits.size() % 2 != 0) return std::nullopt;
@@ -37,9 +35,8 @@ std::optional<std::string> FromHex(std::string_view digits) {
 constexpr const char* kNobody = "00000000000000000000000000";
 constexpr size_t kEntropyBytes = 64;
 
-Awaitable<void> Rehearse(rpc::Channel& agent, internal::v1::PrepareRequest prepared) {
+internal::v1::ConfigureRequest Nobody(internal::v1::PrepareRequest prepared) {
   internal::v1::ConfigureRequest request;
-  request.set_rehearsal(true);
   request.set_hostname(kNobody);
   std::string& entropy = *request.mutable_entropy();
   entropy.resize(kEntropyBytes);
@@ -48,25 +45,7 @@ Awaitable<void> Rehearse(rpc::Channel& agent, internal::v1::PrepareRequest prepa
                                 std::chrono::system_clock::now().time_since_epoch())
                                 .count());
   *request.mutable_prepare() = std::move(prepared);
-  auto answer = co_await agent.Call<internal::v1::ConfigureResponse>(
-      "/cleanroom.internal.v1.GuestService/Configure", std::move(request));
-  (void)answer;
-}
-
-Awaitable<void> RunShell(rpc::Channel& agent) {
-  auto call = co_await agent.Open<ExecInput, ExecOutput>(
-      "/cleanroom.internal.v1.GuestService/Exec", rpc::Shape::kBidi,
-      rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + kShellLimit});
-  if (!call) co_return;
-  ExecInput start;
-  start.mutable_start()->add_argv("/bin/sh");
-  start.mutable_start()->add_argv("-c");
-  start.mutable_start()->add_argv("true; /bin/true");  // the shell's own, and another process
-  auto sent = co_await call->Write(start);
-  while (sent) {
-    auto output = co_await call->Next();
-    if (!output || !*output) break;
-  }
+  return request;
 }
 
 }  // namespace
@@ -96,9 +75,11 @@ Awaitable<void> Prime(const rpc::Server& server, internal::v1::PrepareRequest pr
   if (!pair) co_return;
   TaskScope serving(executor);
   serving.Spawn(server.Serve(http::AdoptSocket(executor, pair->first.release())));
-  auto agent = rpc::Channel::Create(http::AdoptSocket(executor, pair->second.release()), {});
-  co_await Rehearse(*agent, std::move(prepared));
-  co_await RunShell(*agent);
+  const std::shared_ptr<rpc::Channel> agent =
+      rpc::Channel::Create(http::AdoptSocket(executor, pair->second.release()), {});
+  // What fails is not in memory then: copies are slower, and as good.
+  (void)co_await Rehearse(agent, Nobody(std::move(prepared)),
+                          std::chrono::steady_clock::now() + kLimit);
   co_await agent->Close();
   co_await serving.Join();
 }

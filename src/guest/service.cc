@@ -75,6 +75,7 @@ Awaitable<Result<ConfigureResponse>> GuestService::Configure(rpc::CallContext&,
     CR_CO_TRY_ASSIGN(Root root, machine_.Prepare(request.prepare()));
     root_.emplace(std::move(root));
   }
+  if (request.rehearsal() && request.drop_caches()) CR_CO_TRY(machine_.DropCaches());
   CR_CO_TRY(machine_.Identify(request, *root_));
   // As container runtimes do: the image's own directory is made, one that a caller names is not.
   if (!request.workdir().empty()) {

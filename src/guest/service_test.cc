@@ -38,6 +38,10 @@ class HostMachine : public Machine {
     ++prepared;
     return Root::Open("/");
   }
+  Result<void> DropCaches() override {
+    ++caches_dropped;
+    return {};
+  }
   Result<void> Identify(const ConfigureRequest&, const Root&) override {
     ++identified;
     return {};
@@ -49,6 +53,7 @@ class HostMachine : public Machine {
   bool quiesced = false;
   int prepared = 0;
   int identified = 0;
+  int caches_dropped = 0;
 };
 
 struct Ran {
@@ -240,6 +245,7 @@ Awaitable<void> ServiceTest::Rehearse() {
   EXPECT_EQ(machine_.prepared, 0) << "it was prepared at its boot";
   co_await Configure();
   EXPECT_EQ(machine_.identified, 3);
+  EXPECT_EQ(machine_.caches_dropped, 0);
   auto again = co_await channel_->Call<ConfigureResponse>(kService + "Configure", request);
   EXPECT_FALSE(again);
 }

@@ -13,6 +13,9 @@ namespace {
 
 constexpr size_t kReadBytes = 64U << 10;
 constexpr size_t kOutputBytes = 192U << 10;  // gathered for one write
+// GOAWAY with NO_ERROR (RFC 9113, section 6.8). Written past nghttp2, which after one of its own
+// reads nothing more, and so not the answer either.
+constexpr std::string_view kGoodbyeFrame("\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0", 17);
 constexpr uint32_t kMaxFrame = 64U << 10;
 constexpr int32_t kConnectionWindow = 16 << 20;
 // Frames that cost the peer little and us some work: a burst, then a rate.
@@ -88,10 +91,8 @@ struct Http2Connection::Callbacks {
         self.head_began_.reset();
         break;
       case NGHTTP2_GOAWAY:
-        // A client that says goodbye with nothing under way gets its goodbye, and that is the end.
-        if (self.role_ == Role::kServer && self.streams_.empty()) {
-          self.GoAway(Http2Code::kNoError);
-        }
+        self.goodbye_ = self.goodbye_ == Farewell::kSaid ? Farewell::kAnswered : Farewell::kHeard;
+        self.AnswerGoodbye();
         return 0;
       default:
         return 0;
@@ -137,6 +138,7 @@ struct Http2Connection::Callbacks {
     self.head_began_.reset();
     stream->Close(static_cast<Http2Code>(code));
     self.just_closed_.push_back(stream);
+    self.AnswerGoodbye();
     return 0;
   }
 
@@ -349,6 +351,19 @@ void Http2Connection::GoAway(Http2Code code) {
   wake_writer_.NotifyAll();
 }
 
+// A client that has said goodbye gets its own once nothing is under way, and that is the end.
+void Http2Connection::AnswerGoodbye() {
+  if (role_ != Role::kServer || goodbye_ != Farewell::kHeard || !streams_.empty()) return;
+  goodbye_ = Farewell::kNone;
+  GoAway(Http2Code::kNoError);
+}
+
+void Http2Connection::Goodbye() {
+  if (failed_) return;
+  goodbye_ = Farewell::kDue;
+  wake_writer_.NotifyAll();
+}
+
 void Http2Connection::SubmitResponse(Http2Stream& stream, const Headers& headers, Ending ending) {
   const auto fields = ToNv(headers);
   nghttp2_data_provider provider{.source = {.ptr = &stream},
@@ -386,6 +401,9 @@ void Http2Connection::Feed(std::string_view bytes) {
     return;
   }
   if (flooded_) GoAway(Http2Code::kEnhanceYourCalm);
+  if (goodbye_ == Farewell::kAnswered) {
+    Fail(Error(ErrorCode::kUnavailable, "the connection has ended"));
+  }
   TellClosed();
   if (nghttp2_session_want_write(session_) != 0) wake_writer_.NotifyAll();
 }
@@ -402,6 +420,10 @@ void Http2Connection::FillOutput() {
     }
     if (size == 0) break;
     output_.append(reinterpret_cast<const char*>(data), static_cast<size_t>(size));
+  }
+  if (goodbye_ == Farewell::kDue) {
+    output_.append(kGoodbyeFrame);
+    goodbye_ = Farewell::kSaid;
   }
   TellClosed();
 }

@@ -73,6 +73,9 @@ class Http2Connection {
   void Fail(Error why);
   // Tells the peer `code` (GOAWAY), then ends.
   void GoAway(Http2Code code);
+  // A client without a request under way says goodbye. The connection ends once the server has,
+  // and nothing of it is on the stream then.
+  void Goodbye();
 
   bool alive() const { return !failed_; }
   size_t open_streams() const { return streams_.size(); }
@@ -84,6 +87,7 @@ class Http2Connection {
  private:
   friend class Http2Stream;
   struct Callbacks;  // nghttp2's view, in the .cc
+  enum class Farewell { kNone, kHeard, kDue, kSaid, kAnswered };
 
   // For Http2Stream.
   void SubmitResponse(Http2Stream& stream, const Headers& headers, Ending ending);
@@ -94,6 +98,7 @@ class Http2Connection {
   void Feed(std::string_view bytes);
   void FillOutput();
   void TellClosed();
+  void AnswerGoodbye();
   void CheckFlood();
   std::shared_ptr<Http2Stream> Find(int32_t id) const;
 
@@ -110,6 +115,7 @@ class Http2Connection {
   Notifier writer_done_;
   FloodGuard flood_;
   bool flooded_ = false;
+  Farewell goodbye_ = Farewell::kNone;
   uint64_t heard_ = 0;
   std::optional<std::chrono::steady_clock::time_point> head_began_;
   std::optional<Error> failed_;

@@ -25,6 +25,26 @@ std::string DirName(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+enum class Durability { kProcess, kPowerFailure };
+
+Result<void> Replace(const std::string& path, std::string_view contents, mode_t mode,
+                     Durability durability) {
+  std::string temporary = path + ".XXXXXX";
+  UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));
+  if (!fd) return FileError("create", temporary);
+  auto write_and_rename = [&]() -> Result<void> {
+    if (fchmod(fd.get(), mode) != 0) return FileError("chmod", temporary);
+    CR_TRY(WriteAll(fd.get(), contents, temporary));
+    if (durability == Durability::kPowerFailure && fsync(fd.get()) != 0)
+      return FileError("fsync", temporary);
+    if (rename(temporary.c_str(), path.c_str()) != 0) return FileError("rename to", path);
+    return {};
+  };
+  auto done = write_and_rename();
+  if (!done) unlink(temporary.c_str());
+  return done;
+}
+
 constexpr std::chrono::milliseconds kLockPause{5};
 
 Result<bool> LockFd(int fd, int operation, const std::string& path) {
@@ -124,21 +144,14 @@ Result<void> WriteAll(int fd, std::string_view data, std::string_view what) {
 
 Result<void> WriteFileAtomic(const std::string& path, std::string_view contents, mode_t mode) {
   const std::string directory = DirName(path);
-  CR_TRY_ASSIGN(UniqueFd dir, OpenDir(directory));
-  std::string temporary = path + ".XXXXXX";
-  UniqueFd fd(mkostemp(temporary.data(), O_CLOEXEC));
-  if (!fd) return FileError("create", temporary);
-  auto write_and_rename = [&]() -> Result<void> {
-    if (fchmod(fd.get(), mode) != 0) return FileError("chmod", temporary);
-    CR_TRY(WriteAll(fd.get(), contents, temporary));
-    if (fsync(fd.get()) != 0) return FileError("fsync", temporary);
-    if (rename(temporary.c_str(), path.c_str()) != 0) return FileError("rename to", path);
-    if (fsync(dir.get()) != 0) return FileError("fsync", directory);
-    return {};
-  };
-  auto done = write_and_rename();
-  if (!done) unlink(temporary.c_str());  // fails harmlessly after the rename
-  return done;
+  CR_TRY_ASSIGN(const UniqueFd dir, OpenDir(directory));
+  CR_TRY(Replace(path, contents, mode, Durability::kPowerFailure));
+  if (fsync(dir.get()) != 0) return FileError("fsync", directory);
+  return {};
+}
+
+Result<void> ReplaceFile(const std::string& path, std::string_view contents, mode_t mode) {
+  return Replace(path, contents, mode, Durability::kProcess);
 }
 
 Result<void> MakeDirs(const std::string& path, mode_t mode) {

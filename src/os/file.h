@@ -44,6 +44,9 @@ Result<void> WriteAll(int fd, std::string_view data, std::string_view what);
 // never a part: temporary file beside it, fsync, rename, fsync of the directory.
 Result<void> WriteFileAtomic(const std::string& path, std::string_view contents,
                              mode_t mode = 0600);
+// The same for readers and for the death of any process, without waiting for the disk: after a
+// power failure the file may be missing or empty.
+Result<void> ReplaceFile(const std::string& path, std::string_view contents, mode_t mode = 0600);
 
 // mkdir -p; directories that exist keep their mode.
 Result<void> MakeDirs(const std::string& path, mode_t mode = 0700);

@@ -32,6 +32,18 @@ TEST_F(FileTest, WritesWholeAndReadsWithinTheLimit) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_->path()), {}), 1);
 }
 
+TEST_F(FileTest, ReplacesWithoutWaiting) {
+  ASSERT_TRUE(ReplaceFile(Path("f"), "one"));
+  ASSERT_TRUE(ReplaceFile(Path("f"), "two", 0640));
+  EXPECT_EQ(*ReadFile(Path("f"), 100), "two");
+  struct stat info;
+  ASSERT_EQ(stat(Path("f").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0640U);
+  ASSERT_TRUE(MakeDirs(Path("d/x")));
+  EXPECT_FALSE(ReplaceFile(Path("d"), "over a folder"));
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir_->path()), {}), 2);
+}
+
 TEST_F(FileTest, ErrorsNameThePath) {
   auto missing = ReadFile(Path("none"), 10);
   ASSERT_FALSE(missing);

@@ -40,9 +40,16 @@ class Http2Channel final : public Channel {
     co_await tasks_.Join();
   }
 
-  Awaitable<void> HangUp() override {
-    connection_.GoAway(http::Http2Code::kNoError);
+  Awaitable<Result<void>> HangUp(std::chrono::steady_clock::time_point deadline) override {
+    connection_.Goodbye();
+    bool answered = true;
+    TaskScope limit(connection_.executor());
+    limit.Spawn(EndAt(deadline, answered));
     co_await tasks_.Join();
+    limit.Cancel();
+    co_await limit.Join();
+    if (!answered) co_return Err(ErrorCode::kDeadlineExceeded, "the peer says no goodbye");
+    co_return Result<void>();
   }
 
   bool alive() const override { return connection_.alive(); }
@@ -72,6 +79,14 @@ class Http2Channel final : public Channel {
   }
 
  private:
+  Awaitable<void> EndAt(std::chrono::steady_clock::time_point deadline, bool& answered) {
+    auto slept = co_await SleepFor(deadline - std::chrono::steady_clock::now());
+    if (!slept) co_return;
+    answered = false;
+    connection_.Fail(Error(ErrorCode::kDeadlineExceeded, "the peer says no goodbye"));
+    tasks_.Cancel();
+  }
+
   // Counts pauses without a byte rather than time, which also passes while this process is stopped.
   Awaitable<void> WatchPeer() {
     constexpr int kPings = 4;

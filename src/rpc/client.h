@@ -102,9 +102,9 @@ class Channel {
   // Ends every call with kUnavailable and waits for the channel's tasks. Must return before
   // destruction.
   virtual Awaitable<void> Close() = 0;
-  // The same with a goodbye to the server, when no call is under way: nothing of this connection is
-  // on the stream after it but the server's goodbye.
-  virtual Awaitable<void> HangUp() = 0;
+  // The same with a goodbye to the server and one from it, when no call is under way: nothing of
+  // this connection is on the stream after it. deadline_exceeded: the server said none.
+  virtual Awaitable<Result<void>> HangUp(std::chrono::steady_clock::time_point deadline) = 0;
   // False once the connection is broken or closed: further calls fail with kUnavailable.
   virtual bool alive() const = 0;
 

@@ -69,6 +69,7 @@ Result<void> LimitAll(bool hold) {
 }  // namespace
 
 Result<Confined> Confine(const ConfinementConfig& config) {
+  const auto begin = std::chrono::steady_clock::now();
   // The network and the files are seen to side by side.
   auto set_up = os::NetNsSetUp::Begin(config.network);
   CR_TRY_ASSIGN(os::UniqueFd proc, os::OpenDir("/proc"));
@@ -99,6 +100,7 @@ Result<Confined> Confine(const ConfinementConfig& config) {
   } else {
     confined.no_network = network.error();
   }
+  confined.took = std::chrono::steady_clock::now() - begin;
   return confined;
 }
 

@@ -8,6 +8,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,7 @@ struct ConfinementConfig {
 
 struct Confined {
   os::NetNs network;
+  std::chrono::steady_clock::duration took{};  // the whole of it
   // Why there is no root, or no network: the process is fit only to report it.
   std::optional<Error> no_root;
   std::optional<Error> no_network;

@@ -172,6 +172,7 @@ int Main(int argc, char** argv) {
                           .folder = arguments->confinement.folder,
                           .network = arguments->confinement.network,
                           .space = std::move(confined->network),
+                          .space_took = confined->took,
                           .fork_listener = os::UniqueFd(arguments->hold_fd),
                           .fork_connection = os::UniqueFd(arguments->fork_fd),
                           // It still serves: Launch then says why.

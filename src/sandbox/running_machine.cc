@@ -30,6 +30,14 @@ Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor)
   co_return Result<void>();
 }
 
+size_t CountIn(std::string_view text, std::string_view line) {
+  size_t count = 0;
+  for (size_t at = text.find(line); at != text.npos; at = text.find(line, at + line.size())) {
+    ++count;
+  }
+  return count;
+}
+
 Result<std::unique_ptr<vmm::Machine>> StartVmm(const vmm::MachineSpec& spec,
                                                const pb::Machine& machine,
                                                steady_clock::time_point deadline) {
@@ -90,7 +98,7 @@ const std::shared_ptr<rpc::Channel>& RunningMachine::agent() {
   if (!agent_) {
     rpc::ChannelOptions link;
     link.max_message_bytes = kMaxFrameBytes;
-    os::UniqueFd stream = machine_->TakeAgentStream();
+    os::UniqueFd stream = agent_stream_ ? std::move(agent_stream_) : machine_->TakeAgentStream();
     if (to_hold_) agent_stream_ = os::UniqueFd(fcntl(stream.get(), F_DUPFD_CLOEXEC, 0));
     agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, stream.release()), std::move(link));
   }
@@ -147,8 +155,9 @@ Awaitable<void> RunningMachine::DrainConsole() {
   }
 }
 
-Awaitable<Result<void>> RunningMachine::WaitForLine(std::string_view line, TimePoint deadline) {
-  while (ConsoleTail().find(line) == std::string::npos) {
+Awaitable<Result<void>> RunningMachine::WaitForLine(std::string_view line, TimePoint deadline,
+                                                    size_t count) {
+  while (CountIn(ConsoleTail(), line) < count) {
     if (console_ended_) {
       const auto death = co_await DescribeDeath(milliseconds(1000));
       co_return Err(ErrorCode::kRuntimeLaunchFailed,
@@ -167,13 +176,17 @@ Result<void> RunningMachine::Save(const std::string& state_file, TimePoint deadl
   return machine_->Save(state.get(), deadline);
 }
 
-Awaitable<Result<void>> RunningMachine::Hold(std::string_view line, TimePoint deadline) {
-  const auto agent = agent_;
-  if (agent) co_await agent->HangUp();
-  auto waiting = co_await WaitForLine(line, deadline);
-  CR_CO_TRY(waiting);
-  co_return machine_->Pause(deadline);
+Awaitable<Result<void>> RunningMachine::HangUp(std::string_view line, TimePoint deadline) {
+  const auto agent = std::exchange(agent_, nullptr);
+  if (!agent) co_return Result<void>();
+  auto said = co_await agent->HangUp(deadline);
+  co_await agent->Close();
+  CR_CO_TRY(said);
+  auto waiting = co_await WaitForLine(line, deadline, ++goodbyes_);
+  co_return waiting;
 }
+
+Result<void> RunningMachine::Hold(TimePoint deadline) { return machine_->Pause(deadline); }
 
 std::string RunningMachine::ConsoleTail() const { return console_.LastLines(kConsoleTailLines); }
 

@@ -45,14 +45,16 @@ class RunningMachine {
   Awaitable<void> WaitEnd();
   // Waits for the VMM's end, for at most `limit`, and says how it died; nothing when it lives.
   Awaitable<std::optional<std::string>> DescribeDeath(std::chrono::milliseconds limit);
-  // Waits for a line on the console; deadline_exceeded or, when the machine ends before,
-  // runtime_launch_failed.
-  Awaitable<Result<void>> WaitForLine(std::string_view line, TimePoint deadline);
+  // Waits for a line on the console, or for so many of it; deadline_exceeded or, when the machine
+  // ends before, runtime_launch_failed.
+  Awaitable<Result<void>> WaitForLine(std::string_view line, TimePoint deadline, size_t count = 1);
   // Stops the machine for good and writes its devices to the file (vmm::Machine::Save). Blocks.
   Result<void> Save(const std::string& state_file, TimePoint deadline);
-  // Hangs up on the agent, waits until it says so by this line on the console, and pauses the
-  // machine, of which forks run from then on. It was started with a fork_listener.
-  Awaitable<Result<void>> Hold(std::string_view line, TimePoint deadline);
+  // Hangs up on the agent and waits until it says so by this line on the console, each time. The
+  // machine was started with a fork_listener; the next use of agent() is a new connection.
+  Awaitable<Result<void>> HangUp(std::string_view line, TimePoint deadline);
+  // Pauses the machine, on whose agent one has hung up, and of which forks run from then on.
+  Result<void> Hold(TimePoint deadline);
   std::string ConsoleTail() const;
   pid_t vmm_pid() const { return machine_->pid(); }
 
@@ -76,6 +78,7 @@ class RunningMachine {
   std::shared_ptr<rpc::Channel> agent_;
   bool to_hold_ = false;
   os::UniqueFd agent_stream_;  // of one to hold: QEMU's end must not see ours closed
+  size_t goodbyes_ = 0;
   Notifier changed_;
   TaskScope tasks_;
 };

@@ -10,8 +10,8 @@
 
 #include "base/id.h"
 #include "os/file.h"
+#include "rehearsal/rehearsal.h"
 #include "sandbox/machine_setup.h"
-#include "sandbox/rehearsal.h"
 
 namespace cleanroom::sandbox {
 namespace {
@@ -24,8 +24,10 @@ using std::chrono::steady_clock;
 constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
 // And on that of one that has heard our goodbye.
 constexpr std::string_view kWaitingLine = "cleanroom-guest: waiting";
-// After three of them hardly any code is left that an owner's first command translates anew.
-constexpr int kHeldRehearsals = 3;
+// The first ones read the disks; after the others hardly any code is left that an owner's first
+// command translates anew.
+constexpr int kHeldRehearsals = 4;
+constexpr int kColdRehearsals = 2;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
 // For the next piece of a file.
@@ -70,7 +72,11 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox has been launched already");
   Enter(pb::WardenState::PHASE_LAUNCHING);
   const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
+  const auto begin = steady_clock::now();
   auto launched = OpenDoors(request);
+  // A prepared sandbox got its network before it was asked for.
+  const auto before = machine_ ? steady_clock::duration() : config_.space_took;
+  if (launched) co_await TellPhase(out, "network", begin - before);
   if (launched) launched = co_await StartAndIdentify(std::move(request), out, deadline);
   if (!launched) {
     co_await EndMachine();
@@ -143,21 +149,24 @@ Awaitable<Result<void>> Supervisor::PrepareMachine(pb::PrepareMachineRequest req
   }
   auto started = co_await StartMachine(std::move(*request.mutable_machine()), out, deadline);
   CR_CO_TRY(started);
-  Result<void> ready_to_run;
   const int rehearsals = request.hold() ? kHeldRehearsals : 1;
-  for (int i = 0; i < rehearsals && ready_to_run; ++i) {
+  for (int i = 0; i < rehearsals; ++i) {
     const auto machine = machine_;
     if (!machine) co_return Err(ErrorCode::kCanceled, "the warden was stopped");
     CR_CO_TRY_ASSIGN(pb::ConfigureRequest identity,
                      IdentityOf(config_.sandbox_id, config_.network));
-    ready_to_run = co_await Rehearse(machine->agent(), std::move(identity), deadline);
+    // What an owner runs has not been read yet.
+    identity.set_drop_caches(request.hold() && i < kColdRehearsals);
+    auto rehearsed = co_await Rehearse(machine->agent(), std::move(identity), deadline);
+    CR_CO_TRY(rehearsed);
+    // Forks begin with a new connection, too.
+    if (request.hold()) rehearsed = co_await machine->HangUp(kWaitingLine, deadline);
+    CR_CO_TRY(rehearsed);
   }
-  CR_CO_TRY(ready_to_run);
-  if (request.hold() && machine_) ready_to_run = co_await machine_->Hold(kWaitingLine, deadline);
-  CR_CO_TRY(ready_to_run);
   if (state_.phase() != pb::WardenState::PHASE_PREPARING || !machine_) {
     co_return Err(ErrorCode::kCanceled, "the warden was stopped");
   }
+  if (request.hold()) CR_CO_TRY(machine_->Hold(deadline));
   tasks_.Spawn(WatchMachine(machine_));
   Enter(request.hold() ? pb::WardenState::PHASE_HELD : pb::WardenState::PHASE_PREPARED);
   pb::LaunchEvent ready;
@@ -450,7 +459,7 @@ void Supervisor::Finish(pb::WardenState::Phase phase, const std::string& reason)
   pb::WardenState end = state_;
   end.set_phase(phase);
   end.set_reason(reason);
-  auto written = os::WriteFileAtomic((config_.folder / "end").string(), end.SerializeAsString());
+  auto written = os::ReplaceFile((config_.folder / "end").string(), end.SerializeAsString());
   if (!written) spdlog::error("sandbox_id={} {}", config_.sandbox_id, written.error().ToString());
   state_ = std::move(end);
   changed_.NotifyAll();

@@ -41,9 +41,10 @@ struct SupervisorConfig {
   std::string sandbox_id;
   std::filesystem::path folder;
   os::NetNsConfig network;
-  os::NetNs space;                 // the sandbox's network: its TAP and the sockets of its doors
-  os::UniqueFd fork_listener{};    // for a machine to hold
-  os::UniqueFd fork_connection{};  // to the VMM of a held machine, for one fork
+  os::NetNs space;  // the sandbox's network: its TAP and the sockets of its doors
+  std::chrono::steady_clock::duration space_took{};  // to make
+  os::UniqueFd fork_listener{};                      // for a machine to hold
+  os::UniqueFd fork_connection{};                    // to the VMM of a held machine, for one fork
   // Set when the namespace could not be made: what Launch answers.
   std::optional<Error> launch_error;
   // Told which commands run and what the doors decide; required. Outlives the supervisor.

@@ -72,6 +72,7 @@ Executions::Executions(asio::any_io_executor executor, store::RecordStore& store
       settings_(settings),
       layout_(layout),
       clock_(std::move(clock)),
+      written_(executor),
       tasks_(executor) {}
 
 Awaitable<Result<store::ExecutionRecord>> Executions::Create(ExecutionPlan plan) {
@@ -226,8 +227,16 @@ Awaitable<void> Executions::WriteSummary(store::ExecutionRecord record,
                                          store::SandboxRecord sandbox, bool image_was_present) {
   const std::string folder = layout_.Observability(record.id);
   const std::string text = ObservabilityJson(record, sandbox, image_was_present);
+  while (writing_.contains(record.id)) {
+    co_await written_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return;
+  }
+  writing_.insert(record.id);
   auto work = [folder, text] { return WriteObservability(folder, text); };
   const auto written = co_await pool_.Run(work);
+  writing_.erase(record.id);
+  written_.NotifyAll();
   if (!written) {
     spdlog::warn("cannot write a summary execution_id={} error=\"{}\"", record.id,
                  written.error().ToString());
@@ -412,7 +421,14 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
     spdlog::error("cannot keep output sandbox_id={} error=\"{}\"", sandbox.id(), trouble);
 }
 
-void Executions::OnEnded(const std::string& /*sandbox_id*/) {}
+// What the end took belongs to the summaries too; nobody waits for that.
+void Executions::OnEnded(const LiveSandbox& sandbox) {
+  auto records = store_.ListExecutions(sandbox.id(), store::RecordStore::Which::kAll);
+  if (!records) return;
+  for (store::ExecutionRecord& record : *records) {
+    tasks_.Spawn(WriteSummary(std::move(record), sandbox.record(), sandbox.image_was_present()));
+  }
+}
 
 Awaitable<void> Executions::RemoveStrays() {
   auto records = store_.ListExecutions("", store::RecordStore::Which::kAll);

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -68,7 +69,7 @@ class Executions : public SandboxObserver {
 
   void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) override;
   Awaitable<void> OnEnding(LiveSandbox& sandbox) override;
-  void OnEnded(const std::string& sandbox_id) override;
+  void OnEnded(const LiveSandbox& sandbox) override;
 
  private:
   // A command that has not ended, and those who wait for that.
@@ -116,6 +117,8 @@ class Executions : public SandboxObserver {
   const Layout& layout_;
   WallClock clock_;
   Sandboxes* sandboxes_ = nullptr;
+  std::set<std::string> writing_;  // executions whose summary is being written
+  Notifier written_;
   TaskScope tasks_;
   std::map<std::string, std::shared_ptr<Running>> running_;
 };

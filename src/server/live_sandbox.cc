@@ -300,6 +300,7 @@ void LiveSandbox::SetFinal(const Error& error) {
 }
 
 Awaitable<void> LiveSandbox::End() {
+  const auto since = steady_clock::now();
   if (stop_reason_) {
     record_.reason = *stop_reason_;
     (void)Enter(store::SandboxStatus::kStopping, "stopping");
@@ -314,6 +315,7 @@ Awaitable<void> LiveSandbox::End() {
   auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id());
   (void)removed;  // logged
   image_use_.reset();
+  AddPhase("cleanup", since);
   if (stop_reason_) {
     (void)Enter(store::SandboxStatus::kStopped, record_.reason);
   } else {
@@ -321,7 +323,7 @@ Awaitable<void> LiveSandbox::End() {
     (void)Enter(store::SandboxStatus::kFailed, record_.reason);
   }
   ended_ = true;
-  observer_.OnEnded(id());
+  observer_.OnEnded(*this);
   changed_.NotifyAll();
 }
 

@@ -41,7 +41,7 @@ class SandboxObserver {
   // The warden is gone and the folder is about to be.
   virtual Awaitable<void> OnEnding(LiveSandbox& sandbox) = 0;
   // The final state is on record.
-  virtual void OnEnded(const std::string& sandbox_id) = 0;
+  virtual void OnEnded(const LiveSandbox& sandbox) = 0;
 };
 
 // Tells several, in order.
@@ -55,8 +55,8 @@ class SandboxObservers : public SandboxObserver {
   Awaitable<void> OnEnding(LiveSandbox& sandbox) override {
     for (SandboxObserver* observer : observers_) co_await observer->OnEnding(sandbox);
   }
-  void OnEnded(const std::string& sandbox_id) override {
-    for (SandboxObserver* observer : observers_) observer->OnEnded(sandbox_id);
+  void OnEnded(const LiveSandbox& sandbox) override {
+    for (SandboxObserver* observer : observers_) observer->OnEnded(sandbox);
   }
 
  private:

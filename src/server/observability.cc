@@ -25,12 +25,13 @@ std::string ObservabilityJson(const store::ExecutionRecord& execution,
   json["finished_us"] = execution.finished_us;
   double total = 0;
   for (const store::Phase& phase : sandbox.phases) {
-    // The sandbox's own total repeats its other phases.
+    // Until it was ready, the phases before it included.
     if (phase.name == "total") {
       json["sandbox_total_ms"] = phase.milliseconds;
-      total += phase.milliseconds;
+      total = phase.milliseconds;
     } else {
       json[phase.name + "_ms"] = phase.milliseconds;
+      total += phase.milliseconds;
     }
   }
   for (const store::Phase& phase : execution.phases) {
@@ -43,7 +44,7 @@ std::string ObservabilityJson(const store::ExecutionRecord& execution,
 
 Result<void> WriteObservability(const std::string& folder, const std::string& text) {
   CR_TRY(os::MakeDirs(folder));
-  return os::WriteFileAtomic(folder + "/execution-observability.json", text);
+  return os::ReplaceFile(folder + "/execution-observability.json", text);
 }
 
 }  // namespace cleanroom::server

@@ -13,7 +13,7 @@ namespace cleanroom::server {
 std::string ObservabilityJson(const store::ExecutionRecord& execution,
                               const store::SandboxRecord& sandbox, bool image_was_present);
 
-// FOLDER/execution-observability.json, made whole or not at all. Blocks.
+// FOLDER/execution-observability.json, whole or not there, but for a power failure. Blocks.
 Result<void> WriteObservability(const std::string& folder, const std::string& text);
 
 }  // namespace cleanroom::server

@@ -161,10 +161,15 @@ TEST_F(LifecycleTest, RecordsOfCommandsCanBeAskedForAfterwards) {
                                                {"execution", "inspect", "--last", "--json"}}) {
     EXPECT_EQ(daemon_.Cli(same).out, last.out) << same[1];
   }
-  // For tools.
-  std::ifstream file(daemon_.state_dir() + "/executions/" + execution +
-                     "/execution-observability.json");
-  const Json summary = Json::parse(file, nullptr, false);
+  // For tools. The end of the sandbox is added once it is over.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  Json summary;
+  while (!summary.contains("cleanup_ms") && std::chrono::steady_clock::now() < deadline) {
+    std::ifstream file(daemon_.state_dir() + "/executions/" + execution +
+                       "/execution-observability.json");
+    summary = Json::parse(file, nullptr, false);
+    usleep(10'000);
+  }
   ASSERT_TRUE(summary.is_object());
   EXPECT_EQ(summary["execution_id"], execution);
   EXPECT_EQ(summary["sandbox_id"], json["sandbox_id"]);
@@ -174,7 +179,8 @@ TEST_F(LifecycleTest, RecordsOfCommandsCanBeAskedForAfterwards) {
   EXPECT_EQ(summary["image_cache_hit"], true);
   EXPECT_EQ(summary["policy_hash"].get<std::string>().size(), 64U);
   EXPECT_EQ(summary["exit_code"], 3);
-  for (const char* phase : {"policy_ms", "image_ms", "start_ms", "exec_ms", "total_ms"})
+  for (const char* phase :
+       {"policy_ms", "image_ms", "network_ms", "start_ms", "exec_ms", "cleanup_ms", "total_ms"})
     EXPECT_TRUE(summary.contains(phase) && summary[phase].get<double>() >= 0) << phase << summary;
   EXPECT_GE(summary["exec_ms"].get<double>(), 200) << summary;
   EXPECT_GE(summary["total_ms"].get<double>(), summary["exec_ms"].get<double>()) << summary;

@@ -1,5 +1,5 @@
-// A rehearsal: an identity and a command for a machine that nobody has claimed, so that its
-// owner's are quick.
+// A rehearsal: an identity and commands for a machine that nobody has claimed, so that its owner's
+// are quick.
 #pragma once
 
 #include <chrono>
@@ -9,11 +9,12 @@
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "rpc/client.h"
 
-namespace cleanroom::sandbox {
+namespace cleanroom {
 
-// Returns when the command has ended. `identity` is for nobody to see; see Configure's `rehearsal`.
+// Returns when the commands have ended; that the image does not have them is no error. `identity`
+// is for nobody to see; see ConfigureRequest's `rehearsal`.
 Awaitable<Result<void>> Rehearse(std::shared_ptr<rpc::Channel> agent,
                                  internal::v1::ConfigureRequest identity,
                                  std::chrono::steady_clock::time_point deadline);
 
-}  // namespace cleanroom::sandbox
+}  // namespace cleanroom
