@@ -45,7 +45,10 @@ pb::ExecStart Program() {
   return start;
 }
 
-Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart start,
+// Whether the command's end finds more input announced, as an owner's does, or none.
+enum class Input { kOpen, kEnded };
+
+Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart start, Input input,
                             TimePoint deadline) {
   const rpc::CallOptions options{.deadline = deadline};
   auto call = co_await agent->Open<pb::ExecInput, pb::ExecOutput>(
@@ -55,7 +58,7 @@ Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart s
   *first.mutable_start() = std::move(start);
   auto sent = co_await call->Write(first);
   CR_CO_TRY(sent);
-  sent = co_await call->CloseWrite();
+  if (input == Input::kEnded) sent = co_await call->CloseWrite();
   CR_CO_TRY(sent);
   for (;;) {
     auto output = co_await call->Next();
@@ -77,9 +80,9 @@ Awaitable<Result<void>> Rehearse(std::shared_ptr<rpc::Channel> agent, pb::Config
   auto adjusted = co_await agent->Call<pb::AdjustClockResponse>(
       "/cleanroom.internal.v1.GuestService/AdjustClock", adjust, options);
   if (!adjusted) co_return Err(std::move(adjusted).error());
-  auto ran = co_await Run(agent, Shell(), deadline);
+  auto ran = co_await Run(agent, Shell(), Input::kEnded, deadline);
   CR_CO_TRY(ran);
-  ran = co_await Run(agent, Program(), deadline);
+  ran = co_await Run(agent, Program(), Input::kOpen, deadline);
   co_return ran;
 }
 
