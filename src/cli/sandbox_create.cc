@@ -13,6 +13,9 @@
 namespace cleanroom::cli {
 namespace {
 
+// For a sandbox that its command line was to remove.
+constexpr int kAbandonedMinutes = 1;
+
 Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request,
                               PolicySource source, ProgressStyle style) {
   auto policy = co_await FinishPolicy(api, std::move(source));
@@ -41,6 +44,8 @@ v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags) {
   request.set_backend(flags.backend);
   request.mutable_options()->set_launch_seconds(flags.launch_seconds);
   request.mutable_options()->set_keep(flags.keep);
+  // Whoever is killed before the command ends removes nothing.
+  if (flags.rm) request.mutable_options()->set_idle_minutes(kAbandonedMinutes);
   return request;
 }
 

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <utility>
 
 #include "base/id.h"
 #include "os/file.h"
 #include "rehearsal/rehearsal.h"
+#include "sandbox/guest_agent.h"
 #include "sandbox/machine_setup.h"
 
 namespace cleanroom::sandbox {
@@ -30,14 +30,6 @@ constexpr int kHeldRehearsals = 4;
 constexpr int kColdRehearsals = 2;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
-// For the next piece of a file.
-constexpr milliseconds kFileLimit{30'000};
-// That a guest's clock may differ from the host's by.
-constexpr std::chrono::nanoseconds kClockTolerance = milliseconds(10);
-
-std::string GuestPath(std::string_view method) {
-  return std::string("/cleanroom.internal.v1.GuestService/").append(method);
-}
 
 bool IsFinal(pb::WardenState::Phase phase) {
   return phase == pb::WardenState::PHASE_STOPPED || phase == pb::WardenState::PHASE_FAILED;
@@ -260,24 +252,11 @@ Awaitable<Result<std::string>> Supervisor::Identify(const pb::LaunchRequest& req
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());
-  const auto machine = machine_;
-  auto answer = co_await machine->agent()->Call<pb::ConfigureResponse>(
-      GuestPath("Configure"), std::move(configure), rpc::CallOptions{.deadline = deadline});
-  if (!answer) {
-    Error error = co_await Explain(std::move(answer).error());
-    co_return Err(std::move(error));
-  }
-  // What the request took to arrive, which is long where all code is run for the first time, is
-  // missing from the guest's clock.
-  const int64_t late = answer->wall_clock_ns() > 0 ? WallClockNs() - answer->wall_clock_ns() : 0;
-  if (std::abs(late) > kClockTolerance.count()) {
-    pb::AdjustClockRequest adjust;
-    adjust.set_offset_ns(late);
-    auto adjusted = co_await machine->agent()->Call<pb::AdjustClockResponse>(
-        GuestPath("AdjustClock"), adjust, rpc::CallOptions{.deadline = deadline});
-    if (!adjusted) co_return Err(std::move(adjusted).error().Context("setting the guest's clock"));
-  }
-  co_return answer->kernel_release().substr(0, 128);
+  const auto agent = machine_->agent();
+  auto release = co_await GiveIdentity(agent, std::move(configure), deadline);
+  if (release) co_return release;
+  Error error = co_await Explain(std::move(release).error());
+  co_return Err(std::move(error));
 }
 
 Awaitable<Error> Supervisor::Explain(Error error) {
@@ -401,31 +380,11 @@ Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request,
   if (state_.phase() != pb::WardenState::PHASE_READY || !machine_) {
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
   }
+  const auto agent = machine_->agent();
   guest_watch_.Begin();
-  auto copied = co_await CopyFile(std::move(request), out);
+  auto copied = co_await CopyFile(agent, std::move(request), out);
   guest_watch_.End();
   co_return copied;
-}
-
-Awaitable<Result<void>> Supervisor::CopyFile(pb::ReadFileRequest request,
-                                             rpc::Writer<pb::FileChunk>& out) {
-  const auto agent = machine_->agent();
-  int64_t left = request.max_bytes();
-  auto stream =
-      co_await agent->CallServerStream<pb::FileChunk>(GuestPath("ReadFile"), std::move(request));
-  if (!stream) co_return Err(std::move(stream).error());
-  while (true) {
-    auto chunk = co_await WithDeadline(stream->Next(), steady_clock::now() + kFileLimit,
-                                       "the guest did not send the file, or more of it, in time");
-    if (!chunk) co_return Err(std::move(chunk).error());
-    if (!*chunk) co_return Result<void>();
-    left -= static_cast<int64_t>((*chunk)->data().size());
-    if (left < 0)
-      co_return Err(ErrorCode::kResourceExhausted,
-                    "the guest sent more of the file than was asked for");
-    auto told = co_await out.Write(**chunk);
-    if (!told) co_return told;
-  }
 }
 
 Awaitable<void> Supervisor::Stop(milliseconds grace) {
@@ -438,8 +397,7 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
   if (state_.phase() == pb::WardenState::PHASE_READY && grace.count() > 0 && machine_) {
     const auto agent = machine_->agent();
     const auto deadline = steady_clock::now() + grace;
-    auto asked = co_await agent->Call<pb::ShutdownResponse>(
-        GuestPath("Shutdown"), pb::ShutdownRequest(), rpc::CallOptions{.deadline = deadline});
+    const bool asked = co_await AskToShutDown(agent, deadline);
     while (asked && !machine_ended_) {
       const bool in_time = co_await changed_.WaitUntil(deadline);
       if (!in_time) break;

@@ -103,7 +103,6 @@ class Supervisor {
   // Ends a machine whose guest does not answer any more.
   Awaitable<void> WatchGuest(std::shared_ptr<RunningMachine> machine,
                              std::shared_ptr<rpc::Channel> agent);
-  Awaitable<Result<void>> CopyFile(pb::ReadFileRequest request, rpc::Writer<pb::FileChunk>& out);
   Awaitable<void> RunExecution(std::shared_ptr<Execution> execution,
                                std::shared_ptr<rpc::Channel> agent);
   // Why a call to the agent failed: the machine's end, if that is the reason.

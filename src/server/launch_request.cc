@@ -1,5 +1,6 @@
 #include "server/launch_request.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/id.h"
@@ -10,6 +11,18 @@ namespace cleanroom::server {
 
 namespace v1 = ::cleanroom::v1;
 using std::chrono::steady_clock;
+
+namespace {
+
+Result<int64_t> ResolveIdleLimit(int64_t wish, const policy::CompiledPolicy& policy) {
+  if (wish < 0) {
+    return Err(ErrorCode::kInvalidArgument, "options.idle_minutes must not be negative");
+  }
+  const int64_t limit = policy.spec().ttl_minutes;
+  return wish > 0 ? std::min(wish, limit) : limit;
+}
+
+}  // namespace
 
 Result<LaunchPlan> PlanLaunch(const v1::CreateSandboxRequest& request, const Settings& settings,
                               const std::set<std::string>& capabilities,
@@ -40,7 +53,7 @@ Result<LaunchPlan> PlanLaunch(const v1::CreateSandboxRequest& request, const Set
   record.memory_mib = size.memory_mib;
   record.disk_mib = size.disk_mib;
   record.keep = options.keep();
-  record.ttl_minutes = policy.spec().ttl_minutes;
+  CR_TRY_ASSIGN(record.ttl_minutes, ResolveIdleLimit(options.idle_minutes(), policy));
   record.created_us = record.updated_us = record.last_activity_us = MicrosOf(now);
   const std::chrono::duration<double, std::milli> spent = steady_clock::now() - since;
   record.phases.push_back({"policy", spent.count()});
