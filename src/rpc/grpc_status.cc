@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/utf8.h"
 #include "cleanroom/v1/error.pb.h"
 #include "rpc/status.h"
 #include "rpc/text_coding.h"
@@ -23,7 +24,7 @@ http::Headers GrpcTrailers(const Result<void>& outcome) {
   const auto code = static_cast<int>(ToRpcCode(error.code()));
   v1::Status status;
   status.set_code(code);
-  status.set_message(error.ToString());
+  status.set_message(ToValidUtf8(error.ToString()));
   auto* detail = status.add_details();
   detail->set_type_url(std::string(kTypePrefix) + std::string(kDetailType));
   detail->set_value(EncodeDetail(error));

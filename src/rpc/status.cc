@@ -3,6 +3,7 @@
 #include <array>
 #include <string>
 
+#include "base/utf8.h"
 #include "cleanroom/v1/error.pb.h"
 
 namespace cleanroom::rpc {
@@ -123,7 +124,7 @@ RpcCode FromHttpStatus(int status) {
 std::string EncodeDetail(const Error& error) {
   v1::ErrorDetail detail;
   detail.set_code(std::string(ToString(error.code())));
-  detail.set_message(error.message());
+  detail.set_message(ToValidUtf8(error.message()));
   return detail.SerializeAsString();
 }
 

@@ -33,6 +33,16 @@ TEST(TextCodingTest, Percent) {
   EXPECT_EQ(PercentDecode("%41"), "A");
 }
 
+// What a peer sent may be quoted. Other implementations refuse strings that are not UTF-8, and the
+// exact code with them.
+TEST(StatusTest, AMessageThatIsNotTextArrives) {
+  const Error error(ErrorCode::kPolicyInvalid, "odd \xff");
+  const auto back = ParseGrpcTrailers(GrpcTrailers(std::unexpected(error)));
+  ASSERT_FALSE(back);
+  EXPECT_EQ(back.error().code(), ErrorCode::kPolicyInvalid);
+  EXPECT_EQ(back.error().message(), "odd ?");
+}
+
 TEST(EnvelopeTest, AnyCutOfTheBytes) {
   std::string bytes;
   for (const char* payload : {"", "one", "twotwo"}) {

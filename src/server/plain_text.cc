@@ -2,36 +2,17 @@
 
 #include <cstdint>
 
+#include "base/utf8.h"
+
 namespace cleanroom::server {
 namespace {
 
-// The length of the valid UTF-8 sequence (RFC 3629) at the start of `text`; 0 when there is none.
+// Of a sequence that may be shown; 0 when there is none. C1 controls act on terminals as escape
+// sequences do.
 size_t SequenceLength(std::string_view text) {
-  const auto lead = static_cast<uint8_t>(text[0]);
-  size_t length = 0;
-  uint32_t value = 0;
-  if (lead < 0x80) return 1;
-  if (lead >= 0xc2 && lead <= 0xdf) {
-    length = 2;
-    value = lead & 0x1f;
-  } else if (lead >= 0xe0 && lead <= 0xef) {
-    length = 3;
-    value = lead & 0x0f;
-  } else if (lead >= 0xf0 && lead <= 0xf4) {
-    length = 4;
-    value = lead & 0x07;
-  }
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    const auto byte = static_cast<uint8_t>(text[i]);
-    if ((byte & 0xc0) != 0x80) return 0;
-    value = (value << 6) | (byte & 0x3f);
-  }
-  const bool overlong = (length == 3 && value < 0x800) || (length == 4 && value < 0x10000);
-  const bool surrogate = value >= 0xd800 && value <= 0xdfff;
-  // C1 controls act on terminals as escape sequences do.
-  const bool control = value >= 0x80 && value < 0xa0;
-  return overlong || surrogate || control || value > 0x10ffff ? 0 : length;
+  const size_t length = Utf8SequenceLength(text);
+  const bool control = length == 2 && text[0] == '\xc2' && static_cast<uint8_t>(text[1]) < 0xa0;
+  return control ? 0 : length;
 }
 
 }  // namespace

@@ -153,8 +153,8 @@ def upstreams():
     yield Case("upstream: is no HTTP server", "resolve_then", resolved("odd.test", "tcp", port=places.ODD_GARBAGE, send=get("odd.test"), expect="garbage"), ("reached", "502", "closed", "reset", "other"))
     yield Case("upstream: endless headers", "resolve_then", resolved("odd.test", "read_much", port=places.ODD_HEADER_FLOOD, size=5_000_000, send=get("odd.test")), ("reached", "reset", "closed"))
     yield Case("upstream: breaks off in a body", "resolve_then", resolved("odd.test", "read_much", port=places.ODD_CUT, size=100_000, send=get("odd.test")), ("reset", "closed"))
-    hole = dict(probe="resolve_then", args=resolved("hole.test", "hello", port=443, name="hole.test"), limit=15)
-    yield Case("upstream: swallows packets", "patient", hole, ("alert-80", "reset", "closed"), 13, ("upstream_failed",), waits=True)
+    hole = dict(probe="resolve_then", args=resolved("hole.test", "hello", port=443, name="hole.test"), limit=25)
+    yield Case("upstream: swallows packets", "patient", hole, ("alert-80", "reset", "closed"), 20, ("upstream_failed",), waits=True)
 
 
 def killed_warden(sandbox, daemon):
