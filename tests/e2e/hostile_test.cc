@@ -237,6 +237,7 @@ TEST_F(NetworkListenerTest, WhoAsksNothingIsCutOff) {
 
 TEST_F(NetworkListenerTest, TooManyWaitAndNobodyElseDoes) {
   std::vector<std::unique_ptr<RawPeer>> silent;
+  silent.reserve(size_t{kConnections} * 2);
   for (int i = 0; i < kConnections * 2; ++i) {
     silent.push_back(std::make_unique<RawPeer>(Port()));
   }
