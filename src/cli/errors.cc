@@ -12,6 +12,32 @@ namespace {
 
 constexpr std::string_view kSee = "; see: ";
 
+// The server that a registry's error names, "https://host:port"; empty without one.
+std::string ServerOf(const std::string& message) {
+  size_t begin = message.find("https://");
+  if (begin == std::string::npos) begin = message.find("http://");
+  if (begin == std::string::npos) return "";
+  const size_t end = message.find_first_of("/ ,", message.find("://", begin) + 3);
+  std::string server = message.substr(begin, end == std::string::npos ? end : end - begin);
+  if (server.ends_with(':')) server.pop_back();
+  return server;
+}
+
+// A registry failed, or could not be reached, seen from the daemon's host.
+std::string RegistryRemedy(const std::string& message) {
+  if (message.find("answers with status") != std::string::npos) {
+    if (message.find("status 5") != std::string::npos || message.find("429") != std::string::npos)
+      return "The registry is in trouble: try again later, or ask who runs it";
+    return "Check the reference, and what the registry says about it, with: cleanroom image "
+           "resolve REF";
+  }
+  const std::string server = ServerOf(message);
+  if (server.empty())
+    return "Check the registry and the reference with: cleanroom image resolve REF";
+  return fmt::format(
+      "Check, on the daemon's host, that the registry can be reached: curl -I {}/v2/", server);
+}
+
 }  // namespace
 
 std::string Remedy(const Error& error) {
@@ -23,6 +49,8 @@ std::string Remedy(const Error& error) {
     case ErrorCode::kUnavailable:
       if (about("no daemon answers"))
         return "Start one with: cleanroom serve &   (or name another with --host URL)";
+      if (about("sandbox ended") || about("machine ended") || about("guest") || about("warden"))
+        return "See how the sandbox ended with: cleanroom sandbox ls --all";
       return "Look whether the daemon still runs with: cleanroom doctor";
     case ErrorCode::kPolicyInvalid:
       return "Correct the policy, then check it with: cleanroom policy validate";
@@ -51,9 +79,13 @@ std::string Remedy(const Error& error) {
     case ErrorCode::kFailedPrecondition:
       return "See the state of things with: cleanroom sandbox ls --all";
     case ErrorCode::kResourceExhausted:
+      if (about("larger than the limit")) return "Send less at once";
+      if (about("image ") && about("layer ") && !about("No space") && !about("quota"))
+        return "Use another image: what one may take is in docs/images.md";
       return "Free something first: cleanroom sandbox ls, cleanroom sandbox rm ID, cleanroom image "
              "rm REF";
     case ErrorCode::kUpstreamError:
+      return RegistryRemedy(message);
     case ErrorCode::kDataCorrupt:
       return "Check the registry and the reference with: cleanroom image resolve REF";
     case ErrorCode::kHostNotAllowed:

@@ -24,6 +24,8 @@ constexpr size_t kMaxEntries = 256;
 constexpr int kMaxVcpus = 256;
 constexpr int64_t kMaxMib = 64LL << 20;  // 64 TiB
 constexpr int kMaxLaunchSeconds = 3600;
+constexpr int kMaxIdleSeconds = 86400;
+constexpr int kMaxConnections = 65536;
 
 void Take(std::optional<std::string> value, std::string& out) {
   if (value) out = *std::move(value);
@@ -277,6 +279,12 @@ void ReadConfig(const Node& root, Config& out, Report& report, Report& warnings)
     section.Finish();
   }
   if (const Node* auth = fields.Get("auth")) ReadAuth(*auth, out.auth, report);
+  if (const Node* listeners = fields.Get("listeners")) {
+    Fields section(*listeners, "listeners", report);
+    Take(section.Integer("idle_seconds", 0, kMaxIdleSeconds), out.listeners.idle_seconds);
+    Take(section.Integer("max_connections", 1, kMaxConnections), out.listeners.max_connections);
+    section.Finish();
+  }
   if (const Node* observability = fields.Get("observability")) {
     ReadObservability(*observability, out.observability, report);
   }
@@ -351,6 +359,10 @@ default_backend: {}    # qemu or firecracker
 #   tokens:
 #     - name: ci
 #       token_file: /path
+
+# listeners:               # connections to http and https listeners; the unix socket has no such limits
+#   idle_seconds: 120      # without a request under way, until they are closed; 0: no limit
+#   max_connections: 256   # at once, for each listener; more wait until one has ended
 
 # observability:
 #   logs:

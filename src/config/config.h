@@ -101,6 +101,13 @@ struct Auth {
   bool operator==(const Auth&) const = default;
 };
 
+// Connections to the http and https listeners; a unix socket has no such limits.
+struct Listeners {
+  int idle_seconds = 120;     // without a request under way; 0 for no limit
+  int max_connections = 256;  // at once, for each listener
+  bool operator==(const Listeners&) const = default;
+};
+
 enum class LogFormat { kText, kJson };
 std::string_view ToString(LogFormat format);
 
@@ -123,6 +130,7 @@ struct Config {
   Cache cache;
   Pool pool;
   Auth auth;
+  Listeners listeners;
   Observability observability;
   int audit_days = 90;  // retention.audit_days
 

@@ -58,6 +58,7 @@ network: { resolvers: [192.0.2.1, "192.0.2.2:5353", "2001:db8::1", "[2001:db8::2
 cache: { max_bytes: 20GiB, peers: ["http://peer.example.com:1"] }
 pool: { size: 2, memory_mib: 4096 }
 auth: { required: true, tokens: [ { name: ci, token_file: /etc/token } ] }
+listeners: { idle_seconds: 30, max_connections: 16 }
 observability: { logs: { format: json }, otlp: "http://c.example.com:4317", metrics_listen: 127.0.0.1:9 }
 retention: { audit_days: 7 }
 )",
@@ -87,6 +88,8 @@ retention: { audit_days: 7 }
   EXPECT_EQ(c.pool.size, 2);
   EXPECT_TRUE(c.auth.required);
   EXPECT_EQ(c.auth.tokens.at(0).source.file, "/etc/token");
+  EXPECT_EQ(c.listeners.idle_seconds, 30);
+  EXPECT_EQ(c.listeners.max_connections, 16);
   EXPECT_EQ(c.observability.log_format, LogFormat::kJson);
   EXPECT_EQ(c.audit_days, 7);
   ASSERT_EQ(parsed->warnings.size(), 1u);
@@ -117,6 +120,8 @@ TEST(Config, RefusesWithItsPlace) {
       {"auth: { required: true }\n", "auth.tokens: is empty although `auth.required` is true"},
       {"auth: { tokens: [ { token: x } ] }\n", "`name` is missing"},
       {"retention: { audit_days: 0 }\n", "0 is out of range"},
+      {"listeners: { max_connections: 0 }\n", "0 is out of range"},
+      {"listeners: { idle_seconds: -1 }\n", "out of range"},
       {"pool: { size: 1, size: 2 }\n", "f:1:18: duplicate key `size`"},
       {"[]\n", "f:1:1: expected a map, found a list"},
   };

@@ -15,6 +15,8 @@ namespace {
 using std::chrono::steady_clock;
 
 constexpr size_t kReadBytes = 64U << 10;
+// Where a peer has to take an answer in time: how much of it in each such time.
+constexpr size_t kPiece = 64U << 10;
 // What is read of a body that the handler did not want: closing at once would reset the connection
 // and lose the response on its way. Nothing of it is kept.
 constexpr size_t kDrainBytes = 64U << 20;
@@ -90,13 +92,21 @@ class Wire {
   }
   void Queue(std::string_view data) { output_.append(data); }
 
-  Awaitable<Result<void>> Flush() {
+  // `stall`: for the peer to take each piece of it; 0: any time.
+  Awaitable<Result<void>> Flush(std::chrono::seconds stall) {
     if (broken_) co_return Err(ErrorCode::kUnavailable, "the connection is broken");
-    if (output_.empty()) co_return Result<void>();
     const std::string data = std::exchange(output_, {});
-    auto written = co_await stream_->Write(std::as_bytes(std::span(data)));
-    if (!written) Break();
-    co_return written;
+    auto rest = std::as_bytes(std::span(data));
+    while (!rest.empty()) {
+      const auto piece = stall.count() == 0 ? rest : rest.first(std::min(kPiece, rest.size()));
+      auto written = co_await WriteInTime(piece, stall);
+      if (!written) {
+        Break();
+        co_return written;
+      }
+      rest = rest.subspan(piece.size());
+    }
+    co_return Result<void>();
   }
 
   // Some of a response may be missing: nothing more can be said on this connection.
@@ -108,6 +118,16 @@ class Wire {
   bool broken() const { return broken_; }
 
  private:
+  Awaitable<Result<void>> WriteInTime(std::span<const std::byte> data, std::chrono::seconds stall) {
+    if (stall.count() == 0) {
+      auto written = co_await stream_->Write(data);
+      co_return written;
+    }
+    auto written = co_await WithDeadline(stream_->Write(data), steady_clock::now() + stall,
+                                         "the peer to take an answer");
+    co_return written;
+  }
+
   std::unique_ptr<ByteStream> stream_;
   const size_t read_ahead_;
   std::string input_;
@@ -119,8 +139,9 @@ class Wire {
 
 class Http1Exchange final : public ServerExchange {
  public:
-  Http1Exchange(Wire& wire, Http1Parser& parser, size_t max_body)
-      : wire_(wire), parser_(parser), max_body_(max_body), request_(parser.Head()) {
+  // `stall`: see ServerTimeouts::idle.
+  Http1Exchange(Wire& wire, Http1Parser& parser, size_t max_body, std::chrono::seconds stall)
+      : wire_(wire), parser_(parser), max_body_(max_body), stall_(stall), request_(parser.Head()) {
     expects_continue_ = parser.expects_continue();
     close_ = !parser.keep_alive();
   }
@@ -132,7 +153,7 @@ class Http1Exchange final : public ServerExchange {
     const size_t before = out.size();
     if (std::exchange(expects_continue_, false) && !head_sent_ && !parser_.done()) {
       wire_.Queue("HTTP/1.1 100 Continue\r\n\r\n");
-      CR_CO_TRY(co_await wire_.Flush());
+      CR_CO_TRY(co_await wire_.Flush(stall_));
     }
     while (true) {
       if (parser_.done()) co_return out.size() > before;
@@ -158,6 +179,7 @@ class Http1Exchange final : public ServerExchange {
     wire_.Queue(head);
     wire_.Queue("\r\n");
     if (ending == Ending::kEnd) finished_ = true;
+    if (ending == Ending::kMore && !known_length) stall_ = std::chrono::seconds(0);
   }
 
   Awaitable<Result<void>> SendBody(std::string data) override {
@@ -166,9 +188,11 @@ class Http1Exchange final : public ServerExchange {
       wire_.Queue(data);
       if (chunked_) wire_.Queue("\r\n");
     }
-    auto flushed = co_await wire_.Flush();
+    auto flushed = co_await Flush();
     co_return flushed;
   }
+  // Sends what is queued. An answer of known length has to be taken in time.
+  Awaitable<Result<void>> Flush() { return wire_.Flush(stall_); }
 
   void Finish(const Headers&) override {
     if (std::exchange(finished_, true)) return;
@@ -189,6 +213,7 @@ class Http1Exchange final : public ServerExchange {
   Wire& wire_;
   Http1Parser& parser_;
   const size_t max_body_;
+  std::chrono::seconds stall_;
   const RequestHead request_;
   bool expects_continue_ = false;
   bool head_sent_ = false;
@@ -228,7 +253,7 @@ class Http1Server {
       co_return false;
     }
     if (!wire_.usable()) co_return false;  // the peer has left already
-    Http1Exchange exchange(wire_, parser, options_.read_ahead);
+    Http1Exchange exchange(wire_, parser, options_.read_ahead, timeouts_.idle);
     answered_ = false;
     call_.Spawn(Answer(&exchange));
     bool stopped = co_await Cancelled();
@@ -239,7 +264,7 @@ class Http1Server {
     if (stopped) call_.Cancel();
     co_await call_.Join();
     if (!exchange.finished()) wire_.Break();
-    auto flushed = co_await wire_.Flush();
+    auto flushed = co_await exchange.Flush();
     if (!flushed || stopped) co_return false;
     if (!parser.done() && !exchange.awaits_continue()) co_await DrainInTime(exchange);
     co_return parser.done() && !exchange.close() && wire_.usable();
@@ -293,7 +318,7 @@ class Http1Server {
       wire_.Queue(fmt::format("HTTP/1.1 {} {}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
                               status, Reason(status)));
     }
-    (void)co_await wire_.Flush();
+    (void)co_await wire_.Flush(timeouts_.idle);
   }
 
   Awaitable<Result<void>> Drain(Http1Exchange& exchange) {

@@ -116,6 +116,51 @@ TEST_F(Http1ServerTest, SlowHeadIsCutOff) {
   EXPECT_TRUE(peer.ExchangeToEnd("POST /echo HTTP/1.1\r\nho").starts_with("HTTP/1.1 408"));
 }
 
+constexpr ServerTimeouts kShortIdle = {.idle = std::chrono::seconds(1)};
+
+TEST_F(Http1ServerTest, WhoSaysNothingIsCutOff) {
+  TestPeer peer = Peer({}, kShortIdle);
+  EXPECT_EQ(peer.ExchangeToEnd(""), "");
+  peer.RunUntil([&] { return peer.server_ended(); });
+}
+
+TEST_F(Http1ServerTest, WhoSaysNothingMoreIsCutOff) {
+  TestPeer peer = Peer({}, kShortIdle);
+  EXPECT_EQ(peer.ExchangeToEnd("POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok"),
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+  peer.RunUntil([&] { return peer.server_ended(); });
+}
+
+TEST_F(Http1ServerTest, ARequestUnderWayIsNotIdle) {
+  TestPeer peer = Peer({}, kShortIdle);
+  peer.Exchange("GET /hang HTTP/1.1\r\nhost: x\r\n\r\n", [](const std::string&) { return true; });
+  peer.RunFor(kShortIdle.idle * 3);
+  EXPECT_FALSE(peer.server_ended());
+}
+
+// More than the sockets hold.
+Awaitable<void> AnswerMuch(bool known_length, ServerExchange& exchange) {
+  constexpr size_t kMuch = 4U << 20;
+  Headers headers;
+  if (known_length) headers.emplace_back("content-length", std::to_string(kMuch));
+  exchange.SendHead(200, headers, Ending::kMore);
+  (void)co_await exchange.SendBody(std::string(kMuch, 'x'));
+  exchange.Finish({});
+}
+
+TEST_F(Http1ServerTest, AnAnswerThatNobodyTakesIsIdleButAStreamIsNot) {
+  for (const bool known_length : {true, false}) {
+    TestPeer peer([known_length](std::unique_ptr<ByteStream> stream) {
+      return ServeHttp1(
+          std::move(stream), {}, {}, kShortIdle,
+          [known_length](ServerExchange& exchange) { return AnswerMuch(known_length, exchange); });
+    });
+    peer.Exchange("GET /much HTTP/1.1\r\nhost: x\r\n\r\n", [](const std::string&) { return true; });
+    peer.RunFor(kShortIdle.idle * 3);
+    EXPECT_EQ(peer.server_ended(), known_length);
+  }
+}
+
 TEST_F(Http1ServerTest, MalformedAndOversizedRequests) {
   const std::pair<std::string, std::string> cases[] = {
       {"nonsense\r\n\r\n", "HTTP/1.1 400"},

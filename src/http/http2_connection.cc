@@ -101,6 +101,7 @@ struct Http2Connection::Callbacks {
     if (!stream) return 0;
     const bool ended = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (ended) stream->input_ended_ = true;
+    if (ended && self.role_ == Role::kClient) stream->writable_.NotifyAll();
     if (frame->hd.type == NGHTTP2_HEADERS && !stream->head_done_) {
       const std::string_view status = FindHeader(stream->head_, ":status");
       if (self.role_ == Role::kClient && status.starts_with('1')) {
@@ -124,6 +125,7 @@ struct Http2Connection::Callbacks {
       nghttp2_session_consume_stream(session, id, size);
       return 0;
     }
+    if (stream->answered_) return 0;  // nobody wants it, and the window stays shut
     stream->inbox_.append(reinterpret_cast<const char*>(data), size);
     if (stream->inbox_.size() >= stream->wanted_) stream->readable_.NotifyAll();
     return 0;
@@ -143,13 +145,18 @@ struct Http2Connection::Callbacks {
   }
 
   // A response that ended before its request did: tells the peer to stop sending (RFC 9113,
-  // section 8.1).
+  // section 8.1). After a refusal that is left to Http2Stream::Linger.
   static int FrameSent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     Http2Connection& self = Self(user);
     if (self.role_ != Role::kServer || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return 0;
     if (frame->hd.type != NGHTTP2_DATA && frame->hd.type != NGHTTP2_HEADERS) return 0;
     const auto stream = self.Find(frame->hd.stream_id);
-    if (stream && !stream->input_ended_) {
+    if (!stream) return 0;
+    stream->answered_ = true;
+    if (stream->refusal_) {
+      stream->inbox_.clear();
+      stream->readable_.NotifyAll();
+    } else if (!stream->input_ended_) {
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
     }
     return 0;
@@ -189,6 +196,7 @@ struct Http2Connection::Callbacks {
     Http2Connection& self = Self(user);
     auto& stream = *static_cast<Http2Stream*>(source->ptr);
     self.output_.append(reinterpret_cast<const char*>(frame_head), 9);
+    self.moved_ = std::chrono::steady_clock::now();
     stream.outbox_bytes_ -= length;
     while (length > 0) {
       const std::string& chunk = stream.outbox_.front();
@@ -330,6 +338,11 @@ void Http2Connection::Ping() {
   wake_writer_.NotifyAll();
 }
 
+bool Http2Connection::streaming() const {
+  return std::any_of(streams_.begin(), streams_.end(),
+                     [](const auto& entry) { return entry.second->open_ended_; });
+}
+
 void Http2Connection::Fail(Error why) {
   if (failed_) return;
   failed_ = std::move(why);
@@ -368,6 +381,9 @@ void Http2Connection::SubmitResponse(Http2Stream& stream, const Headers& headers
   const auto fields = ToNv(headers);
   nghttp2_data_provider provider{.source = {.ptr = &stream},
                                  .read_callback = Callbacks::ReadSource};
+  const std::string_view status = FindHeader(headers, ":status");
+  stream.refusal_ = status.starts_with('4') || status.starts_with('5');
+  stream.open_ended_ = ending == Ending::kMore && FindHeader(headers, "content-length").empty();
   nghttp2_submit_response(session_, stream.id_, fields.data(), fields.size(),
                           ending == Ending::kEnd ? nullptr : &provider);
   wake_writer_.NotifyAll();

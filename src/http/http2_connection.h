@@ -81,6 +81,11 @@ class Http2Connection {
   size_t open_streams() const { return streams_.size(); }
   // When the last incomplete head began to arrive, if one is arriving.
   std::optional<std::chrono::steady_clock::time_point> head_began() const { return head_began_; }
+  // Whether an answer of unknown length is under way, which its reader may take as slowly as it
+  // likes.
+  bool streaming() const;
+  // When bytes of an answer were last taken by the peer's windows.
+  std::chrono::steady_clock::time_point moved() const { return moved_; }
   const Http2Options& options() const { return options_; }
   asio::any_io_executor executor() const { return executor_; }
 
@@ -117,6 +122,7 @@ class Http2Connection {
   bool flooded_ = false;
   Farewell goodbye_ = Farewell::kNone;
   uint64_t heard_ = 0;
+  std::chrono::steady_clock::time_point moved_;
   std::optional<std::chrono::steady_clock::time_point> head_began_;
   std::optional<Error> failed_;
 };

@@ -13,6 +13,10 @@ namespace {
 // Handlers that are being cancelled still count, so that opening and resetting streams gains
 // nothing.
 constexpr size_t kHandlersPerStream = 2;
+// For who still sends a request that has been refused to read the refusal.
+constexpr std::chrono::seconds kRefusalGrace{2};
+// For our goodbye to leave.
+constexpr std::chrono::seconds kGoodbye{1};
 
 class Http2Exchange final : public ServerExchange {
  public:
@@ -106,6 +110,7 @@ class Http2Server {
       if (!exchange->stream()->finished()) exchange->Abort();
     }
     idle_since_ = std::chrono::steady_clock::now();
+    co_await exchange->stream()->Linger(kRefusalGrace);
   }
 
   void Cancel(const std::shared_ptr<Http2Stream>& gone) {
@@ -114,13 +119,17 @@ class Http2Server {
     }
   }
 
-  bool Expired(std::chrono::steady_clock::time_point now) const {
+  bool HeadIsLate(std::chrono::steady_clock::time_point now) const {
     const auto began = connection_.head_began();
-    if (timeouts_.head.count() > 0 && began && now - *began >= timeouts_.head) return true;
-    if (timeouts_.idle.count() == 0) return false;
+    return timeouts_.head.count() > 0 && began && now - *began >= timeouts_.head;
+  }
+
+  // PINGs and settings do not count.
+  bool Idle(std::chrono::steady_clock::time_point now) const {
+    if (timeouts_.idle.count() == 0 || connection_.streaming()) return false;
     const bool busy = std::any_of(calls_.begin(), calls_.end(),
                                   [](const Call& call) { return call.task->size() > 0; });
-    return !busy && now - idle_since_ >= timeouts_.idle;
+    return !busy && now - std::max(idle_since_, connection_.moved()) >= timeouts_.idle;
   }
 
   // Looks twice in each timeout, so that nothing on the path of a request arms a timer.
@@ -131,9 +140,15 @@ class Http2Server {
     while (connection_.alive()) {
       auto slept = co_await SleepFor(period / 2);
       if (!slept) co_return;
-      if (Expired(std::chrono::steady_clock::now())) {
-        connection_.Fail(Error(ErrorCode::kDeadlineExceeded, "the peer sent no request in time"));
-      }
+      const auto now = std::chrono::steady_clock::now();
+      const Error late(ErrorCode::kDeadlineExceeded, "the peer sent no request in time");
+      if (HeadIsLate(now)) connection_.Fail(late);
+      if (!Idle(now)) continue;
+      // So that a request which crosses it is known not to have been read (RFC 9113, section 6.8).
+      connection_.GoAway(Http2Code::kNoError);
+      auto said = co_await SleepFor(kGoodbye);
+      if (!said) co_return;
+      connection_.Fail(late);
     }
   }
 

@@ -14,7 +14,9 @@ namespace cleanroom::http {
 
 struct ServerTimeouts {
   std::chrono::seconds head{10};  // from the first byte of a request's head to its last; 0: none
-  std::chrono::seconds idle{0};   // without a request under way; 0: none
+  // Without a request under way; 0: none. An answer of known length of which the peer takes nothing
+  // for so long counts as none. A stream, which is an answer of unknown length, may take its time.
+  std::chrono::seconds idle{0};
 };
 
 // Serves to the connection's end; `initial` was read from it before. Every handler has ended on

@@ -209,6 +209,118 @@ TEST_F(Http2ServerTest, UnreadBodyIsBoundedByTheWindow) {
   EXPECT_TRUE(HasFrame(got, kRst) || GoAwayCode(got) == 3);  // FLOW_CONTROL_ERROR
 }
 
+// Answers at once, without reading the body.
+Awaitable<void> HandleShortly(int status, ServerExchange& exchange) {
+  exchange.SendHead(status, {}, Ending::kEnd);
+  co_return;
+}
+
+TestPeer ShortPeer(int status, ServerTimeouts timeouts = {}) {
+  return TestPeer([status, timeouts](std::unique_ptr<ByteStream> stream) {
+    return ServeHttp2(
+        std::move(stream), {}, {.stream_window = 65535}, timeouts,
+        [status](ServerExchange& exchange) { return HandleShortly(status, exchange); });
+  });
+}
+
+TEST_F(Http2ServerTest, ARefusalCanBeReadBeforeTheStreamIsReset) {
+  TestPeer peer = ShortPeer(429);
+  const auto begin = std::chrono::steady_clock::now();
+  std::string got = peer.Exchange(Hello() + Frame(kHeaders, kEndHeaders, 1, Request()),
+                                  [](const std::string& seen) { return HasFrame(seen, kHeaders); });
+  EXPECT_FALSE(HasFrame(got, kRst));
+  // What was on its way is taken, and no more is asked for.
+  std::string data;
+  for (int i = 0; i < 3; ++i) data += Frame(kData, 0, 1, std::string(16384, 'x'));
+  got = peer.Exchange(data, [](const std::string& seen) { return HasFrame(seen, kRst); });
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  ASSERT_TRUE(HasFrame(got, kRst));
+  for (const auto& frame : Parse(got)) {
+    EXPECT_FALSE(frame.type == kWindow && frame.stream == 1);
+    if (frame.type == kRst) {
+      EXPECT_EQ(frame.payload, Number(0, 4));  // NO_ERROR
+    }
+  }
+}
+
+TEST_F(Http2ServerTest, WhoStopsAfterARefusalIsNotReset) {
+  TestPeer peer = ShortPeer(429);
+  peer.Exchange(Hello() + Frame(kHeaders, kEndHeaders, 1, Request()),
+                [](const std::string& seen) { return HasFrame(seen, kHeaders); });
+  const auto got = peer.Exchange(
+      Frame(kData, kEndStream, 1, "x") + Frame(kHeaders, kEndHeaders | kEndStream, 3, Request()),
+      [](const std::string& seen) { return HasFrame(seen, kHeaders); });
+  EXPECT_FALSE(HasFrame(got, kRst));
+}
+
+TEST_F(Http2ServerTest, AnAnswerThatIsNoRefusalResetsAtOnce) {
+  TestPeer peer = ShortPeer(200);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto got = peer.Exchange(Hello() + Frame(kHeaders, kEndHeaders, 1, Request()),
+                                 [](const std::string& seen) { return HasFrame(seen, kRst); });
+  EXPECT_TRUE(HasFrame(got, kRst));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+}
+
+constexpr ServerTimeouts kShortIdle = {.idle = std::chrono::seconds(1)};
+
+TEST_F(Http2ServerTest, AConnectionWithoutARequestIsIdleWhateverItSaysOtherwise) {
+  TestPeer peer = Peer({}, kShortIdle);
+  std::string got = peer.Exchange(Hello(), [](const std::string& seen) { return !seen.empty(); });
+  const auto begin = std::chrono::steady_clock::now();
+  while (!HasFrame(got, kGoAway)) {
+    got = peer.Exchange(
+        Frame(kPing, 0, 0, "01234567") + Frame(kSettings, 0, 0, ""),
+        [](const std::string& seen) { return HasFrame(seen, kPing) || HasFrame(seen, kGoAway); });
+    ASSERT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
+    ASSERT_FALSE(got.empty()) << "it ended without a goodbye";
+    peer.RunFor(std::chrono::milliseconds(20));  // not the flood that is refused as such
+  }
+  EXPECT_EQ(GoAwayCode(got), 0);  // NO_ERROR
+  peer.RunUntil([&] { return peer.server_ended(); });
+}
+
+TEST_F(Http2ServerTest, AConnectionIsIdleAfterItsRequests) {
+  TestPeer peer = ShortPeer(200, kShortIdle);
+  const auto got =
+      peer.ExchangeToEnd(Hello() + Frame(kHeaders, kEndHeaders | kEndStream, 1, Request()));
+  EXPECT_TRUE(HasFrame(got, kHeaders));
+  EXPECT_EQ(GoAwayCode(got), 0);
+}
+
+TEST_F(Http2ServerTest, ARequestUnderWayIsNotIdle) {
+  TestPeer peer = Peer({}, kShortIdle);
+  peer.Exchange(Hello() + Frame(kHeaders, kEndHeaders | kEndStream, 1, Request()),
+                [](const std::string& got) { return HasFrame(got, kSettings); });
+  peer.RunFor(kShortIdle.idle * 3);
+  EXPECT_FALSE(peer.server_ended());
+  EXPECT_EQ(counters_.running, 1);
+}
+
+// Ends with more than the peer's window takes.
+Awaitable<void> HandleWithBody(bool known_length, ServerExchange& exchange) {
+  Headers headers;
+  if (known_length) headers.emplace_back("content-length", "100000");
+  exchange.SendHead(200, headers, Ending::kMore);
+  (void)co_await exchange.SendBody(std::string(100000, 'x'));
+  exchange.Finish({});
+}
+
+TEST_F(Http2ServerTest, AnAnswerThatNobodyTakesIsIdleButAStreamIsNot) {
+  for (const bool known_length : {true, false}) {
+    TestPeer peer([known_length](std::unique_ptr<ByteStream> stream) {
+      return ServeHttp2(std::move(stream), {}, {}, kShortIdle,
+                        [known_length](ServerExchange& exchange) {
+                          return HandleWithBody(known_length, exchange);
+                        });
+    });
+    peer.Exchange(Hello() + Frame(kHeaders, kEndHeaders | kEndStream, 1, Request()),
+                  [](const std::string& got) { return HasFrame(got, kData); });
+    peer.RunFor(kShortIdle.idle * 7 / 2);
+    EXPECT_EQ(peer.server_ended(), known_length);
+  }
+}
+
 // Reads `wanted` bytes at a time and notes how many came.
 Awaitable<void> HandlePortions(std::vector<size_t>* portions, size_t wanted,
                                ServerExchange& exchange) {

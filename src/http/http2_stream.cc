@@ -76,6 +76,8 @@ Awaitable<Result<void>> Http2Stream::SendBody(std::string data, TimePoint deadli
     connection_->Resume(*this);
   }
   while (!closed_ && outbox_bytes_ > connection_->options().write_queue) {
+    if (connection_->role_ == Http2Connection::Role::kClient && input_ended_)
+      co_return Err(ErrorCode::kUnavailable, "the peer has answered before the request's end");
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Err(ErrorCode::kCanceled, "the call was cancelled");
     const bool in_time = co_await writable_.WaitUntil(deadline);
@@ -97,6 +99,18 @@ void Http2Stream::Reset(Http2Code code) {
   Http2Connection* connection = connection_;
   Close(code);
   connection->SubmitReset(*this, code);
+}
+
+Awaitable<void> Http2Stream::Linger(std::chrono::milliseconds grace) {
+  TimePoint limit = kNever;
+  bool in_time = refusal_;
+  while (in_time && !closed_ && !input_ended_) {
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return;
+    if (answered_ && limit == kNever) limit = std::chrono::steady_clock::now() + grace;
+    in_time = co_await readable_.WaitUntil(limit);
+  }
+  if (refusal_ && !closed_ && !input_ended_) Reset(Http2Code::kNoError);
 }
 
 Error Http2Stream::WhyClosed() const {

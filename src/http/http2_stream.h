@@ -56,12 +56,19 @@ class Http2Stream {
 
   // Queues the response's head (server only).
   void SendHead(const Headers& headers, Ending ending);
-  // Queues bytes, then waits while more than Http2Options::write_queue are queued.
+  // Queues bytes, then waits while more than Http2Options::write_queue are queued. A client that
+  // has its whole answer meanwhile waits no longer: kUnavailable.
   Awaitable<Result<void>> SendBody(std::string data, TimePoint deadline = kNever);
   // No more from this side.
   void Finish(Headers trailers = {});
   // Ends both directions at once. Nothing happens when they have ended.
   void Reset(Http2Code code);
+  // For a server whose answer is complete while the request is still coming. After a refusal (a
+  // status of 400 or more) the peer has `grace` from when the answer is sent to read it and stop;
+  // then the stream is reset with NO_ERROR. Some clients (curl 7.88) forget an answer when a reset
+  // comes with it, although RFC 9113, section 8.1 tells them not to. What still comes of the
+  // request is dropped, within the stream's window. Returns at once after any other answer.
+  Awaitable<void> Linger(std::chrono::milliseconds grace);
 
   bool finished() const { return finished_; }
   bool closed() const { return closed_; }
@@ -88,7 +95,10 @@ class Http2Stream {
   std::deque<std::string> outbox_;
   size_t outbox_offset_ = 0;  // sent of the first chunk
   size_t outbox_bytes_ = 0;
-  bool finished_ = false;  // after outbox_ comes the end
+  bool finished_ = false;    // after outbox_ comes the end
+  bool refusal_ = false;     // the response's status is 400 or more
+  bool open_ended_ = false;  // the response does not say how long it is
+  bool answered_ = false;    // the response's end has been sent
   Headers trailers_to_send_;
   bool deferred_ = false;  // nghttp2 waits for nghttp2_session_resume_data
 

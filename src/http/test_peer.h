@@ -51,6 +51,15 @@ class TestPeer {
   }
   bool server_ended() const { return scope_.size() == 0; }
 
+  // Runs the server for so long.
+  void RunFor(std::chrono::milliseconds time) {
+    const auto limit = std::chrono::steady_clock::now() + time;
+    while (std::chrono::steady_clock::now() < limit) {
+      if (io_.stopped()) io_.restart();
+      if (io_.run_one_until(limit) == 0 && io_.stopped() && scope_.size() == 0) return;
+    }
+  }
+
   void RunUntil(const std::function<bool()>& condition) {
     const auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!condition()) {

@@ -163,6 +163,7 @@ Awaitable<void> Answer(Connection connection, http::ServerExchange& exchange) {
   if (outcome && procedure == nullptr) {
     outcome = Err(ErrorCode::kUnimplemented, fmt::format("no such procedure: {}", request.path));
   }
+  if (outcome) outcome = connection.router.Admit(context);
   if (outcome) outcome = co_await InvokeInTime(procedure, context, call);
   co_await call.Finish(std::move(outcome));
 }
@@ -181,8 +182,7 @@ Awaitable<Result<std::string>> ReadFirst(http::ByteStream& stream) {
 
 Awaitable<Result<std::string>> ReadFirstInTime(http::ByteStream& stream,
                                                const ServerOptions& options) {
-  auto limit = options.head_timeout;
-  if (options.idle_timeout.count() > 0) limit = std::max(limit, options.idle_timeout);
+  const auto limit = options.idle_timeout.count() > 0 ? options.idle_timeout : options.head_timeout;
   if (limit.count() == 0) {
     auto first = co_await ReadFirst(stream);
     co_return first;

@@ -20,7 +20,7 @@ struct ServerOptions {
   size_t max_streams = 128;             // concurrent calls on one connection
   size_t max_header_bytes = 64U << 10;
   size_t stream_window = 512U << 10;     // HTTP/2: bytes of one call's requests that may wait here
-  std::chrono::seconds idle_timeout{0};  // no request under way; 0: none
+  std::chrono::seconds idle_timeout{0};  // see http::ServerTimeouts; 0: none
   std::chrono::seconds head_timeout{
       10};  // from the first byte of a request's head to its last; 0: none
   // For a request's one message to arrive, where the caller sends one only: who sends it by drops

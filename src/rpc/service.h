@@ -139,6 +139,14 @@ class Router {
         });
   }
 
+  // Asked before each procedure, when nothing but the head of the request has been read; an error
+  // answers the call. Pages look for themselves.
+  using Guard = std::function<Result<void>(const CallContext&)>;
+  void SetGuard(Guard guard) { guard_ = std::move(guard); }
+  Result<void> Admit(const CallContext& call) const {
+    return guard_ ? guard_(call) : Result<void>();
+  }
+
   void AddPage(std::string path, Page page) { pages_[std::move(path)] = std::move(page); }
 
   const Procedure* Find(std::string_view path) const;
@@ -181,6 +189,7 @@ class Router {
 
   std::map<std::string, Procedure, std::less<>> procedures_;
   std::map<std::string, Page, std::less<>> pages_;
+  Guard guard_;
 };
 
 }  // namespace cleanroom::rpc

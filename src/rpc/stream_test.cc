@@ -185,6 +185,24 @@ TEST_F(StreamTest, MessageLimitsHoldInBothDirections) {
   }
 }
 
+Awaitable<void> FarTooLarge(Channel& channel) {
+  iv1::ReadFileRequest request;
+  request.set_path(std::string(8'000'000, 'x'));  // more than the windows and queues on its way
+  const auto begin = std::chrono::steady_clock::now();
+  auto unary = co_await channel.Call<iv1::FileChunk>("/t/Get", request);
+  EXPECT_FALSE(unary.has_value());
+  EXPECT_EQ(unary.error().code(), ErrorCode::kResourceExhausted);
+  // The server gives two seconds to those who go on sending.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(1500));
+}
+
+TEST_F(StreamTest, AClientTakesARefusalAtOnce) {
+  ServerOptions options;
+  options.max_message_bytes = 100'000;
+  TestLink link(router_, options, {});
+  link.Run(FarTooLarge(link.channel()));
+}
+
 Awaitable<void> CloseUnderneath(TestLink* link, Progress* progress) {
   Channel& channel = link->channel();
   auto stream =

@@ -34,8 +34,14 @@ rpc::ServerOptions ServerOptionsOf() {
   return options;
 }
 
-rpc::ServerOptions RemoteOptions() {
+rpc::ServerOptions MetricsOptions(const RemoteLimits& limits) {
   rpc::ServerOptions options = ServerOptionsOf();
+  options.idle_timeout = limits.idle;
+  return options;
+}
+
+rpc::ServerOptions RemoteOptions(const RemoteLimits& limits) {
+  rpc::ServerOptions options = MetricsOptions(limits);
   options.compress_from = kCompressFrom;
   return options;
 }
@@ -131,9 +137,10 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       image_service_(executor, images_, storage_),
       system_service_(
           {machines_, pool_, layout_, config_.settings, storage_, warm_up_, SystemClock()}),
-      metrics_server_(metrics_router_, ServerOptionsOf(), nullptr),
+      metrics_server_(metrics_router_, MetricsOptions(config_.remote), nullptr),
       local_server_(local_router_, ServerOptionsOf(), config_.json, config_.compression),
-      remote_server_(remote_router_, RemoteOptions(), config_.json, config_.compression),
+      remote_server_(remote_router_, RemoteOptions(config_.remote), config_.json,
+                     config_.compression),
       started_(std::chrono::system_clock::now()),
       stopping_(executor) {
   executions_.Bind(sandboxes_);
@@ -178,13 +185,14 @@ Result<void> ControlPlane::Listen() {
     CR_TRY_ASSIGN(auto socket, ListenSocket::Open(endpoint));
     acceptors_.push_back(std::make_unique<Acceptor>(
         executor_, std::move(socket), local ? local_server_ : remote_server_,
-        endpoint.scheme == Endpoint::Scheme::kHttps ? config_.tls : Handshake()));
+        endpoint.scheme == Endpoint::Scheme::kHttps ? config_.tls : Handshake(),
+        local ? kMaxLocalConnections : config_.remote.max_connections));
   }
   if (config_.metrics_listen) {
     auto socket = ListenSocket::Open(*config_.metrics_listen);
     if (!socket) return Err(std::move(socket).error().Context("observability.metrics_listen"));
-    metrics_acceptor_ =
-        std::make_unique<Acceptor>(executor_, std::move(*socket), metrics_server_, Handshake());
+    metrics_acceptor_ = std::make_unique<Acceptor>(executor_, std::move(*socket), metrics_server_,
+                                                   Handshake(), config_.remote.max_connections);
     spdlog::info("metrics endpoint={}", metrics_acceptor_->endpoint().ToString());
   }
   return {};

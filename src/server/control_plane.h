@@ -1,6 +1,8 @@
 // ControlPlane: everything that serves, constructed once and in order.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -26,6 +28,12 @@
 
 namespace cleanroom::server {
 
+// Connections that come over the network: who they are is known only when they have said so.
+struct RemoteLimits {
+  std::chrono::seconds idle{120};  // without a request under way; 0: none
+  size_t max_connections = 256;    // for each listener
+};
+
 struct ControlPlaneConfig {
   Settings settings;
   MachineConfig machine;
@@ -33,6 +41,7 @@ struct ControlPlaneConfig {
   std::vector<config::Endpoint> listen;
   std::vector<std::string> tokens;  // for http and https listeners; empty: none needed
   std::optional<config::Endpoint> metrics_listen;
+  RemoteLimits remote;
   Handshake tls;  // for https; empty: https listeners are refused
   const rpc::Codec* json = nullptr;
   const rpc::Compression* compression = nullptr;

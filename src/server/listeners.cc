@@ -11,6 +11,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "os/file.h"
 #include "os/socket.h"
@@ -25,6 +26,9 @@ constexpr std::chrono::seconds kHandshakeLimit{10};
 // After an error of accept that is not the connection's (no descriptors left, say), and when there
 // are too many.
 constexpr std::chrono::milliseconds kAcceptPause{50};
+// A client whose machine has gone ends with its connection after about two minutes, also in the
+// middle of a stream (tcp(7)).
+constexpr int kAliveIdle = 60, kAliveInterval = 15, kAliveProbes = 4;
 
 struct Address {
   sockaddr_storage storage{};
@@ -113,26 +117,33 @@ ListenSocket::~ListenSocket() {
 }
 
 Acceptor::Acceptor(asio::any_io_executor executor, ListenSocket socket, const rpc::Server& server,
-                   Handshake handshake)
+                   Handshake handshake, size_t max_connections)
     : executor_(executor),
       socket_(std::move(socket)),
       server_(server),
       handshake_(std::move(handshake)),
+      max_connections_(max_connections),
       connections_(executor) {}
 
 Awaitable<void> Acceptor::Run() {
   asio::posix::stream_descriptor ready(executor_, fcntl(socket_.fd(), F_DUPFD_CLOEXEC, 0));
+  bool full = false;
   for (;;) {
     // A cancellation aborts what is pending, not what begins after it.
     const bool cancelled = co_await Cancelled();
     if (cancelled) break;
     auto [error] = co_await ready.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
     if (error) break;
-    if (connections_.size() >= kMaxConnections) {
+    if (connections_.size() >= max_connections_) {
+      if (!std::exchange(full, true)) {
+        spdlog::warn("new connections wait: there are as many as may be listener={} connections={}",
+                     socket_.endpoint().ToString(), max_connections_);
+      }
       auto slept = co_await SleepFor(kAcceptPause);
       if (!slept) break;
       continue;
     }
+    full = false;
     const int fd = accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
       connections_.Spawn(Serve(fd));
@@ -160,8 +171,14 @@ Awaitable<void> Acceptor::CancelLater() {
 Awaitable<void> Acceptor::Serve(int fd) {
   std::unique_ptr<http::ByteStream> stream;
   if (socket_.endpoint().scheme != Endpoint::Scheme::kUnix) {
-    const int one = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    const auto set = [fd](int level, int name, int value) {
+      (void)setsockopt(fd, level, name, &value, sizeof value);
+    };
+    set(IPPROTO_TCP, TCP_NODELAY, 1);
+    set(SOL_SOCKET, SO_KEEPALIVE, 1);
+    set(IPPROTO_TCP, TCP_KEEPIDLE, kAliveIdle);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, kAliveInterval);
+    set(IPPROTO_TCP, TCP_KEEPCNT, kAliveProbes);
   }
   if (handshake_) {
     auto shaken =

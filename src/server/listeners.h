@@ -13,8 +13,8 @@
 
 namespace cleanroom::server {
 
-// Beyond these, a new connection waits in the kernel until one has ended.
-inline constexpr size_t kMaxConnections = 1024;
+// Of a unix socket, which one user can reach.
+inline constexpr size_t kMaxLocalConnections = 1024;
 
 // A bound socket. A unix socket's file has mode 0600 and goes with the listener.
 class ListenSocket {
@@ -46,9 +46,10 @@ using Handshake = std::function<Awaitable<Result<std::unique_ptr<http::ByteStrea
 
 class Acceptor {
  public:
-  // `server` outlives it. `handshake` may be empty: plain.
+  // `server` outlives it. `handshake` may be empty: plain. Beyond `max_connections` a new one waits
+  // in the kernel until one has ended, and the log says so.
   Acceptor(asio::any_io_executor executor, ListenSocket socket, const rpc::Server& server,
-           Handshake handshake);
+           Handshake handshake, size_t max_connections);
 
   // Accepts until the task is cancelled, then ends the connections within `kFarewell`.
   Awaitable<void> Run();
@@ -65,6 +66,7 @@ class Acceptor {
   ListenSocket socket_;
   const rpc::Server& server_;
   Handshake handshake_;
+  const size_t max_connections_;
   TaskScope connections_;
 };
 

@@ -84,6 +84,8 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   settings.disk_mib = config.qemu.disk_mib;
   settings.resolvers = config.network.resolvers;
   settings.audit_days = config.audit_days;
+  plane.remote.idle = std::chrono::seconds(config.listeners.idle_seconds);
+  plane.remote.max_connections = static_cast<size_t>(config.listeners.max_connections);
   if (!config.observability.metrics_listen.empty()) {
     auto endpoint = config::Endpoint::Parse("http://" + config.observability.metrics_listen);
     if (!endpoint)

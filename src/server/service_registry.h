@@ -1,5 +1,5 @@
-// ServiceRegistry: registers procedures with authentication before each. Authenticator: bearer
-// tokens.
+// ServiceRegistry: registers procedures with authentication before each, which takes nothing but
+// the head of a request: of a stranger's body nothing is kept. Authenticator: bearer tokens.
 #pragma once
 
 #include <functional>
@@ -28,57 +28,33 @@ class ServiceRegistry {
  public:
   // `authenticator` may be null: whoever reaches the socket may call. Both outlive the router's
   // use.
-  ServiceRegistry(rpc::Router& router, const Authenticator* authenticator)
-      : router_(router), authenticator_(authenticator) {}
+  ServiceRegistry(rpc::Router& router, const Authenticator* authenticator) : router_(router) {
+    if (authenticator == nullptr) return;
+    router.SetGuard(
+        [authenticator](const rpc::CallContext& call) { return authenticator->Check(call); });
+  }
 
   template <typename Req, typename Resp>
   void Unary(std::string path,
              std::function<Awaitable<Result<Resp>>(rpc::CallContext&, Req)> handler) {
-    router_.Unary<Req, Resp>(std::move(path),
-                             [authenticator = authenticator_, handler = std::move(handler)](
-                                 rpc::CallContext& call, Req request) {
-                               auto allowed = Allowed(authenticator, call);
-                               if (!allowed) return Refuse<Resp>(std::move(allowed).error());
-                               return handler(call, std::move(request));
-                             });
+    router_.Unary<Req, Resp>(std::move(path), std::move(handler));
   }
   template <typename Req, typename Resp>
   void ServerStream(
       std::string path,
       std::function<Awaitable<Result<void>>(rpc::CallContext&, Req, rpc::Writer<Resp>&)> handler) {
-    router_.ServerStream<Req, Resp>(
-        std::move(path), [authenticator = authenticator_, handler = std::move(handler)](
-                             rpc::CallContext& call, Req request, rpc::Writer<Resp>& out) {
-          auto allowed = Allowed(authenticator, call);
-          if (!allowed) return Refuse<void>(std::move(allowed).error());
-          return handler(call, std::move(request), out);
-        });
+    router_.ServerStream<Req, Resp>(std::move(path), std::move(handler));
   }
   template <typename Req, typename Resp>
   void Bidi(std::string path,
             std::function<Awaitable<Result<void>>(rpc::CallContext&, rpc::Reader<Req>&,
                                                   rpc::Writer<Resp>&)>
                 handler) {
-    router_.Bidi<Req, Resp>(
-        std::move(path), [authenticator = authenticator_, handler = std::move(handler)](
-                             rpc::CallContext& call, rpc::Reader<Req>& in, rpc::Writer<Resp>& out) {
-          auto allowed = Allowed(authenticator, call);
-          if (!allowed) return Refuse<void>(std::move(allowed).error());
-          return handler(call, in, out);
-        });
+    router_.Bidi<Req, Resp>(std::move(path), std::move(handler));
   }
 
  private:
-  static Result<void> Allowed(const Authenticator* authenticator, const rpc::CallContext& call) {
-    return authenticator == nullptr ? Result<void>() : authenticator->Check(call);
-  }
-  template <typename T>
-  static Awaitable<Result<T>> Refuse(Error error) {
-    co_return Err(std::move(error));
-  }
-
   rpc::Router& router_;
-  const Authenticator* authenticator_;
 };
 
 }  // namespace cleanroom::server

@@ -73,7 +73,11 @@ TEST_F(TemplateStoreTest, AppearsWholeOrNotAtAll) {
 TEST_F(TemplateStoreTest, ADamagedOneIsRemovedAndNotTrusted) {
   using Damage = void (*)(const Template&);
   const Damage damages[] = {
-      [](const Template& t) { std::filesystem::resize_file(t.state_file, 2); },
+      [](const Template& t) {
+        // Whose user is not root must ask for it.
+        std::filesystem::permissions(t.state_file, std::filesystem::perms::owner_all);
+        std::filesystem::resize_file(t.state_file, 2);
+      },
       [](const Template& t) { (void)os::WriteFileAtomic(t.state_file, "stale"); },
       [](const Template& t) { std::filesystem::remove(t.state_file); },
       [](const Template& t) { std::filesystem::remove(t.memory_file); },

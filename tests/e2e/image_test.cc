@@ -5,15 +5,19 @@
 #include <sys/stat.h>
 
 #include <csignal>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "support/command.h"
 #include "support/daemon.h"
 #include "support/docker_registry.h"
+#include "support/tar_builder.h"
 
 namespace cleanroom::test {
 namespace {
@@ -153,6 +157,97 @@ TEST_F(ImageTest, PlainHttpIsForRegistriesOnThisHost) {
   EXPECT_EQ(refused.code, 1);
   EXPECT_THAT(refused.err, StartsWith("cleanroom: failed_precondition: "));
   EXPECT_THAT(refused.err, HasSubstr("http to a registry on this machine"));
+}
+
+TEST_F(ImageTest, ARegistryThatCannotBeReachedIsNamedInTheRemedy) {
+  const std::string gone = DockerRegistry().host();
+  const Outcome pull = daemon_->Cli({"image", "pull", gone + "/app:v"});
+  EXPECT_EQ(pull.code, 1);
+  EXPECT_THAT(pull.err, HasSubstr("upstream_error: image " + gone + "/app:v"));
+  EXPECT_THAT(pull.err, HasSubstr("://" + gone + "/v2/"));
+  EXPECT_THAT(pull.err, Not(HasSubstr("doctor")));
+}
+
+// kB of memory that the process has had at most.
+uint64_t PeakKib(pid_t pid) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  std::string word;
+  while (status >> word) {
+    if (word != "VmHWM:") continue;
+    uint64_t kib = 0;
+    status >> kib;
+    return kib;
+  }
+  return 0;
+}
+
+// An image of one layer, as an OCI layout in `folder`; `compressed` writes the layer. What the
+// layer unpacks to need not be true.
+void MakeLayout(const std::string& folder, const std::string& compressed, const std::string& type) {
+  const auto made = RunScript("mkdir -p " + folder + R"(/blobs/sha256 && cd )" + folder + R"(
+put() { d=$(sha256sum "$1" | cut -d' ' -f1); s=$(stat -c %s "$1"); mv "$1" "blobs/sha256/$d"
+  printf '{"mediaType":"%s","digest":"sha256:%s","size":%s}' "$2" "$d" "$s"; }
+zeros=$(printf '%064d' 0)
+)" + "{ " + compressed + R"(; } >layer
+layer=$(put layer application/vnd.oci.image.layer.v1.)" +
+                              type + R"()
+echo '{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:'$zeros'"]}}' >config
+config=$(put config application/vnd.oci.image.config.v1+json)
+m=application/vnd.oci.image.manifest.v1+json
+echo '{"schemaVersion":2,"mediaType":"'$m'","config":'"$config"',"layers":['"$layer"']}' >manifest
+manifest=$(put manifest $m)
+echo '{"schemaVersion":2,"manifests":['"$manifest"']}' >index.json
+echo '{"imageLayoutVersion":"1.0.0"}' >oci-layout)");
+  ASSERT_EQ(made.status, 0) << made.output;
+}
+
+// A tar of one file, replaced again and again; no two entries are alike, so that it is the number
+// of entries that is too large and not how much they expand.
+void WriteEntries(const std::string& path, int count) {
+  FILE* out = ::popen(("zstd -q -1 -o " + path).c_str(), "we");
+  ASSERT_NE(out, nullptr);
+  cleanroom::testing::TarBuilder::Options options;
+  uint32_t random = 1;
+  for (int i = 0; i < count; ++i) {
+    random = random * 1664525 + 1013904223;
+    options.mtime = random >> 1;
+    options.uid = random >> 12;
+    const std::string header = cleanroom::testing::TarBuilder().File("f", "", options).bytes();
+    if (std::fwrite(header.data(), 1, header.size(), out) != header.size()) break;
+  }
+  ASSERT_EQ(::pclose(out), 0);
+}
+
+TEST_F(ImageTest, BombsOfLayersAreRefusedAndLeaveNothing) {
+  constexpr uint64_t kMaxGrowthKib = 96 << 10;
+  registry_.PushSmall("app:small");
+  MakeLayout(folder_ / "expansion",
+             "truncate -s 400M zeros-file; tar -c zeros-file | gzip -6; rm zeros-file", "tar+gzip");
+  std::ofstream(folder_ / "huge.tar", std::ios::binary)
+      << cleanroom::testing::TarBuilder().Pax("size", "70000000000").File("f", "x").Finish();
+  MakeLayout(folder_ / "size", "gzip <" + (folder_ / "huge.tar"), "tar+gzip");
+  WriteEntries(folder_ / "entries.zst", 2'000'001);
+  MakeLayout(folder_ / "entries", "cat " + (folder_ / "entries.zst"), "tar+zstd");
+  // What a good image costs is not what is asked here.
+  ASSERT_EQ(daemon_->Cli({"image", "pull", registry_.host() + "/app:small"}).code, 0);
+  const uint64_t before = PeakKib(daemon_->pid());
+  for (const auto& [bomb, says] :
+       {std::pair("expansion", "unpacks to more than 300 times its size"),
+        std::pair("size", "a file larger than 68719476736 bytes"),
+        std::pair("entries", "more than 2000000 entries")}) {
+    registry_.Push("oci:" + (folder_ / bomb), "bomb:" + std::string(bomb));
+    const Outcome pull = daemon_->Cli({"image", "pull", registry_.host() + "/bomb:" + bomb});
+    EXPECT_EQ(pull.code, 1) << bomb;
+    EXPECT_THAT(pull.err, HasSubstr("resource_exhausted: ")) << bomb;
+    EXPECT_THAT(pull.err, HasSubstr(says)) << bomb;
+    EXPECT_THAT(pull.err, HasSubstr("Use another image")) << bomb;
+    EXPECT_TRUE(NothingIsHalfMade()) << HalfMade();
+    EXPECT_THAT(daemon_->Cli({"image", "ls"}).out, Not(HasSubstr("bomb"))) << bomb;
+    EXPECT_LT(PeakKib(daemon_->pid()), before + kMaxGrowthKib) << bomb;
+  }
+  registry_.PushSmall("app:other");
+  const Outcome good = daemon_->Cli({"image", "pull", registry_.host() + "/app:other"});
+  EXPECT_EQ(good.code, 0) << good.err;
 }
 
 // A registry that takes the connection and says nothing keeps nobody.

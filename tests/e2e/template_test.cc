@@ -230,7 +230,10 @@ TEST_F(TemplateTest, ADamagedTemplateCostsABootAndIsMadeAnew) {
         ASSERT_EQ(pwrite(again, "!", 1, 32 << 20), 1);
         close(again);
       },
-      [](const fs::path& folder) { fs::resize_file(folder / "state", 1000); },
+      [](const fs::path& folder) {
+        fs::permissions(folder / "state", fs::perms::owner_all);
+        fs::resize_file(folder / "state", 1000);
+      },
       [](const fs::path& folder) { fs::remove(folder / "disk.img"); },
       [](const fs::path& folder) { fs::remove_all(folder); },
   };
@@ -284,6 +287,8 @@ TEST_F(TemplateTest, AStateThatTheMachineMonitorRefusesCostsABoot) {
   // As one that another version had written: whole by its manifest, and not what QEMU takes.
   const fs::path folder = Templates().front();
   daemon_.Stop();
+  fs::permissions(folder / "state", fs::perms::owner_all);
+  fs::permissions(folder / "manifest.json", fs::perms::owner_all);
   const Outcome forged =
       test::Run({"python3", "-c",
                  "import hashlib,json,sys\n"

@@ -95,8 +95,9 @@ void Daemon::Start() {
   ASSERT_TRUE(started.has_value()) << started.error().ToString();
   process_ = std::move(*started);
   write_end.reset();
-  const std::string said = ReadUntil(read_end.get(), "listening", kStartLimit);
-  ASSERT_NE(said.find("listening"), std::string::npos) << "the daemon did not start: " << said;
+  listening_ = ReadUntil(read_end.get(), "\n", kStartLimit);
+  ASSERT_NE(listening_.find("listening"), std::string::npos)
+      << "the daemon did not start: " << listening_;
 }
 
 int Daemon::Stop() {

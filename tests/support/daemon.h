@@ -46,6 +46,8 @@ class Daemon {
   std::string state_dir() const { return folder_.path() + "/state/cleanroom"; }
   std::string socket() const { return folder_.path() + "/run/cleanroom/cleanroom.sock"; }
   pid_t pid() const { return process_->pid(); }
+  // What it said of the endpoints where it listens, with the real ports.
+  const std::string& listening() const { return listening_; }
   // What a program needs to be a client of it: "KEY=value" each.
   std::vector<std::string> environment() const;
 
@@ -55,6 +57,7 @@ class Daemon {
   os::TempDir folder_;
   std::vector<std::string> flags_;
   std::optional<os::Process> process_;
+  std::string listening_;
 };
 
 // Imports the Debian base image once per cache and returns its digest-pinned reference.
