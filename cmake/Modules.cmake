@@ -46,6 +46,13 @@ function(cr_module name)
   endif()
 endfunction()
 
+# cr_alone(FILE...): files of this folder that are compiled by themselves also where others are compiled together (the
+# sanitizer presets, which that makes several times as fast): they give a name of another file's unnamed namespace another
+# meaning. `redefinition of` in a Unity/*.cxx names the file to add.
+function(cr_alone)
+  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
+endfunction()
+
 function(cr_use_pch target)
   if(CLEANROOM_PCH)
     target_precompile_headers(${target} REUSE_FROM asio_pch)

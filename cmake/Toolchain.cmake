@@ -43,6 +43,18 @@ if(CLEANROOM_SANITIZE)
   if(CLEANROOM_FUZZ)
     add_compile_options(-fsanitize=fuzzer-no-link)
   endif()
+  # Two checks less make GCC's objects a fourth cheaper; AddressSanitizer stops at what the first would find.
+  if(CLEANROOM_SANITIZE MATCHES "undefined" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options(-fno-sanitize=null,vptr)
+  endif()
+  # Files compiled together are headers to GCC, in which unnamed namespaces would be doubtful.
+  if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
+  endif()
+  # clang says of libstdc++ 12's own std::stable_sort that what it uses is deprecated.
+  if(CLEANROOM_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-deprecated-declarations>)
+  endif()
   # Asio has fences, which ThreadSanitizer does not see and GCC warns of; what they order is ordered by locks as well.
   if(CLEANROOM_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     add_compile_options(-Wno-tsan)

@@ -214,7 +214,7 @@ TEST_F(FileRegistryTest, ForeignLayersComeFromWhereTheyLie) {
   const std::string docker = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
   std::ofstream(folder_ / "www/layer") << layer;
   std::ofstream(folder_ / "www/other") << std::string(layer.size(), 'x');
-  const auto urls = [this](const std::string& list) { return ",\"urls\":[" + list + "]"; };
+  const auto urls = [](const std::string& list) { return ",\"urls\":[" + list + "]"; };
   const auto here = [this](const std::string& name) {
     return "\"http://" + server_->host() + "/" + name + "\"";
   };

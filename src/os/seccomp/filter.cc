@@ -143,10 +143,10 @@ Result<void> DenySocketFamilies(const Filter& filter) {
   for (int family = 0; family <= AF_INET6; ++family) {
     if (family == AF_UNIX || family == AF_INET || family == AF_INET6) continue;
     CR_TRY(Deny(filter, SCMP_SYS(socket), "socket",
-                SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family))));
+                SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family), 0)));
   }
-  CR_TRY(Deny(filter, SCMP_SYS(socket), "socket", SCMP_A0(SCMP_CMP_GT, AF_INET6)));
-  return Deny(filter, SCMP_SYS(socketpair), "socketpair", SCMP_A0(SCMP_CMP_NE, AF_UNIX));
+  CR_TRY(Deny(filter, SCMP_SYS(socket), "socket", SCMP_A0(SCMP_CMP_GT, AF_INET6, 0)));
+  return Deny(filter, SCMP_SYS(socketpair), "socketpair", SCMP_A0(SCMP_CMP_NE, AF_UNIX, 0));
 }
 
 // Signals go to oneself (raise, abort, threads) and, by the descriptor that it was started with, to
