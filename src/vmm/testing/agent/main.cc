@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -176,7 +177,9 @@ std::string Answer(const std::string& line) {
       return Flood();
     case 'p':
       puts("about to panic");
-      exit(7);  // the end of init is a panic
+      fflush(stdout);
+      tcdrain(STDOUT_FILENO);  // the kernel's last words do not wait for it
+      exit(7);                 // the end of init is a panic
     default:
       return "what?";
   }
