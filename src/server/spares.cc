@@ -106,8 +106,17 @@ void Spares::Launched(const MachineShape& shape) {
   if (now - last_launch_ >= kSettle) first_launch_ = now;
   last_launch_ = now;
   kinds_[TemplateKey(InputsOf(shape))] = {.shape = shape, .used = last_launch_};
-  templates_.Want(shape);
+  if (!templates_.Has(shape)) tasks_.Spawn(WantTemplate(shape));
   changed_.NotifyAll();
+}
+
+// The machine that it is made of would slow the owner's first command down.
+Awaitable<void> Spares::WantTemplate(MachineShape shape) {
+  while (!Served()) {
+    auto slept = co_await SleepFor(kSettle);
+    if (!slept) co_return;
+  }
+  templates_.Want(shape);
 }
 
 bool Spares::Served() const {

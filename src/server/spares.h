@@ -65,6 +65,8 @@ class Spares : public WarmStart {
   std::optional<Lack> Lacking() const;
   // Whether those who got a machine last have had time to use it.
   bool Served() const;
+  // Has a template made once they have.
+  Awaitable<void> WantTemplate(MachineShape shape);
   void DropUnused();
   void DiscardIf(const std::function<bool(const Waiting&)>& goes);
   size_t Budget() const;

@@ -103,10 +103,13 @@ Awaitable<Result<vmm::Template>> Templates::Make(MachineShape shape) {
   co_return *job->outcome;
 }
 
+bool Templates::Has(const MachineShape& shape) const {
+  return verified_.contains(TemplateKey(InputsOf(shape)));
+}
+
 void Templates::Want(const MachineShape& shape) {
-  if (shape.machine.identity.empty() || stopping_) return;
+  if (shape.machine.identity.empty() || stopping_ || Has(shape)) return;
   const std::string key = TemplateKey(InputsOf(shape));
-  if (verified_.contains(key)) return;
   const auto failed = failed_.find(key);
   if (failed != failed_.end() && steady_clock::now() - failed->second < kRetry) return;
   Begin(shape);

@@ -32,6 +32,8 @@ class Templates {
   Awaitable<Result<vmm::Template>> Make(MachineShape shape);
   // Begins to make it in the background, unless that failed a short while ago.
   void Want(const MachineShape& shape);
+  // Whether one is known to be there, so that nobody need want it.
+  bool Has(const MachineShape& shape) const;
   // Whether it is being made.
   bool making() const { return !jobs_.empty(); }
   // Notified when that ends.
