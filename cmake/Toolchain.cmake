@@ -43,7 +43,7 @@ if(CLEANROOM_SANITIZE)
   if(CLEANROOM_FUZZ)
     add_compile_options(-fsanitize=fuzzer-no-link)
   endif()
-  # Two checks less make GCC's objects a fourth cheaper; AddressSanitizer stops at what the first would find.
+  # Two checks less make GCC's objects cheaper; AddressSanitizer stops at what the first would find.
   if(CLEANROOM_SANITIZE MATCHES "undefined" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     add_compile_options(-fno-sanitize=null,vptr)
   endif()

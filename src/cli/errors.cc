@@ -11,6 +11,8 @@ namespace cleanroom::cli {
 namespace {
 
 constexpr std::string_view kSee = "; see: ";
+constexpr const char* kCheckRegistry =
+    "Check the registry and the reference with: cleanroom image resolve REF";
 
 // The server that a registry's error names, "https://host:port"; empty without one.
 std::string ServerOf(const std::string& message) {
@@ -32,8 +34,7 @@ std::string RegistryRemedy(const std::string& message) {
            "resolve REF";
   }
   const std::string server = ServerOf(message);
-  if (server.empty())
-    return "Check the registry and the reference with: cleanroom image resolve REF";
+  if (server.empty()) return kCheckRegistry;
   return fmt::format(
       "Check, on the daemon's host, that the registry can be reached: curl -I {}/v2/", server);
 }
@@ -87,7 +88,7 @@ std::string Remedy(const Error& error) {
     case ErrorCode::kUpstreamError:
       return RegistryRemedy(message);
     case ErrorCode::kDataCorrupt:
-      return "Check the registry and the reference with: cleanroom image resolve REF";
+      return kCheckRegistry;
     case ErrorCode::kHostNotAllowed:
     case ErrorCode::kRegistryNotAllowed:
     case ErrorCode::kLockfileViolation:

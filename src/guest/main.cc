@@ -25,6 +25,7 @@
 #include "guest/service.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
+#include "rehearsal/rehearsal.h"
 #include "rpc/server.h"
 
 namespace cleanroom::guest {

@@ -13,10 +13,6 @@ namespace cleanroom::guest {
 // The word of the kernel's command line that makes a machine prepare itself before anybody speaks
 // to it, with a serialized PrepareRequest in hexadecimal digits behind it.
 inline constexpr std::string_view kPrepareOption = "cleanroom.prepare=";
-// Said on the console when a machine may be saved.
-// What the agent says when it has heard a goodbye from the host and waits for another one.
-inline constexpr std::string_view kWaitingLine = "cleanroom-guest: waiting";
-inline constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
 
 // What the command line asks for; nothing when it asks for nothing, invalid_argument when it cannot
 // be read.

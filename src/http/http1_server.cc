@@ -124,7 +124,7 @@ class Wire {
       co_return written;
     }
     auto written = co_await WithDeadline(stream_->Write(data), steady_clock::now() + stall,
-                                         "the peer to take an answer");
+                                         "the peer did not take the answer in time");
     co_return written;
   }
 

@@ -1,7 +1,6 @@
 #include "rehearsal/rehearsal.h"
 
 #include <utility>
-#include <vector>
 
 namespace cleanroom {
 namespace {

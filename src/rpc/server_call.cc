@@ -207,9 +207,11 @@ Awaitable<void> ServerCall::Finish(Result<void> outcome) {
   if (type_.framing == Framing::kGrpcWebText) out = Base64Encode(out, Padding::kEquals);
   // A call that ended before its first message: the answer's length is known, and so it is no
   // stream that its reader may leave lying.
-  http::Headers more;
-  more.emplace_back("content-length", fmt::format("{}", out.size()));
-  if (!head_sent_) SendHead(200, http::Ending::kMore, more);
+  if (!head_sent_) {
+    http::Headers more;
+    more.emplace_back("content-length", fmt::format("{}", out.size()));
+    SendHead(200, http::Ending::kMore, more);
+  }
   (void)co_await exchange_.SendBody(std::move(out));
   exchange_.Finish({});
 }

@@ -20,10 +20,6 @@ using std::chrono::duration;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// What the agent says on the console of a machine that may be saved (guest/prime.h).
-constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
-// And on that of one that has heard our goodbye.
-constexpr std::string_view kWaitingLine = "cleanroom-guest: waiting";
 // The first ones read the disks; after the others hardly any code is left that an owner's first
 // command translates anew.
 constexpr int kHeldRehearsals = 4;

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "base/sha256/sha256.h"
+#include "server/authenticator.h"
 #include "server/sandbox_user.h"
 
 namespace cleanroom::server {
@@ -144,19 +145,21 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       started_(std::chrono::system_clock::now()),
       stopping_(executor) {
   executions_.Bind(sandboxes_);
-  if (!config_.tokens.empty()) authenticator_.emplace(config_.tokens);
-  ServiceRegistry local(local_router_, nullptr);
-  ServiceRegistry remote(remote_router_, authenticator_ ? &*authenticator_ : nullptr);
-  for (ServiceRegistry* registry : {&local, &remote}) {
-    sandbox_service_.Register(*registry);
-    execution_service_.Register(*registry);
-    image_service_.Register(*registry);
-    system_service_.Register(*registry);
+  for (rpc::Router* router : {&local_router_, &remote_router_}) {
+    sandbox_service_.Register(*router);
+    execution_service_.Register(*router);
+    image_service_.Register(*router);
+    system_service_.Register(*router);
   }
-  const Authenticator* authenticator = authenticator_ ? &*authenticator_ : nullptr;
+  if (!config_.tokens.empty()) {
+    remote_router_.SetGuard(
+        [authenticator = Authenticator(config_.tokens)](const rpc::CallContext& call) {
+          return authenticator.Check(call);
+        });
+  }
   const auto page = [this](const rpc::CallContext&) -> Result<std::string> { return Metrics(); };
-  const auto guarded = [this, authenticator](const rpc::CallContext& call) -> Result<std::string> {
-    if (authenticator != nullptr) CR_TRY(authenticator->Check(call));
+  const auto guarded = [this](const rpc::CallContext& call) -> Result<std::string> {
+    CR_TRY(remote_router_.Admit(call));
     return Metrics();
   };
   local_router_.AddPage("/metrics", {kMetricsType, page});

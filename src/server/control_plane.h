@@ -92,7 +92,6 @@ class ControlPlane {
   ExecutionService execution_service_;
   ImageService image_service_;
   SystemService system_service_;
-  std::optional<Authenticator> authenticator_;
   rpc::Router local_router_;    // unix sockets: the file's mode decides who may call
   rpc::Router remote_router_;   // tokens decide
   rpc::Router metrics_router_;  // metrics alone

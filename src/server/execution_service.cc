@@ -100,40 +100,40 @@ Result<ExecutionPlan> PlanExecution(const v1::CreateExecutionRequest& request,
   return plan;
 }
 
-void ExecutionService::Register(ServiceRegistry& registry) {
+void ExecutionService::Register(rpc::Router& router) {
   using rpc::CallContext;
-  registry.Unary<v1::CreateExecutionRequest, v1::CreateExecutionResponse>(
+  router.Unary<v1::CreateExecutionRequest, v1::CreateExecutionResponse>(
       Path("CreateExecution"), [this](CallContext&, v1::CreateExecutionRequest request) {
         return Create(std::move(request));
       });
   for (const char* method : {"GetExecution", "InspectExecution"}) {
-    registry.Unary<v1::GetExecutionRequest, v1::GetExecutionResponse>(
+    router.Unary<v1::GetExecutionRequest, v1::GetExecutionResponse>(
         Path(method),
         [this](CallContext&, v1::GetExecutionRequest request) { return Get(std::move(request)); });
   }
-  registry.Unary<v1::ListExecutionsRequest, v1::ListExecutionsResponse>(
+  router.Unary<v1::ListExecutionsRequest, v1::ListExecutionsResponse>(
       Path("ListExecutions"),
       [this](CallContext&, v1::ListExecutionsRequest request) { return List(std::move(request)); });
-  registry.Unary<v1::CancelExecutionRequest, v1::CancelExecutionResponse>(
+  router.Unary<v1::CancelExecutionRequest, v1::CancelExecutionResponse>(
       Path("CancelExecution"), [this](CallContext&, v1::CancelExecutionRequest request) {
         return Cancel(std::move(request));
       });
-  registry.Unary<v1::WriteExecutionStdinRequest, v1::WriteExecutionStdinResponse>(
+  router.Unary<v1::WriteExecutionStdinRequest, v1::WriteExecutionStdinResponse>(
       Path("WriteExecutionStdin"), [this](CallContext&, v1::WriteExecutionStdinRequest request) {
         return WriteStdin(std::move(request));
       });
-  registry.Unary<v1::CloseExecutionStdinRequest, v1::CloseExecutionStdinResponse>(
+  router.Unary<v1::CloseExecutionStdinRequest, v1::CloseExecutionStdinResponse>(
       Path("CloseExecutionStdin"), [this](CallContext&, v1::CloseExecutionStdinRequest request) {
         return CloseStdin(std::move(request));
       });
-  registry.ServerStream<v1::StreamExecutionRequest, v1::ExecutionStreamEvent>(
+  router.ServerStream<v1::StreamExecutionRequest, v1::ExecutionStreamEvent>(
       Path("StreamExecution"), [this](CallContext&, v1::StreamExecutionRequest request,
                                       rpc::Writer<v1::ExecutionStreamEvent>& out) {
         return executions_.Stream(
             request.sandbox_id(), request.execution_id(),
             request.follow() ? Executions::Follow::kYes : Executions::Follow::kNo, out);
       });
-  registry.Bidi<v1::AttachExecutionRequest, v1::ExecutionStreamEvent>(
+  router.Bidi<v1::AttachExecutionRequest, v1::ExecutionStreamEvent>(
       Path("AttachExecution"),
       [this](CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
              rpc::Writer<v1::ExecutionStreamEvent>& out) { return executions_.Attach(in, out); });

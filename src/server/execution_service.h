@@ -3,8 +3,8 @@
 
 #include "base/async.h"
 #include "cleanroom/v1/execution.pb.h"
+#include "rpc/service.h"
 #include "server/executions.h"
-#include "server/service_registry.h"
 
 namespace cleanroom::server {
 
@@ -21,7 +21,7 @@ class ExecutionService {
  public:
   ExecutionService(Executions& executions, WallClock clock)
       : executions_(executions), clock_(std::move(clock)) {}
-  void Register(ServiceRegistry& registry);
+  void Register(rpc::Router& router);
 
  private:
   Awaitable<Result<v1::CreateExecutionResponse>> Create(v1::CreateExecutionRequest request);

@@ -58,22 +58,22 @@ Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first,
 
 }  // namespace
 
-void ImageService::Register(ServiceRegistry& registry) {
+void ImageService::Register(rpc::Router& router) {
   using rpc::CallContext;
-  registry.ServerStream<v1::PullImageRequest, v1::ImageEvent>(
+  router.ServerStream<v1::PullImageRequest, v1::ImageEvent>(
       Path("PullImage"),
       [this](CallContext&, v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
         return Pull(std::move(request), out);
       });
-  registry.Bidi<v1::ImportImageRequest, v1::ImageEvent>(
+  router.Bidi<v1::ImportImageRequest, v1::ImageEvent>(
       Path("ImportImage"), [this](CallContext&, rpc::Reader<v1::ImportImageRequest>& in,
                                   rpc::Writer<v1::ImageEvent>& out) { return Import(in, out); });
-  registry.Unary<v1::ListImagesRequest, v1::ListImagesResponse>(
+  router.Unary<v1::ListImagesRequest, v1::ListImagesResponse>(
       Path("ListImages"), [this](CallContext&, v1::ListImagesRequest) { return List(); });
-  registry.Unary<v1::RemoveImageRequest, v1::RemoveImageResponse>(
+  router.Unary<v1::RemoveImageRequest, v1::RemoveImageResponse>(
       Path("RemoveImage"),
       [this](CallContext&, v1::RemoveImageRequest request) { return Remove(std::move(request)); });
-  registry.Unary<v1::ResolveImageRequest, v1::ResolveImageResponse>(
+  router.Unary<v1::ResolveImageRequest, v1::ResolveImageResponse>(
       Path("ResolveImage"), [this](CallContext&, v1::ResolveImageRequest request) {
         return Resolve(std::move(request));
       });

@@ -3,8 +3,8 @@
 
 #include "base/async.h"
 #include "cleanroom/v1/image.pb.h"
+#include "rpc/service.h"
 #include "server/images.h"
-#include "server/service_registry.h"
 #include "server/storage.h"
 
 namespace cleanroom::server {
@@ -15,7 +15,7 @@ class ImageService {
  public:
   ImageService(asio::any_io_executor executor, Images& images, Storage& storage)
       : executor_(std::move(executor)), images_(images), storage_(storage) {}
-  void Register(ServiceRegistry& registry);
+  void Register(rpc::Router& router);
 
  private:
   Awaitable<Result<void>> Pull(v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out);

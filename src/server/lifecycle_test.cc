@@ -221,8 +221,7 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
         service_(
             *plane.sandboxes, *plane.network, plane.settings, [&] { return plane.now; },
             Capabilities()) {
-    ServiceRegistry registry(router_, nullptr);
-    service_.Register(registry);
+    service_.Register(router_);
     procedure_ = router_.Find("/cleanroom.v1.SandboxService/" + method);
     const auto policy =
         policy::PolicyForImage("registry.example/debian@sha256:" + std::string(64, 'a'));

@@ -41,7 +41,7 @@ class SandboxObserver {
   // The warden is gone and the folder is about to be.
   virtual Awaitable<void> OnEnding(LiveSandbox& sandbox) = 0;
   // The final state is on record.
-  virtual void OnEnded(const LiveSandbox& sandbox) = 0;
+  virtual void OnEnded(const LiveSandbox& /*sandbox*/) {}
 };
 
 // Tells several, in order.

@@ -257,8 +257,6 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
   live_.erase(live->id);  // streams under way hold it
 }
 
-void NetworkRecords::OnEnded(const LiveSandbox& /*sandbox*/) {}
-
 // What the warden recorded and nobody has taken.
 Awaitable<void> NetworkRecords::ReadSpool(std::shared_ptr<Live> live) {
   using Batch = std::vector<pb::NetworkRecord>;

@@ -52,7 +52,6 @@ class NetworkRecords : public SandboxObserver {
 
   void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) override;
   Awaitable<void> OnEnding(LiveSandbox& sandbox) override;
-  void OnEnded(const LiveSandbox& sandbox) override;
 
  private:
   struct Live;

@@ -49,37 +49,37 @@ SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network,
       clock_(std::move(clock)),
       capabilities_(std::move(capabilities)) {}
 
-void SandboxService::Register(ServiceRegistry& registry) {
+void SandboxService::Register(rpc::Router& router) {
   using rpc::CallContext;
-  registry.Unary<v1::CreateSandboxRequest, v1::CreateSandboxResponse>(
+  router.Unary<v1::CreateSandboxRequest, v1::CreateSandboxResponse>(
       Path("CreateSandbox"), [this](CallContext&, v1::CreateSandboxRequest request) {
         return Create(std::move(request));
       });
-  registry.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
+  router.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
       Path("CreateSandboxStream"), [this](CallContext&, v1::CreateSandboxRequest request,
                                           rpc::Writer<v1::CreateSandboxEvent>& out) {
         return CreateStream(std::move(request), out);
       });
-  registry.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
+  router.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
       Path("GetSandbox"),
       [this](CallContext&, v1::GetSandboxRequest request) { return Get(std::move(request)); });
-  registry.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
+  router.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
       Path("ListSandboxes"),
       [this](CallContext&, v1::ListSandboxesRequest request) { return List(std::move(request)); });
-  registry.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
+  router.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
       Path("TerminateSandbox"), [this](CallContext&, v1::TerminateSandboxRequest request) {
         return Terminate(std::move(request));
       });
-  registry.Unary<v1::DownloadSandboxFileRequest, v1::DownloadSandboxFileResponse>(
+  router.Unary<v1::DownloadSandboxFileRequest, v1::DownloadSandboxFileResponse>(
       Path("DownloadSandboxFile"), [this](CallContext&, v1::DownloadSandboxFileRequest request) {
         return Download(std::move(request));
       });
-  registry.ServerStream<v1::StreamSandboxEventsRequest, v1::SandboxEvent>(
+  router.ServerStream<v1::StreamSandboxEventsRequest, v1::SandboxEvent>(
       Path("StreamSandboxEvents"), [this](CallContext&, v1::StreamSandboxEventsRequest request,
                                           rpc::Writer<v1::SandboxEvent>& out) {
         return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
       });
-  registry.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
+  router.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
       Path("StreamSandboxNetwork"), [this](CallContext&, v1::StreamSandboxNetworkRequest request,
                                            rpc::Writer<v1::NetworkDecision>& out) {
         return network_.Stream(request.sandbox_id(), request.follow(), out);

@@ -6,9 +6,9 @@
 
 #include "base/async.h"
 #include "cleanroom/v1/sandbox.pb.h"
+#include "rpc/service.h"
 #include "server/network_records.h"
 #include "server/sandboxes.h"
-#include "server/service_registry.h"
 #include "server/settings.h"
 
 namespace cleanroom::server {
@@ -18,7 +18,7 @@ class SandboxService {
   // `capabilities`: what the qemu backend and this control plane enforce together. All outlives it.
   SandboxService(Sandboxes& sandboxes, NetworkRecords& network, const Settings& settings,
                  WallClock clock, std::set<std::string> capabilities);
-  void Register(ServiceRegistry& registry);
+  void Register(rpc::Router& router);
 
  private:
   Result<LaunchPlan> Plan(const v1::CreateSandboxRequest& request) const;

@@ -102,20 +102,20 @@ SystemService::SystemService(SystemContext context)
     : context_(std::move(context)),
       capabilities_(TrueOnes(CapabilitiesOf(context_.machines.config()))) {}
 
-void SystemService::Register(ServiceRegistry& registry) {
+void SystemService::Register(rpc::Router& router) {
   using rpc::CallContext;
-  registry.Unary<v1::GetVersionRequest, v1::GetVersionResponse>(
+  router.Unary<v1::GetVersionRequest, v1::GetVersionResponse>(
       Path("GetVersion"), [](CallContext&, v1::GetVersionRequest) { return GetVersion(); });
-  registry.Unary<v1::DoctorRequest, v1::DoctorResponse>(
+  router.Unary<v1::DoctorRequest, v1::DoctorResponse>(
       Path("Doctor"), [this](CallContext&, v1::DoctorRequest) { return Doctor(); });
-  registry.ServerStream<v1::WarmUpRequest, v1::WarmUpEvent>(
+  router.ServerStream<v1::WarmUpRequest, v1::WarmUpEvent>(
       Path("WarmUp"),
       [this](CallContext&, v1::WarmUpRequest request, rpc::Writer<v1::WarmUpEvent>& out) {
         return WarmUpKind(std::move(request), out);
       });
-  registry.Unary<v1::DiskUsageRequest, v1::DiskUsageResponse>(
+  router.Unary<v1::DiskUsageRequest, v1::DiskUsageResponse>(
       Path("DiskUsage"), [this](CallContext&, v1::DiskUsageRequest) { return DiskUsage(); });
-  registry.Unary<v1::PruneRequest, v1::PruneResponse>(
+  router.Unary<v1::PruneRequest, v1::PruneResponse>(
       Path("Prune"),
       [this](CallContext&, v1::PruneRequest request) { return Prune(std::move(request)); });
 }

@@ -8,9 +8,9 @@
 
 #include "base/async.h"
 #include "cleanroom/v1/system.pb.h"
+#include "rpc/service.h"
 #include "server/layout.h"
 #include "server/machine_supply.h"
-#include "server/service_registry.h"
 #include "server/settings.h"
 #include "server/storage.h"
 #include "server/warm_up.h"
@@ -38,7 +38,7 @@ struct SystemContext {
 class SystemService {
  public:
   explicit SystemService(SystemContext context);
-  void Register(ServiceRegistry& registry);
+  void Register(rpc::Router& router);
 
  private:
   Awaitable<Result<::cleanroom::v1::DoctorResponse>> Doctor();

@@ -1,4 +1,4 @@
-#include "server/service_registry.h"
+#include "server/authenticator.h"
 
 #include <openssl/crypto.h>
 
