@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "base/image_ref.h"
 #include "image/archive.h"
 #include "image/file.h"
 #include "image/import.h"
@@ -24,7 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   {
     const auto store = ImageStore::Open(folder);
     if (!store) __builtin_trap();
-    const auto record = Import(*store, *ParseImageRef("localhost/fuzz:v"), file.get(), limits, {});
+    const auto record =
+        Import(*store, *cleanroom::ImageRef::Parse("localhost/fuzz:v"), file.get(), limits, {});
     if (record && !store->Find(record->digest)) __builtin_trap();
     for (const char* half : {"tmp", "locks"}) {
       if (!fs::is_empty(folder / half)) __builtin_trap();  // whatever happened

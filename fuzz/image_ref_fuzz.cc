@@ -4,10 +4,10 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "policy/image_ref.h"
+#include "base/image_ref.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using cleanroom::policy::ImageRef;
+  using cleanroom::ImageRef;
   const auto ref = ImageRef::Parse({reinterpret_cast<const char*>(data), size});
   if (!ref) return 0;
   const auto again = ImageRef::Parse(ref->ToString());

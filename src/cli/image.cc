@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "base/image_ref.h"
 #include "cli/errors.h"
 #include "cli/invocation.h"
 #include "cli/json.h"
@@ -26,7 +27,6 @@
 #include "os/file.h"
 #include "policy/compiled.h"
 #include "policy/document.h"
-#include "policy/image_ref.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -279,7 +279,7 @@ int RunBumpRef(const Invocation& invocation, Flags flags) {
   const auto current = FindImageRef(*text, flags.file);
   if (!current) return Fail(current.error());
   if (flags.ref.empty()) {
-    auto image = policy::ImageRef::Parse(current->text);
+    auto image = ImageRef::Parse(current->text);
     if (!image) return Fail(image.error());
     image->digest.clear();
     flags.ref = image->ToString();

@@ -30,7 +30,7 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
                            otherwise));
   }
   PolicySource source;
-  auto image = policy::ImageRef::Parse(text);
+  auto image = ImageRef::Parse(text);
   if (!image)
     return Err(std::move(image).error().Context(flags.image.empty() ? "default_image" : "--image"));
   source.image = std::move(*image);
@@ -81,7 +81,7 @@ Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* def
   CR_TRY_ASSIGN(source.compiled, policy::LoadAndCompile(source.path));
   source.network_default = NetworkDefaultOf(flags);
   if (!flags.image.empty()) {
-    auto image = policy::ImageRef::Parse(flags.image);
+    auto image = ImageRef::Parse(flags.image);
     if (!image) return Err(std::move(image).error().Context("--image"));
     source.image = std::move(*image);
   }
@@ -98,7 +98,7 @@ Awaitable<Result<v1::Policy>> FinishPolicy(client::Api& api, PolicySource source
     request.set_ref(source.image->ToString());
     auto resolved = co_await api.ResolveImage(std::move(request));
     if (!resolved) co_return Err(std::move(resolved).error());
-    CR_CO_TRY_ASSIGN(source.image, policy::ImageRef::ParsePinned(resolved->ref()));
+    CR_CO_TRY_ASSIGN(source.image, ImageRef::ParsePinned(resolved->ref()));
   }
   if (!source.compiled) {
     CR_CO_TRY_ASSIGN(source.compiled, policy::PolicyForImage(source.image->ToString()));

@@ -21,7 +21,7 @@ struct PolicySource {
   std::string path;     // of the file
   std::string warning;  // about the file
   // Takes the place of the file's image. May carry a tag instead of a digest.
-  std::optional<policy::ImageRef> image;
+  std::optional<ImageRef> image;
   // What is allowed when no rule says anything; no file can say kAllow, only the flag.
   policy::NetworkDefault network_default = policy::NetworkDefault::kDeny;
 };

@@ -6,11 +6,11 @@
 #include <charconv>
 #include <limits>
 
+#include "base/image_ref.h"
 #include "policy/address.h"
 #include "policy/document.h"
 #include "policy/fields.h"
 #include "policy/host.h"
-#include "policy/image_ref.h"
 
 namespace cleanroom::config {
 namespace {
@@ -132,7 +132,7 @@ void ReadGateway(const Node& node, Gateway& out, Report& report) {
       const std::string here = fmt::format("{}[{}]", section.Path("registries"), index++);
       const auto text = ReadLine(item, here, kMaxLine, report);
       if (!text) continue;
-      const Result<policy::ImageRef> ref = policy::ImageRef::Parse(*text + "/x");
+      const Result<ImageRef> ref = ImageRef::Parse(*text + "/x");
       if (ref && text->find('/') == std::string::npos && ref->repository == "x") {
         out.oci_registries.push_back(ref->registry);
       } else {
@@ -254,7 +254,7 @@ void ReadConfig(const Node& root, Config& out, Report& report, Report& warnings)
   TakeOptionalLine(fields, "control_host", out.control_host);
   TakeOptionalLine(fields, "default_image", out.default_image);
   if (!out.default_image.empty()) {
-    const auto ref = policy::ImageRef::Parse(out.default_image);
+    const auto ref = ImageRef::Parse(out.default_image);
     if (!ref) report.Add(*fields.Get("default_image"), "default_image", ref.error().message());
   }
   if (const Node* backends = fields.Get("backends")) ReadBackends(*backends, out, report, warnings);

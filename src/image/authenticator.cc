@@ -59,7 +59,7 @@ std::string Authenticator::Remedy() const {
   if (found_ && !(*found_)->credentials.empty())
     return fmt::format("; the credentials are those of {}", (*found_)->source);
   return fmt::format("; log in with `docker login {}` or `skopeo login {}` as the daemon's user",
-                     ref_.host, ref_.host);
+                     ref_.registry, ref_.registry);
 }
 
 std::string Authenticator::Redacted(std::string text) const {
@@ -85,7 +85,7 @@ Result<std::optional<Secret>> Authenticator::AskTokenServer(const Challenge& cha
   std::string query;
   if (const auto it = challenge.params.find("service"); it != challenge.params.end())
     query = "service=" + UrlEncode(it->second) + "&";
-  query += "scope=" + UrlEncode("repository:" + repository_ + ":pull");
+  query += "scope=" + UrlEncode("repository:" + ref_.repository + ":pull");
 
   HttpRequest request;
   request.url = challenge.params.at("realm");
@@ -133,14 +133,14 @@ Result<Secret> Authenticator::Answer(const HttpResponse& refusal, Transport tran
     CR_TRY_ASSIGN(std::optional<Secret> token, AskTokenServer(*challenge, transport, http, stop));
     if (!token) {
       return Err(ErrorCode::kUnauthenticated,
-                 fmt::format("the token server of {} gives no token for {}{}", ref_.host,
+                 fmt::format("the token server of {} gives no token for {}{}", ref_.registry,
                              ref_.repository, Remedy()));
     }
     header_ = *std::move(token);
     return header_;
   }
   return Err(ErrorCode::kUnauthenticated, fmt::format("the registry {} wants credentials for {}{}",
-                                                      ref_.host, ref_.repository, Remedy()));
+                                                      ref_.registry, ref_.repository, Remedy()));
 }
 
 }  // namespace cleanroom::image

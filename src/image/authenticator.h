@@ -22,8 +22,8 @@ namespace cleanroom::image {
 
 class Authenticator {
  public:
-  Authenticator(CredentialOptions options, const ImageRef& ref, std::string repository)
-      : options_(std::move(options)), ref_(ref), repository_(std::move(repository)) {}
+  Authenticator(CredentialOptions options, const ImageRef& ref)
+      : options_(std::move(options)), ref_(ref) {}
 
   // The Authorization header to try next. unauthenticated (with the remedy), upstream_error,
   // unavailable, canceled.
@@ -43,7 +43,6 @@ class Authenticator {
 
   CredentialOptions options_;
   ImageRef ref_;
-  std::string repository_;  // as the registry names it
   std::optional<Result<FoundCredentials>> found_;
   Secret header_;  // the last answer
 };

@@ -45,7 +45,8 @@ class AuthenticatorTest : public ::testing::Test {
 
   // "ok", or the error; keeps everything that was said.
   std::string Try(const std::string& host, const std::string& repository) {
-    Registry registry(options_, {.host = host, .repository = repository, .tag = "v", .digest = {}});
+    Registry registry(options_,
+                      {.registry = host, .repository = repository, .tag = "v", .digest = {}});
     const auto manifest = registry.GetManifest("v", {});
     std::string verdict = manifest ? "ok" : manifest.error().ToString();
     if (manifest) {
@@ -241,7 +242,7 @@ TEST_F(TokenTest, RecordsHoldNoCredentials) {
   Auth(R"({"auth":"dXNlcjpzM2NyZXQ="})");
   const auto store = ImageStore::Open(folder_ / "cache");
   const auto record =
-      Pull(*store, options_, *ParseImageRef(registry_->host() + "/private/app:v"), {});
+      Pull(*store, options_, *ImageRef::Parse(registry_->host() + "/private/app:v"), {});
   ASSERT_TRUE(record) << record.error().ToString();
   EXPECT_NE(
       RunScript("grep -rlaF -e s3cret -e dXNlcjpzM2NyZXQ= -e Bearer " + (folder_ / "cache")).status,

@@ -53,7 +53,7 @@ Map::const_iterator BestEntry(const Map& map, const ImageRef& ref) {
   auto best = map.end();
   size_t covered = 0;
   for (auto it = map.begin(); it != map.end(); ++it) {
-    const size_t covers = KeyCovers(it->first, ref.host, ref.repository);
+    const size_t covers = KeyCovers(it->first, ref.registry, ref.repository);
     if (covers > covered) {
       covered = covers;
       best = it;
@@ -72,7 +72,8 @@ Result<FoundCredentials> LookInto(const std::filesystem::path& file,
   FoundCredentials out;
   if (!name.empty()) {
     out.source = "docker-credential-" + name;
-    const std::string server = ref.host == "docker.io" ? std::string(kDockerHubUrl) : ref.host;
+    const std::string server =
+        ref.registry == kDockerHub ? std::string(kDockerHubUrl) : ref.registry;
     CR_TRY_ASSIGN(out.credentials, AskHelper(name, server, options.helper_timeout));
     if (!out.credentials.empty()) return out;
   }

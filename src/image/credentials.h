@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "base/image_ref.h"
 #include "base/result.h"
 #include "image/docker_config.h"
-#include "image/image_ref.h"
 
 namespace cleanroom::image {
 

@@ -53,7 +53,7 @@ class DownloadTest : public ::testing::Test {
   Result<ImageRecord> PullRef(const std::string& ref) {
     const auto store = ImageStore::Open(folder_ / "cache");
     if (!store) return Err(store.error());
-    return Pull(*store, options_, *ParseImageRef(ref), {});
+    return Pull(*store, options_, *ImageRef::Parse(ref), {});
   }
   std::string LeftBehind() {
     return RunScript("find " + (folder_ / "cache") + " -mindepth 2").output;

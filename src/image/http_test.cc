@@ -51,7 +51,8 @@ class TlsTest : public ::testing::Test {
               0);
   }
   std::string Try(const std::string& host, const std::string& repository) {
-    Registry registry(options_, {.host = host, .repository = repository, .tag = "v", .digest = {}});
+    Registry registry(options_,
+                      {.registry = host, .repository = repository, .tag = "v", .digest = {}});
     const auto manifest = registry.GetManifest("v", {});
     return manifest ? "ok" : manifest.error().ToString();
   }

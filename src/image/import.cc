@@ -23,10 +23,10 @@ class Verified : public ByteSource {
   Result<size_t> Read(std::span<uint8_t> buffer) override {
     CR_TRY_ASSIGN(const size_t n, input_.Read(buffer));
     if (n > 0) {
-      hash_.Update(buffer.first(n));
+      hash_.Add(buffer.first(n));
       return n;
     }
-    if (!ended_) digest_ = hash_.Finish();
+    if (!ended_) digest_ = FinishDigest(hash_);
     ended_ = true;
     if (digest_ != wanted_.digest) {
       return Err(ErrorCode::kDataCorrupt,
@@ -223,7 +223,7 @@ class Importer {
   bool NamesThis(std::string_view name) const {
     const std::string tag = ref_.tag.empty() ? "latest" : ref_.tag;
     const std::string path = ref_.repository + ":" + tag;
-    return name == tag || name == path || name == ref_.host + "/" + path;
+    return name == tag || name == path || name == ref_.registry + "/" + path;
   }
 
   static std::unexpected<Error> SeveralImages(const std::vector<std::string>& names) {
@@ -271,7 +271,7 @@ Result<ImageRecord> Import(const ImageStore& store, const ImageRef& ref, int fd,
   CR_TRY_ASSIGN(TempFolder temp, store.MakeTemp());
   Importer importer(store, ref, limits, control, std::move(temp));
   Result<ImageRecord> record = importer.Run(fd);
-  if (!record) return Err(std::move(record).error().Context("importing " + ToString(ref)));
+  if (!record) return Err(std::move(record).error().Context("importing " + ref.ToString()));
   return record;
 }
 

@@ -2,9 +2,9 @@
 // system; any of them plain, gzip or zstd. Which it is is found out from its content.
 #pragma once
 
+#include "base/image_ref.h"
 #include "base/result.h"
 #include "image/control.h"
-#include "image/image_ref.h"
 #include "image/store.h"
 
 namespace cleanroom::image {

@@ -37,7 +37,7 @@ skopeo copy --quiet --insecure-policy oci:oci:latest docker-archive:docker.tar:t
 
   Result<ImageRecord> ImportFile(const std::string& file, const std::string& ref = "test/image") {
     const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
-    return Import(*store_, *ParseImageRef(ref, kLocalHost), fd.get(), {}, {});
+    return Import(*store_, *ImageRef::Parse(ref, kLocalRegistry), fd.get(), {}, {});
   }
   std::string Verdict(const std::string& file, const std::string& ref = "test/image") {
     const auto record = ImportFile(file, ref);
@@ -101,7 +101,7 @@ TEST_F(ImportTest, FromAPipe) {
     }
     ::close(fds[1]);
   });
-  const auto piped = Import(*store_, *ParseImageRef("pipe", kLocalHost), fds[0], {}, {});
+  const auto piped = Import(*store_, *ImageRef::Parse("pipe", kLocalRegistry), fds[0], {}, {});
   writer.join();
   ::close(fds[0]);
   ASSERT_TRUE(piped) << piped.error().ToString();

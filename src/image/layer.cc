@@ -49,7 +49,7 @@ class Hashed : public ByteSource {
   Result<size_t> Read(std::span<uint8_t> buffer) override {
     CR_TRY_ASSIGN(const size_t n, input_.Read(buffer));
     const auto data = buffer.first(n);
-    hash_.Update(data);
+    hash_.Add(data);
     const auto tail = data.last(std::min(n, kTarBlock));
     const auto last =
         std::ranges::find_if(tail.rbegin(), tail.rend(), [](uint8_t byte) { return byte != 0; });
@@ -62,7 +62,7 @@ class Hashed : public ByteSource {
   }
   uint64_t trailing_zeros() const { return trailing_zeros_; }
   uint64_t total() const { return total_; }
-  std::string Finish() { return hash_.Finish(); }
+  std::string Finish() { return FinishDigest(hash_); }
 
  private:
   ByteSource& input_;

@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/image_ref.h"
 #include "image/bounded_json.h"
-#include "image/digest.h"
 
 namespace cleanroom::image {
 namespace {
@@ -75,7 +75,7 @@ Result<Descriptor> ParseDescriptor(const Json& json, std::string_view what, cons
   Descriptor out;
   CR_TRY_ASSIGN(out.media_type, Text(json, "mediaType", what));
   CR_TRY_ASSIGN(out.digest, Text(json, "digest", what));
-  if (!IsDigest(out.digest)) {
+  if (!IsSha256Digest(out.digest)) {
     return Corrupt(fmt::format("the {} has the digest '{}', which is not sha256:<64 hex>", what,
                                out.digest.substr(0, 80)));
   }
@@ -188,7 +188,7 @@ Result<ImageConfig> ParseConfig(std::string_view text, const Limits& limits) {
     CR_TRY_ASSIGN(out.diff_ids, Texts(*rootfs, "diff_ids", kWhat, limits.max_layers));
   }
   for (const std::string& diff_id : out.diff_ids) {
-    if (!IsDigest(diff_id))
+    if (!IsSha256Digest(diff_id))
       return Corrupt(fmt::format("the image config has the diff id '{}'", diff_id.substr(0, 80)));
   }
   return out;

@@ -26,7 +26,7 @@ enum class Compression { kNone, kGzip, kZstd };
 
 struct Descriptor {
   std::string media_type;
-  std::string digest;  // valid: IsDigest
+  std::string digest;  // valid: IsSha256Digest
   uint64_t size = 0;
   // Of a foreign (nondistributable) layer: where it may be when the registry does not have it.
   std::vector<std::string> urls = {};

@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "image/challenge.h"
-#include "image/digest.h"
-#include "image/image_ref.h"
 
 namespace cleanroom::image {
 namespace {
@@ -102,26 +100,6 @@ TEST(ChallengeTest, Parses) {
   EXPECT_EQ(ParseChallenge("Basic realm=x")->scheme, "basic");
   EXPECT_FALSE(ParseChallenge(""));
   EXPECT_FALSE(ParseChallenge("Bearer realm=\"open"));
-}
-
-TEST(ImageRefTest, Parses) {
-  const auto ref = ParseImageRef("host.example:5000/a/b-c__d.e:Tag_1@" + kDigest);
-  ASSERT_TRUE(ref) << ref.error().ToString();
-  EXPECT_EQ(*ref, (ImageRef{"host.example:5000", "a/b-c__d.e", "Tag_1", kDigest}));
-  EXPECT_EQ(ToString(*ref), "host.example:5000/a/b-c__d.e:Tag_1@" + kDigest);
-  EXPECT_EQ(PinnedRef(*ref, kDigest), "host.example:5000/a/b-c__d.e@" + kDigest);
-  EXPECT_EQ(ParseImageRef("[::1]:5000/a")->host, "[::1]:5000");
-  EXPECT_EQ(ParseImageRef("debian:12", kLocalHost)->host, "localhost");
-  EXPECT_EQ(ParseImageRef("debian:12", kLocalHost)->tag, "12");
-  EXPECT_EQ(ParseImageRef("a/b", kLocalHost)->repository, "a/b");
-  for (const std::string& bad :
-       {std::string(), std::string("debian"), std::string("h.example/"), std::string("h.example/A"),
-        std::string("h.example/a//b"), std::string("h.example/a/../b"), std::string("h.example/a:"),
-        std::string("h.example/a@sha256:12"), std::string("h.example/a b"),
-        std::string("h.example:x/a"), std::string("-h.example/a"), std::string("h.example/a___b"),
-        std::string("h.example/a..b"), std::string(600, 'a')}) {
-    EXPECT_FALSE(ParseImageRef(bad)) << bad;
-  }
 }
 
 }  // namespace

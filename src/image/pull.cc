@@ -8,7 +8,6 @@
 #include <mutex>
 #include <thread>
 
-#include "image/digest.h"
 #include "image/layer.h"
 #include "image/spool.h"
 
@@ -157,7 +156,7 @@ Result<ImageRecord> Pull(const ImageStore& store, const RegistryOptions& options
   if (!store.Find(top.digest)) {
     CR_TRY_ASSIGN(const TempFolder temp, store.MakeTemp());
     Result<ImageRecord> built = Build(store, registry, options, top, temp, control);
-    if (!built) return Err(std::move(built).error().Context("image " + ToString(ref)));
+    if (!built) return Err(std::move(built).error().Context("image " + ref.ToString()));
   }
   return store.AddRef(top.digest, ref, control.stop);
 }

@@ -3,9 +3,9 @@
 
 #include <string>
 
+#include "base/image_ref.h"
 #include "base/result.h"
 #include "image/control.h"
-#include "image/image_ref.h"
 #include "image/registry.h"
 #include "image/store.h"
 

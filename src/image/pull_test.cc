@@ -79,7 +79,7 @@ class PullTest : public ::testing::Test {
   }
 
   ImageRef Ref(const std::string& rest) {
-    return *ParseImageRef(registry->host() + "/test/image" + rest);
+    return *ImageRef::Parse(registry->host() + "/test/image" + rest);
   }
   Result<ImageRecord> PullRef(const ImageRef& ref, const Control& control = {}) {
     return Pull(*store_, options_, ref, control);
@@ -110,7 +110,7 @@ TEST_F(PullTest, IsWhatUmociUnpacks) {
   EXPECT_EQ(record->config.workdir, "/data");
   EXPECT_EQ(record->config.cmd, std::vector<std::string>{"/bin/sh"});
   EXPECT_EQ(record->layers.size(), 3u);
-  EXPECT_EQ(record->Pinned(), PinnedRef(Ref(":v3"), digest));
+  EXPECT_EQ(record->Pinned(), Ref(":v3").Pinned(digest));
   const auto check = RunScript("e2fsck -fn " + record->rootfs.string());
   EXPECT_EQ(check.status, 0) << check.output;
   testing::FileTree expected = testing::ListFolder(*made / "unpacked/rootfs");
@@ -148,7 +148,7 @@ TEST_F(PullTest, ResolveAndPinnedPull) {
   ASSERT_TRUE(PullRef(Ref("@" + digest)));
   // Present now: not asked for again, so a registry that is gone does no harm.
   ImageRef gone = Ref("@" + digest);
-  gone.host = "127.0.0.1:1";
+  gone.registry = "127.0.0.1:1";
   const auto again = PullRef(gone);
   ASSERT_TRUE(again) << again.error().ToString();
   EXPECT_EQ(again->refs.size(), 2u);
@@ -176,7 +176,7 @@ TEST_F(PullTest, ZstdAndIndex) {
   ASSERT_EQ(copied.status, 0) << copied.output;
   other.Push(unpacked, "test/image:zstd", "--dest-compress-format zstd --dest-compress-level 3");
   ImageRef ref = Ref(":zstd");
-  ref.host = other.host();
+  ref.registry = other.host();
   const auto zstd = PullRef(ref);
   ASSERT_TRUE(zstd) << zstd.error().ToString();
   EXPECT_TRUE(zstd->layers.front().media_type.ends_with("zstd")) << zstd->layers.front().media_type;

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "image/digest.h"
+#include "base/image_ref.h"
 #include "image/store.h"
 
 namespace cleanroom::image {
@@ -16,12 +16,12 @@ constexpr int kVersion = 1;
 
 std::string ImageRecord::Pinned() const {
   if (refs.empty()) return digest;
-  const Result<ImageRef> ref = ParseImageRef(refs.front());
-  return ref ? PinnedRef(*ref, digest) : digest;
+  const Result<ImageRef> ref = ImageRef::Parse(refs.front());
+  return ref ? ref->Pinned(digest) : digest;
 }
 
 std::string StoredRef(const ImageRef& ref) {
-  std::string out = ref.host + "/" + ref.repository;
+  std::string out = ref.Name();
   if (!ref.tag.empty()) return out + ":" + ref.tag;
   return ref.digest.empty() ? out + ":latest" : out;
 }
@@ -86,7 +86,7 @@ Result<ImageRecord> RecordFromJson(std::string_view text) {
     return Err(ErrorCode::kDataCorrupt,
                fmt::format("the image's record is damaged: {}", error.what()));
   }
-  if (!IsDigest(out.digest))
+  if (!IsSha256Digest(out.digest))
     return Err(ErrorCode::kDataCorrupt, "the image's record has no digest");
   return out;
 }

@@ -34,14 +34,11 @@ bool Pause(std::chrono::milliseconds time, const std::stop_token& stop) {
 Registry::Registry(RegistryOptions options, const ImageRef& ref)
     : options_(std::move(options)),
       ref_(ref),
-      server_(ref.host == "docker.io" ? "registry-1.docker.io" : ref.host),
-      repository_(ref.host == "docker.io" && ref.repository.find('/') == std::string::npos
-                      ? "library/" + ref.repository
-                      : ref.repository),
+      server_(ref.registry == kDockerHub ? "registry-1.docker.io" : ref.registry),
       scheme_(IsLoopbackHost(server_) || options_.plain_http == PlainHttp::kOnly ? "http"
                                                                                  : "https"),
       scheme_known_(!IsLoopbackHost(server_) || options_.plain_http == PlainHttp::kOnly),
-      authenticator_(options_.credentials, ref_, repository_),
+      authenticator_(options_.credentials, ref_),
       http_(options_.http) {}
 
 Registry Registry::Clone() const {
@@ -54,7 +51,7 @@ Registry Registry::Clone() const {
 }
 
 std::string Registry::Url(std::string_view rest) const {
-  return fmt::format("{}://{}/v2/{}/{}", scheme_, server_, repository_, rest);
+  return fmt::format("{}://{}/v2/{}/{}", scheme_, server_, ref_.repository, rest);
 }
 
 // What a server says about a refusal, cut to one short printable line.
@@ -154,13 +151,13 @@ Result<Registry::Fetched> Registry::GetManifest(const std::string& reference,
                     "application/vnd.oci.image.manifest.v1+json",
                     "application/vnd.docker.distribution.manifest.list.v2+json",
                     "application/vnd.docker.distribution.manifest.v2+json"};
-  const std::string what = fmt::format("image {}/{}{}{}", ref_.host, ref_.repository,
-                                       IsDigest(reference) ? "@" : ":", reference);
+  const std::string what = fmt::format("image {}/{}{}{}", ref_.registry, ref_.repository,
+                                       IsSha256Digest(reference) ? "@" : ":", reference);
   CR_TRY_ASSIGN(HttpResponse response,
                 Send(std::move(request), options_.limits.max_manifest_bytes, {}, what, stop));
   Fetched out{.bytes = std::move(response.body), .digest = {}};
   out.digest = DigestOf(out.bytes);
-  if (IsDigest(reference) && out.digest != reference) {
+  if (IsSha256Digest(reference) && out.digest != reference) {
     return Err(
         ErrorCode::kDataCorrupt,
         fmt::format("{}: the registry sent a manifest whose digest is {}", what, out.digest));
@@ -209,7 +206,7 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink,
                                blob.size));
       }
       got += data.size();
-      hash.Update(data);
+      hash.Add(data);
       Result<void> taken = sink(data);
       sink_failed = !taken;
       return taken;
@@ -240,7 +237,7 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink,
     if (!Pause(delay, stop)) return Err(ErrorCode::kCanceled, "the image operation was cancelled");
     delay *= 3;
   }
-  const std::string digest = hash.Finish();
+  const std::string digest = FinishDigest(hash);
   if (digest != blob.digest) {
     return Err(ErrorCode::kDataCorrupt,
                fmt::format("{}: the registry sent bytes whose digest is {}", what, digest));

@@ -14,12 +14,12 @@
 #include <span>
 #include <string>
 
+#include "base/image_ref.h"
 #include "base/result.h"
 #include "base/secret.h"
 #include "image/authenticator.h"
 #include "image/control.h"
 #include "image/http.h"
-#include "image/image_ref.h"
 #include "image/manifest.h"
 
 namespace cleanroom::image {
@@ -74,7 +74,6 @@ class Registry {
   RegistryOptions options_;
   ImageRef ref_;
   std::string server_;  // host and port to speak to
-  std::string repository_;
   std::string scheme_;
   bool scheme_known_;     // by an answer, or because there is no choice
   Secret authorization_;  // empty until the registry asks

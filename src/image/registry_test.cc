@@ -18,7 +18,7 @@ class RegistryTest : public ::testing::Test {
   std::string Fetch(const std::string& mode) {
     Background server({"python3", CLEANROOM_SOURCE "/tests/support/odd_registry.py", mode},
                       "listening on ");
-    const ImageRef ref{.host = server.found(), .repository = "r", .tag = "v", .digest = {}};
+    const ImageRef ref{.registry = server.found(), .repository = "r", .tag = "v", .digest = {}};
     const RegistryOptions options{.retry_delay = std::chrono::milliseconds(1)};
     Registry registry(options, ref);
     const std::string verdict = [&]() -> std::string {
@@ -67,7 +67,7 @@ TEST_F(RegistryTest, StoppingEndsTheWait) {
   std::stop_source stop;
   stop.request_stop();
   Registry registry({.retry_delay = std::chrono::hours(1)},
-                    {.host = "127.0.0.1:1", .repository = "r", .tag = "v", .digest = {}});
+                    {.registry = "127.0.0.1:1", .repository = "r", .tag = "v", .digest = {}});
   const auto manifest = registry.GetManifest("v", stop.get_token());
   ASSERT_FALSE(manifest);
   EXPECT_EQ(manifest.error().code(), ErrorCode::kCanceled);

@@ -5,8 +5,6 @@
 
 #include <algorithm>
 
-#include "image/digest.h"
-
 namespace cleanroom::image {
 namespace fs = std::filesystem;
 namespace {
@@ -80,22 +78,25 @@ Result<std::vector<ImageRecord>> ImageStore::List() const {
 }
 
 std::optional<ImageRecord> ImageStore::Find(const std::string& digest) const {
-  if (!IsDigest(digest)) return {};
+  if (!IsSha256Digest(digest)) return {};
   Result<ImageRecord> record = ReadRecord(ImageFolder(digest));
   if (!record) return {};
   return std::move(*record);
 }
 
 Result<ImageRecord> ImageStore::Get(std::string_view text) const {
-  if (IsDigest(text)) {
+  if (IsSha256Digest(text)) {
     if (std::optional<ImageRecord> record = Find(std::string(text))) return std::move(*record);
     return Err(ErrorCode::kNotFound,
                fmt::format("no image {} here; see `cleanroom image ls`", text));
   }
-  CR_TRY_ASSIGN(const ImageRef ref, ParseImageRef(text, kLocalHost));
-  if (!ref.digest.empty()) {
-    if (std::optional<ImageRecord> record = Find(ref.digest)) return std::move(*record);
-  } else {
+  // A short name may have been imported, or pulled from Docker Hub.
+  for (const std::string_view short_names : {kLocalRegistry, kDockerHub}) {
+    CR_TRY_ASSIGN(const ImageRef ref, ImageRef::Parse(text, short_names));
+    if (!ref.digest.empty()) {
+      if (std::optional<ImageRecord> record = Find(ref.digest)) return std::move(*record);
+      break;
+    }
     CR_TRY_ASSIGN(std::vector<ImageRecord> all, List());
     const std::string wanted = StoredRef(ref);
     for (ImageRecord& record : all) {

@@ -15,9 +15,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/image_ref.h"
 #include "base/result.h"
 #include "image/file.h"
-#include "image/image_ref.h"
 #include "image/manifest.h"
 
 namespace cleanroom::image {
@@ -47,7 +47,8 @@ class ImageStore {
 
   // By "sha256:…", or by a reference: its digest when it has one, else the image that
   // HOST/REPOSITORY[:TAG] (tag "latest" when there is none) was last pulled or imported as.
-  // not_found says how to get it.
+  // A short name is what was imported under it, else what Docker Hub calls so. not_found says how
+  // to get it.
   Result<ImageRecord> Get(std::string_view ref_or_digest) const;
   std::optional<ImageRecord> Find(const std::string& digest) const;
 

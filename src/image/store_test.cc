@@ -26,7 +26,7 @@ class StoreTest : public ::testing::Test {
     std::ofstream(temp->path() / "rootfs.ext4") << "content";
     const auto lock = store.Lock(record.digest, {});
     EXPECT_TRUE(store.Commit(record, *temp));
-    return *store.AddRef(record.digest, *ParseImageRef(ref), {});
+    return *store.AddRef(record.digest, *ImageRef::Parse(ref), {});
   }
   TestFolder folder_;
 };
@@ -50,6 +50,15 @@ TEST_F(StoreTest, ListsGetsAndRemoves) {
   EXPECT_EQ(store.Remove(a.digest, {}, {}).error().code(), ErrorCode::kNotFound);
   EXPECT_EQ(store.List()->size(), 1u);
   EXPECT_FALSE(std::filesystem::exists(a.rootfs));
+}
+
+TEST_F(StoreTest, AShortNameIsThisMachinesElseDockerHubs) {
+  ImageStore store = Open();
+  const ImageRecord pulled = Add(store, 'a', "docker.io/library/alpine:3");
+  EXPECT_EQ(store.Get("alpine:3")->digest, pulled.digest);
+  const ImageRecord imported = Add(store, 'b', "localhost/alpine:3");
+  EXPECT_EQ(store.Get("alpine:3")->digest, imported.digest);
+  EXPECT_EQ(store.Get("docker.io/alpine:3")->digest, pulled.digest);
 }
 
 TEST_F(StoreTest, ATagNamesOneImage) {

@@ -14,10 +14,10 @@
 #include <variant>
 #include <vector>
 
+#include "base/image_ref.h"
 #include "policy/address.h"
 #include "policy/diagnostic.h"
 #include "policy/host.h"
-#include "policy/image_ref.h"
 
 namespace cleanroom::policy {
 

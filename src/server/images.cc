@@ -4,21 +4,11 @@
 #include <malloc.h>
 #include <spdlog/spdlog.h>
 
+#include "base/image_ref.h"
 #include "image/import.h"
 #include "image/pull.h"
-#include "policy/image_ref.h"
 
 namespace cleanroom::server {
-
-Result<image::ImageRef> ParsePullRef(std::string_view text) {
-  CR_TRY_ASSIGN(const auto ref, policy::ImageRef::Parse(text));
-  return image::ImageRef{
-      .host = ref.registry, .repository = ref.repository, .tag = ref.tag, .digest = ref.digest};
-}
-
-Result<image::ImageRef> ParseImportRef(std::string_view text) {
-  return image::ParseImageRef(text, image::kLocalHost);
-}
 
 namespace {
 
@@ -39,9 +29,8 @@ Images::Images(asio::any_io_executor executor, image::ImageStore store,
 
 Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progress,
                                              image::PlainHttp plain_http) {
-  CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
-  const std::string key =
-      image::ToString(ref) + (plain_http == image::PlainHttp::kOnly ? " plain" : "");
+  CR_CO_TRY_ASSIGN(const auto ref, ImageRef::Parse(text));
+  const std::string key = ref.ToString() + (plain_http == image::PlainHttp::kOnly ? " plain" : "");
   std::shared_ptr<ImageJob>& shared = pulls_[key];
   if (!shared) {
     shared = std::make_shared<ImageJob>(executor_);
@@ -77,7 +66,7 @@ Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progre
 }
 
 Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, os::UniqueFd fd) {
-  CR_TRY_ASSIGN(const auto ref, ParseImportRef(text));
+  CR_TRY_ASSIGN(const auto ref, ImageRef::Parse(text, kLocalRegistry));
   auto job = std::make_shared<ImageJob>(executor_);
   // Shared, because std::function copies.
   auto source = std::make_shared<os::UniqueFd>(std::move(fd));
@@ -122,7 +111,7 @@ Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
 }
 
 Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHttp plain_http) {
-  CR_CO_TRY_ASSIGN(const auto ref, ParsePullRef(text));
+  CR_CO_TRY_ASSIGN(const auto ref, ImageRef::Parse(text));
   image::RegistryOptions options = options_;
   options.plain_http = plain_http;
   image::Control control;
@@ -132,7 +121,7 @@ Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHtt
   };
   auto digest = co_await pool_.Run(work);
   if (!digest) co_return Err(OfRegistry(std::move(digest).error()));
-  co_return image::PinnedRef(ref, *digest);
+  co_return ref.Pinned(*digest);
 }
 
 std::shared_ptr<void> Images::Use(const std::string& digest) {

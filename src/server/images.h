@@ -64,9 +64,4 @@ class Images {
   std::vector<std::weak_ptr<ImageJob>> imports_;
 };
 
-// References as users type them: a short name is Docker Hub's when it is pulled, this host's when
-// it is imported.
-Result<image::ImageRef> ParsePullRef(std::string_view text);
-Result<image::ImageRef> ParseImportRef(std::string_view text);
-
 }  // namespace cleanroom::server

@@ -9,8 +9,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/sha256/sha256.h"
 #include "os/file.h"
-#include "vmm/digest.h"
 
 namespace cleanroom::vmm {
 namespace {
@@ -87,7 +87,7 @@ Result<std::string> MakeVerdictKey(std::string_view kernel_digest, const std::st
   }
   const std::string binary = fmt::format("{} {} {}.{}", vmm_binary, info.st_size,
                                          info.st_mtim.tv_sec, info.st_mtim.tv_nsec);
-  return Sha256({boot, kernel_digest, binary});
+  return Sha256OfParts({boot, kernel_digest, binary});
 }
 
 Result<AcceleratorDecision> ChooseAccelerator(AcceleratorChoice choice, const KvmFacts& facts,

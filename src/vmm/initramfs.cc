@@ -12,9 +12,9 @@
 #include <cerrno>
 #include <memory>
 
+#include "base/sha256/sha256.h"
 #include "os/file.h"
 #include "vmm/decompress.h"
-#include "vmm/digest.h"
 
 namespace cleanroom::vmm {
 namespace {
@@ -112,7 +112,7 @@ Result<std::string> EnsureInitramfs(const std::string& directory, const Kernel& 
     parts.push_back(module.name);
     parts.push_back(module.contents);
   }
-  std::string path = fmt::format("{}/{}.cpio", directory, Sha256(parts));
+  std::string path = fmt::format("{}/{}.cpio", directory, Sha256OfParts(parts));
   if (access(path.c_str(), R_OK) == 0) return path;
   CR_TRY(os::MakeDirs(directory));
   CR_TRY(WriteInitramfs(path, agent, modules));

@@ -10,10 +10,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/sha256/sha256.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "vmm/decompress.h"
-#include "vmm/digest.h"
 #include "vmm/elf.h"
 #include "vmm/modules.h"
 
@@ -188,7 +188,7 @@ Result<Kernel> KernelStore::ImportDownloaded(const Progress& progress) const {
 
 Result<Kernel> KernelStore::UseImage(const std::string& path) const {
   CR_TRY_ASSIGN(const std::string image, os::ReadFile(path, kMaxKernelBytes));
-  const std::string name = kCustomPrefix + Sha256(image).substr(0, 16);
+  const std::string name = kCustomPrefix + Sha256Hex(image).substr(0, 16);
   if (auto present = Load(name); present) return present;
   CR_TRY(os::MakeDirs(config_.directory));
   CR_TRY_ASSIGN(const auto lock, os::FileLock::Acquire(config_.directory + kLockName, kLockLimit));
@@ -226,7 +226,7 @@ Result<Kernel> KernelStore::Import(const std::string& name, const std::string& i
   }
   const Json manifest = {{"format", kFormat},
                          {"version", version},
-                         {"vmlinux_sha256", Sha256(*vmlinux)},
+                         {"vmlinux_sha256", Sha256Hex(*vmlinux)},
                          {"source", source},
                          {"modules", std::move(names)}};
   CR_TRY(os::WriteFileAtomic(staging.path() + "/manifest.json", manifest.dump(2) + "\n", 0644));

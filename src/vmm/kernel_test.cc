@@ -9,9 +9,9 @@
 #include <filesystem>
 #include <map>
 
+#include "base/sha256/sha256.h"
 #include "os/file.h"
 #include "vmm/decompress.h"
-#include "vmm/digest.h"
 #include "vmm/elf.h"
 #include "vmm/initramfs.h"
 #include "vmm/kernel_store.h"
@@ -41,7 +41,7 @@ TEST_F(KernelTest, IsWholeAndBootable) {
   ASSERT_TRUE(vmlinux);
   EXPECT_TRUE(CheckPvhKernel(*vmlinux));
   EXPECT_EQ(*KernelRelease(*vmlinux), kernel_.version);
-  EXPECT_EQ(Sha256(*vmlinux), kernel_.digest);
+  EXPECT_EQ(Sha256Hex(*vmlinux), kernel_.digest);
   for (const size_t size : {size_t{0}, size_t{20}, size_t{64}, vmlinux->size() / 2}) {
     EXPECT_EQ(CheckPvhKernel(std::string_view(*vmlinux).substr(0, size)).error().code(),
               ErrorCode::kDataCorrupt)

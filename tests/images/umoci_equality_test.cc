@@ -85,7 +85,7 @@ TEST_P(UmociEqualityTest, EveryPath) {
   const testing::FileServer server(folder_ + "/served");
   const auto store = ImageStore::Open(temporary_ / "cache");
   ASSERT_TRUE(store);
-  const auto record = Pull(*store, {}, *ParseImageRef(server.host() + "/r:v"), {});
+  const auto record = Pull(*store, {}, *ImageRef::Parse(server.host() + "/r:v"), {});
   ASSERT_TRUE(record) << record.error().ToString();
   EXPECT_EQ(record->layers.size(), GetParam().layers);
   EXPECT_THAT(record->layers.back().media_type, ::testing::EndsWith(GetParam().media_type));

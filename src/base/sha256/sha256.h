@@ -7,6 +7,8 @@
 
 #include <openssl/sha.h>
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +19,9 @@ class Sha256 {
  public:
   Sha256();
   void Add(std::string_view data);
+  void Add(std::span<const uint8_t> data) {
+    Add({reinterpret_cast<const char*>(data.data()), data.size()});
+  }
   // 64 lower-case digits. Once.
   std::string Finish();
 

@@ -1,14 +1,12 @@
-#include "policy/image_ref.h"
+#include "base/image_ref.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
-#include <optional>
 
-#include "policy/address.h"
-
-namespace cleanroom::policy {
+namespace cleanroom {
 namespace {
 
 constexpr size_t kMaxReference = 1024;
@@ -70,8 +68,9 @@ bool IsRegistry(std::string_view text) {
   if (text.starts_with('[')) {
     const size_t close = text.find(']');
     if (close == text.npos) return false;
-    const std::string_view address = text.substr(1, close - 1);
-    if (address.find(':') == address.npos || !IpAddress::Parse(address)) return false;
+    in6_addr address;
+    if (inet_pton(AF_INET6, std::string(text.substr(1, close - 1)).c_str(), &address) != 1)
+      return false;
     rest = text.substr(close + 1);
   } else {
     const size_t colon = std::min(text.find(':'), text.size());
@@ -96,7 +95,7 @@ bool IsSha256Digest(std::string_view text) {
                      [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-Result<ImageRef> ImageRef::Parse(std::string_view text) {
+Result<ImageRef> ImageRef::Parse(std::string_view text, std::string_view registry_of_short_names) {
   if (text.empty()) return Refuse(text, "it is empty");
   if (text.size() > kMaxReference) return Refuse(text, "it is too long");
   if (text.find("://") != text.npos)
@@ -127,16 +126,16 @@ Result<ImageRef> ImageRef::Parse(std::string_view text) {
   const std::string_view first = rest.substr(0, slash);
   const bool has_registry =
       slash != rest.npos && (first.find_first_of(".:") != first.npos || first == "localhost");
-  ref.registry = has_registry ? std::string(first) : "docker.io";
+  ref.registry = has_registry ? first : registry_of_short_names;
   std::transform(ref.registry.begin(), ref.registry.end(), ref.registry.begin(),
                  [](char c) { return IsUpper(c) ? static_cast<char>(c - 'A' + 'a') : c; });
-  if (ref.registry == "index.docker.io") ref.registry = "docker.io";
+  if (ref.registry == "index.docker.io") ref.registry = kDockerHub;
   ref.repository = has_registry ? rest.substr(slash + 1) : rest;
 
   if (ref.registry.size() > kMaxRegistry || !IsRegistry(ref.registry)) {
     return Refuse(text, fmt::format("`{}` is not a registry host", first.substr(0, 80)));
   }
-  if (ref.registry == "docker.io" && ref.repository.find('/') == std::string::npos) {
+  if (ref.registry == kDockerHub && ref.repository.find('/') == std::string::npos) {
     ref.repository = "library/" + ref.repository;
   }
   if (ref.repository.size() > kMaxRepository) {
@@ -169,6 +168,10 @@ std::string ImageRef::TagOrLatest() const { return tag.empty() && digest.empty()
 
 std::string ImageRef::Name() const { return fmt::format("{}/{}", registry, repository); }
 
+std::string ImageRef::Pinned(std::string_view pinned_digest) const {
+  return fmt::format("{}@{}", Name(), pinned_digest);
+}
+
 std::string ImageRef::ToString() const {
   std::string out = Name();
   if (!tag.empty()) out += ":" + tag;
@@ -176,4 +179,4 @@ std::string ImageRef::ToString() const {
   return out;
 }
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom

@@ -1,11 +1,11 @@
-#include "policy/image_ref.h"
+#include "base/image_ref.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace cleanroom::policy {
+namespace cleanroom {
 namespace {
 
 const std::string kDigest =
@@ -84,6 +84,21 @@ TEST(ImageRef, Refuses) {
   }
 }
 
+TEST(ImageRef, ShortNamesOfThisMachine) {
+  EXPECT_EQ(ImageRef::Parse("debian:12", kLocalRegistry)->ToString(), "localhost/debian:12");
+  EXPECT_EQ(ImageRef::Parse("a/b", kLocalRegistry)->ToString(), "localhost/a/b");
+  EXPECT_EQ(ImageRef::Parse("host.example/a", kLocalRegistry)->ToString(), "host.example/a");
+  EXPECT_EQ(ImageRef::Parse("host.example/a:1")->Pinned(kDigest), "host.example/a@" + kDigest);
+}
+
+TEST(ImageRef, TheLongestParsesAgainInFull) {
+  const std::string longest(255, 'a');
+  const auto ref = ImageRef::Parse(fmt::format("{}:{}@{}", longest, std::string(128, 't'), kDigest),
+                                   kLocalRegistry);
+  ASSERT_TRUE(ref) << ref.error().ToString();
+  EXPECT_EQ(*ImageRef::Parse(ref->ToString()), *ref);
+}
+
 TEST(ImageRef, SaysHowToPin) {
   EXPECT_TRUE(ImageRef::ParsePinned("alpine@" + kDigest));
   EXPECT_EQ(ImageRef::ParsePinned("example.com/a:1").error().message(),
@@ -95,4 +110,4 @@ TEST(ImageRef, SaysHowToPin) {
 }
 
 }  // namespace
-}  // namespace cleanroom::policy
+}  // namespace cleanroom

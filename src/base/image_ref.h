@@ -1,9 +1,10 @@
 // ImageRef: the name of an OCI image, `[HOST[:PORT]/]REPO[:TAG][@sha256:HEX]` (the grammar of the
 // Distribution specification).
 //
-// A first component without `.`, `:` and other than `localhost` is no host: such short names belong
-// to Docker Hub, so `alpine` is `docker.io/library/alpine` and `team/app` is `docker.io/team/app`.
-// The host is lower-cased.
+// A first component without `.`, `:` and other than `localhost` is no host, and the name is a short
+// one. Short names belong to Docker Hub, so `alpine` is `docker.io/library/alpine` and `team/app`
+// is `docker.io/team/app`; of images that came from no registry they belong to `localhost`. The
+// host is lower-cased.
 #pragma once
 
 #include <compare>
@@ -12,7 +13,11 @@
 
 #include "base/result.h"
 
-namespace cleanroom::policy {
+namespace cleanroom {
+
+inline constexpr std::string_view kDockerHub = "docker.io";
+// The registry of images that exist on this machine alone.
+inline constexpr std::string_view kLocalRegistry = "localhost";
 
 struct ImageRef {
   std::string registry;    // "docker.io", "registry.example.com:5000", "[::1]:5000"
@@ -22,7 +27,8 @@ struct ImageRef {
 
   // invalid_argument, saying what does not fit. Limits: registry 255, repository 255, tag 128
   // characters.
-  static Result<ImageRef> Parse(std::string_view text);
+  static Result<ImageRef> Parse(std::string_view text,
+                                std::string_view registry_of_short_names = kDockerHub);
   // The same, and invalid_argument with the command that finds the digest unless the reference
   // carries one.
   static Result<ImageRef> ParsePinned(std::string_view text);
@@ -32,6 +38,8 @@ struct ImageRef {
   std::string TagOrLatest() const;
   // "registry/repository".
   std::string Name() const;
+  // "registry/repository@digest": the form that never changes its meaning.
+  std::string Pinned(std::string_view pinned_digest) const;
   // The full reference as parsed, short names expanded.
   std::string ToString() const;
 
@@ -41,4 +49,4 @@ struct ImageRef {
 // Whether `text` is "sha256:" and 64 lower-case hexadecimal digits.
 bool IsSha256Digest(std::string_view text);
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom
