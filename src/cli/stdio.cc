@@ -50,7 +50,8 @@ class Readiness {
     return std::unique_ptr<Readiness>(new Readiness(executor, epoll));
   }
 
-  // False when the task was cancelled.
+  // False when the task was cancelled. The event loop may tell of what it saw a while ago, and
+  // others have the same stream: whoever would block must look once more (ReadyNow).
   Awaitable<bool> Wait() {
     auto [error] =
         co_await descriptor_.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
@@ -73,6 +74,7 @@ Awaitable<Result<size_t>> Input::Read(std::span<char> buffer) {
     if (readiness_ != nullptr && !ReadyNow(fd_, POLLIN)) {
       const bool ready = co_await readiness_->Wait();
       if (!ready) co_return Err(ErrorCode::kCanceled, "reading was cancelled");
+      continue;
     }
     // Reading a terminal from its background would stop us (SIGTTIN).
     if (is_terminal_ && !IsForeground(fd_)) {
@@ -98,6 +100,7 @@ Awaitable<Result<void>> Output::Write(std::string_view data) {
     if (readiness_ != nullptr && !ReadyNow(fd_, POLLOUT)) {
       const bool ready = co_await readiness_->Wait();
       if (!ready) co_return Err(ErrorCode::kCanceled, "writing was cancelled");
+      continue;
     }
     const ssize_t n = WriteSome(data);
     if (n >= 0) {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
 #include <csignal>
 #include <optional>
@@ -53,6 +54,44 @@ TEST(OutputTest, AFullPipeDoesNotBlockTheLoop) {
   ASSERT_TRUE(outcome.has_value());
   EXPECT_TRUE(outcome->has_value());
   EXPECT_EQ(got, data.size());
+}
+
+Awaitable<void> ReadOnce(Input& input, std::string& out) {
+  std::array<char, 100> buffer;
+  const auto got = co_await input.Read(buffer);
+  EXPECT_TRUE(got) << got.error().ToString();
+  if (got) out.assign(buffer.data(), *got);
+}
+
+Awaitable<void> TakeWhenReadable(asio::posix::stream_descriptor& signal, int fd) {
+  (void)co_await signal.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+  char taken;
+  EXPECT_EQ(read(fd, &taken, 1), 1);
+}
+
+// The event loop has seen a byte, and another reader of the stream takes it before we are told.
+TEST(InputTest, WhatAnotherReaderTookDoesNotBlockTheLoop) {
+  alarm(30);  // what should not block is the whole process
+  asio::io_context io;
+  Pipe input_pipe;
+  Pipe signal_pipe;
+  Input input(io.get_executor(), input_pipe.read_end.get());
+  asio::posix::stream_descriptor signal(io, signal_pipe.read_end.get());
+  std::string got;
+  TaskScope tasks(io.get_executor());
+  tasks.Spawn(ReadOnce(input, got));
+  tasks.Spawn(TakeWhenReadable(signal, input_pipe.read_end.get()));
+  io.poll();
+  // Both are ready in one look of the loop, which tells of the signal first.
+  ASSERT_EQ(write(signal_pipe.write_end.get(), "s", 1), 1);
+  ASSERT_EQ(write(input_pipe.write_end.get(), "1", 1), 1);
+  io.poll();
+  EXPECT_EQ(got, "");
+  ASSERT_EQ(write(input_pipe.write_end.get(), "2", 1), 1);
+  io.run();
+  EXPECT_EQ(got, "2");
+  signal.release();
+  alarm(0);
 }
 
 TEST(OutputTest, AReaderThatIsGoneIsEpipe) {
