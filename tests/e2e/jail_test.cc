@@ -214,6 +214,29 @@ TEST_F(JailTest, TheSandboxIsInItsGroups) {
   EXPECT_EQ(there(), 0U);
 }
 
+// This host may have its controllers in version 1. The guest's kernel has them in version 2, so
+// there the tests of control groups run too, in a group that is handed to them as systemd hands one
+// to a service.
+TEST_F(JailTest, ControlGroupsOfVersion2LimitAsWell) {
+  const std::string program = Program("os_cgroup_test");
+  const Outcome packed = test::Run({"sh", "-c",
+                                    "tar -ch -C / --transform 's,.*/,groups/,' $(ldd " + program +
+                                        " | grep -o '/[^ ]*') " + program});
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  const Outcome unpacked =
+      daemon_.Cli({"exec", "--in", sandbox_, "--", "tar", "-x", "-C", "/root"}, packed.out);
+  ASSERT_EQ(unpacked.code, 0) << unpacked.err;
+  const Outcome tested = daemon_.Cli(
+      {"exec", "--in", sandbox_, "-n", "--", "sh", "-c",
+       "echo '+memory +pids' >/sys/fs/cgroup/cgroup.subtree_control && "
+       "mkdir /sys/fs/cgroup/service && echo $$ >/sys/fs/cgroup/service/cgroup.procs && "
+       "cd /root/groups && export LD_LIBRARY_PATH=. && exec ./ld-linux-x86-64.so.2 "
+       "./os_cgroup_test"});
+  EXPECT_EQ(tested.code, 0) << tested.out << tested.err;
+  EXPECT_NE(tested.out.find("[  PASSED  ]"), std::string::npos) << tested.out;
+  EXPECT_EQ(tested.out.find("SKIPPED"), std::string::npos) << tested.out;
+}
+
 TEST_F(JailTest, TheMachineHasNoNetworkButItsTap) {
   for (const auto& [what, proc] : processes_) {
     if (what != "vmm") continue;
