@@ -34,6 +34,7 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
   if (!image)
     return Err(std::move(image).error().Context(flags.image.empty() ? "default_image" : "--image"));
   source.image = std::move(*image);
+  source.image_text = std::move(text);
   source.network_default = NetworkDefaultOf(flags);
   return source;
 }
@@ -84,6 +85,7 @@ Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* def
     auto image = ImageRef::Parse(flags.image);
     if (!image) return Err(std::move(image).error().Context("--image"));
     source.image = std::move(*image);
+    source.image_text = flags.image;
   }
   return source;
 }
@@ -95,7 +97,7 @@ Result<PolicySource> PolicyOfImage(const RunFlags& flags, DefaultImageSource* de
 Awaitable<Result<v1::Policy>> FinishPolicy(client::Api& api, PolicySource source) {
   if (source.image && !source.image->IsPinned()) {
     v1::ResolveImageRequest request;
-    request.set_ref(source.image->ToString());
+    request.set_ref(source.image_text);
     auto resolved = co_await api.ResolveImage(std::move(request));
     if (!resolved) co_return Err(std::move(resolved).error());
     CR_CO_TRY_ASSIGN(source.image, ImageRef::ParsePinned(resolved->ref()));

@@ -22,6 +22,7 @@ struct PolicySource {
   std::string warning;  // about the file
   // Takes the place of the file's image. May carry a tag instead of a digest.
   std::optional<ImageRef> image;
+  std::string image_text;  // as typed: the daemon may know a short name by an import
   // What is allowed when no rule says anything; no file can say kAllow, only the flag.
   policy::NetworkDefault network_default = policy::NetworkDefault::kDeny;
 };

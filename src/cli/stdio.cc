@@ -25,12 +25,13 @@ bool ReadyNow(int fd, short events) {
   return poll(&item, 1, 0) > 0;
 }
 
-// None where the descriptor is no pipe, or one that we may not open (another user's).
-os::UniqueFd OpenPipeAgain(int fd) {
+// None where the descriptor is neither a pipe nor a terminal, or one that we may not open (another
+// user's).
+os::UniqueFd OpenAgain(int fd) {
   struct stat info = {};
-  if (fstat(fd, &info) != 0 || !S_ISFIFO(info.st_mode)) return {};
+  if (fstat(fd, &info) != 0 || (!S_ISFIFO(info.st_mode) && isatty(fd) != 1)) return {};
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
-  return os::UniqueFd(open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  return os::UniqueFd(open(path.c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }
 
 }  // namespace
@@ -92,7 +93,7 @@ Awaitable<Result<size_t>> Input::Read(std::span<char> buffer) {
 }
 
 Output::Output(asio::any_io_executor executor, int fd)
-    : fd_(fd), pipe_(OpenPipeAgain(fd)), readiness_(Readiness::Create(executor, fd, EPOLLOUT)) {}
+    : fd_(fd), own_(OpenAgain(fd)), readiness_(Readiness::Create(executor, fd, EPOLLOUT)) {}
 Output::~Output() = default;
 
 Awaitable<Result<void>> Output::Write(std::string_view data) {
@@ -117,7 +118,7 @@ Awaitable<Result<void>> Output::Write(std::string_view data) {
 }
 
 ssize_t Output::WriteSome(std::string_view data) {
-  if (pipe_) return write(pipe_.get(), data.data(), data.size());
+  if (own_) return write(own_.get(), data.data(), data.size());
   // What is ready, were it a pipe, takes PIPE_BUF bytes without blocking; of more we know nothing.
   const size_t size = readiness_ != nullptr ? std::min<size_t>(data.size(), PIPE_BUF) : data.size();
   return write(fd_, data.data(), size);

@@ -3,8 +3,8 @@
 // Standard streams are shared with the shell and with other processes, so their flags are never
 // changed (no O_NONBLOCK). Readiness comes from an epoll descriptor of our own that watches the
 // stream; what epoll does not take (regular files, /dev/null) never makes one wait for long and is
-// read and written directly. A pipe is opened once more, through /proc, for an O_NONBLOCK that is
-// ours alone.
+// read and written directly. A pipe or a terminal to write to is opened once more, through /proc,
+// for an O_NONBLOCK that is ours alone.
 #pragma once
 
 #include <sys/types.h>
@@ -50,7 +50,7 @@ class Output {
   ssize_t WriteSome(std::string_view data);
 
   int fd_;
-  os::UniqueFd pipe_;  // the same pipe, non-blocking; none when it could not be had
+  os::UniqueFd own_;  // the same pipe or terminal, non-blocking; none when it could not be had
   std::unique_ptr<Readiness> readiness_;
 };
 

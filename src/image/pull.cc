@@ -17,8 +17,6 @@ namespace {
 constexpr size_t kParallelDownloads = 3;
 constexpr uint64_t kProgressStep = 2 << 20;
 
-std::string TagOf(const ImageRef& ref) { return ref.tag.empty() ? "latest" : ref.tag; }
-
 // The layers on their way. Destroying it cancels what still runs.
 class Downloads {
  public:
@@ -130,8 +128,9 @@ Result<std::string> Resolve(const RegistryOptions& options, const ImageRef& ref,
                             const Control& control) {
   control.Tell({Phase::kResolve, "", 0, 0});
   Registry registry(options, ref);
-  CR_TRY_ASSIGN(const Registry::Fetched top,
-                registry.GetManifest(ref.digest.empty() ? TagOf(ref) : ref.digest, control.stop));
+  CR_TRY_ASSIGN(
+      const Registry::Fetched top,
+      registry.GetManifest(ref.digest.empty() ? ref.TagOrLatest() : ref.digest, control.stop));
   CR_TRY(ParseDocument(top.bytes, options.limits));
   return top.digest;
 }
@@ -150,8 +149,9 @@ Result<ImageRecord> Pull(const ImageStore& store, const RegistryOptions& options
   }
   control.Tell({Phase::kResolve, "", 0, 0});
   Registry registry(options, ref);
-  CR_TRY_ASSIGN(const Registry::Fetched top,
-                registry.GetManifest(ref.digest.empty() ? TagOf(ref) : ref.digest, control.stop));
+  CR_TRY_ASSIGN(
+      const Registry::Fetched top,
+      registry.GetManifest(ref.digest.empty() ? ref.TagOrLatest() : ref.digest, control.stop));
   CR_TRY_ASSIGN(const FileLock lock, store.Lock(top.digest, control.stop));
   if (!store.Find(top.digest)) {
     CR_TRY_ASSIGN(const TempFolder temp, store.MakeTemp());

@@ -80,7 +80,7 @@ Decision Decide(const Policy& policy, const Subject& subject, const Destination&
   if (const auto stage = network.stages.find(destination.stage); stage != network.stages.end()) {
     found.Look(stage->second, RuleList::kStage, subject, destination);
   }
-  if (destination.stage == Stage::kRepository && policy.repository) {
+  if (destination.stage == Stage::kRepository && policy.repository && policy.repository->enabled) {
     found.Look(policy.repository->allow, RuleList::kRepository, subject, destination);
   }
 

@@ -77,13 +77,16 @@ Awaitable<void> AnswerPage(http::ServerExchange& exchange, const Page& page) {
     return SendText(exchange, 405, "text/plain", "", {{"allow", "GET, HEAD"}});
   auto text = page.render(MakeContext(request));
   if (text) return SendText(exchange, 200, page.type, std::move(*text), {});
-  const bool stranger = text.error().code() == ErrorCode::kUnauthenticated;
-  return RefuseJson(exchange, stranger ? 401 : 500, text.error(), {});
+  int status = 500;
+  if (text.error().code() == ErrorCode::kUnauthenticated) status = 401;
+  if (text.error().code() == ErrorCode::kPermissionDenied) status = 403;
+  return RefuseJson(exchange, status, text.error(), {});
 }
 
 CallContext MakeContext(const http::RequestHead& request) {
   CallContext context;
   context.procedure = request.path;
+  context.host = http::FindHeader(request.headers, "host");
   context.headers = WithoutProtocolHeaders(request.headers);
   return context;
 }

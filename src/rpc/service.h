@@ -39,6 +39,7 @@ using Metadata = std::vector<std::pair<std::string, std::string>>;
 // What a handler may know about its call.
 struct CallContext {
   std::string procedure;  // "/package.Service/Method"
+  std::string host;       // of HTTP/1.1's Host, "name:port"; empty in HTTP/2
   Metadata headers;       // of the request, without those of the protocol
   std::optional<std::chrono::steady_clock::time_point> deadline;
   Metadata response_headers;  // sent with the first response message, or the error

@@ -218,15 +218,16 @@ Awaitable<Result<void>> Execution::Input(rpc::Channel& agent, pb::ExecInput inpu
   }
   if (input.has_start())
     co_return Err(ErrorCode::kInvalidArgument, "the command has been started already");
-  if (stdin_closed_) co_return Err(ErrorCode::kFailedPrecondition, "the command's stdin is closed");
-  if (input.close_stdin()) stdin_closed_ = true;
-  while (queued_bytes_ > kMaxQueuedInput && !ended_) {
+  while (queued_bytes_ > kMaxQueuedInput && !ended_ && !stdin_closed_) {
     co_await changed_.Wait();
     const bool cancelled = co_await Cancelled();
     if (cancelled)
       co_return Err(ErrorCode::kCanceled, "cancelled while the command's input was full");
   }
   if (ended_) co_return Err(ErrorCode::kFailedPrecondition, "the command has ended");
+  if (stdin_closed_) co_return Err(ErrorCode::kFailedPrecondition, "the command's stdin is closed");
+  // Only now: who goes away while it waits has closed nothing.
+  stdin_closed_ = input.close_stdin();
   queued_bytes_ += input.stdin().size();
   inputs_.push_back(std::move(input));
   changed_.NotifyAll();
@@ -269,6 +270,9 @@ void Execution::RecordEnd(pb::ExecutionEnd end) {
   auto recorded = spool_.Append(FrameKind::kEnd, end.SerializeAsString());
   (void)recorded;
   ended_ = true;
+  // It is kept for its followers, as one of many.
+  spool_.Close();
+  start_.Clear();
   inputs_.clear();
   changed_.NotifyAll();
 }

@@ -208,6 +208,58 @@ TEST_F(ExecutionTest, InputFlowsAndFollowersSeeAllOfIt) {
   EXPECT_EQ(late.end.exit_code(), 0);
 }
 
+Awaitable<void> Fill(Execution& execution, rpc::Channel& agent, int& taken) {
+  for (int i = 0; i < 100; ++i) {
+    pb::ExecInput input;
+    input.set_stdin(std::string(64 << 10, 'x'));
+    auto sent = co_await execution.Input(agent, std::move(input));
+    if (!sent) co_return;
+    ++taken;
+  }
+}
+
+Awaitable<void> CloseInput(Execution& execution, rpc::Channel& agent, ErrorCode& outcome) {
+  pb::ExecInput close;
+  close.set_close_stdin(true);
+  auto sent = co_await execution.Input(agent, std::move(close));
+  if (!sent) outcome = sent.error().code();
+}
+
+// Two clients, one after the other, who would close the input of a command that reads nothing, and
+// go away while they wait.
+Awaitable<void> GoAwayTwice(Execution& execution, rpc::Channel& agent) {
+  const auto executor = co_await asio::this_coro::executor;
+  TaskScope filler(executor);
+  int taken = 0;
+  filler.Spawn(Fill(execution, agent, taken));
+  for (int before = -1; before != taken;) {
+    before = taken;
+    auto slept = co_await SleepFor(milliseconds(20));
+    EXPECT_TRUE(slept);
+  }
+  EXPECT_LT(taken, 100);
+  for (int i = 0; i < 2; ++i) {
+    ErrorCode outcome = ErrorCode::kInternal;
+    TaskScope client(executor);
+    client.Spawn(CloseInput(execution, agent, outcome));
+    auto slept = co_await SleepFor(milliseconds(1));
+    EXPECT_TRUE(slept);
+    client.Cancel();
+    co_await client.Join();
+    EXPECT_EQ(outcome, ErrorCode::kCanceled) << i;
+  }
+  filler.Cancel();
+  co_await filler.Join();
+  execution.GiveUp(Error(ErrorCode::kCanceled, "the test is over"));
+}
+
+TEST_F(ExecutionTest, WhoGoesAwayWhileTheInputIsFullHasNotClosedIt) {
+  const auto execution = Make("hang");
+  link_->scope().Spawn(GoAwayTwice(*execution, link_->channel()));
+  link_->Run(execution->Run(link_->channel()));
+  EXPECT_TRUE(execution->ended());
+}
+
 TEST_F(ExecutionTest, TimeoutEndsWith124EvenWhenTheGuestIgnoresIt) {
   const auto execution = Make("obedient", milliseconds(5));
   link_->Run(execution->Run(link_->channel()));

@@ -22,30 +22,31 @@ void GuestWatch::Begin() {
 
 void GuestWatch::End() { --waiting_; }
 
-Awaitable<bool> GuestWatch::WaitSilent(std::shared_ptr<rpc::Channel> agent) {
+Awaitable<GuestWatch::Outcome> GuestWatch::Wait(std::shared_ptr<rpc::Channel> agent) {
   int unanswered = 0;
   while (agent->alive()) {
     while (waiting_ == 0 && unanswered == 0) {
       co_await changed_.Wait();
       const bool cancelled = co_await Cancelled();
-      if (cancelled) co_return false;
+      if (cancelled) co_return Outcome::kCancelled;
     }
+    if (!agent->alive()) break;
     if (unanswered == 0) {
       // Most of what waits is over before that.
       auto slept = co_await SleepFor(silence_ / kPauses);
-      if (!slept) co_return false;
+      if (!slept) co_return Outcome::kCancelled;
       if (waiting_ == 0) continue;
     }
     auto answer = co_await agent->Call<pb::PingResponse>(
         "/cleanroom.internal.v1.GuestService/Ping", pb::PingRequest(),
         rpc::CallOptions{.deadline = steady_clock::now() + silence_ / kQuestions});
     const bool cancelled = co_await Cancelled();
-    if (cancelled) co_return false;
+    if (cancelled) co_return Outcome::kCancelled;
     const bool silent = !answer && answer.error().code() == ErrorCode::kDeadlineExceeded;
     unanswered = silent ? unanswered + 1 : 0;
-    if (unanswered == kQuestions) co_return true;
+    if (unanswered == kQuestions) co_return Outcome::kSilent;
   }
-  co_return false;
+  co_return Outcome::kLinkLost;
 }
 
 }  // namespace cleanroom::sandbox

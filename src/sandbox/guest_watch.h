@@ -1,8 +1,9 @@
-// GuestWatch: notices a guest that does not answer any more, while something waits for it. One that
-// nothing waits for is not asked: each question costs an idle machine some work.
+// GuestWatch: notices a guest that does not answer any more, or cannot, while something waits for
+// it. One that nothing waits for is not asked: each question costs an idle machine some work.
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 
 #include "base/async.h"
@@ -24,9 +25,12 @@ class GuestWatch {
   void Begin();
   void End();
 
-  // True when the guest has not answered for the whole silence; false when the agent's channel has
-  // ended or the task is cancelled.
-  Awaitable<bool> WaitSilent(std::shared_ptr<rpc::Channel> agent);
+  enum class Outcome : uint8_t {
+    kSilent,     // the guest has not answered for the whole silence
+    kLinkLost,   // the agent's channel has ended; noticed when something waits for the guest
+    kCancelled,  // the task
+  };
+  Awaitable<Outcome> Wait(std::shared_ptr<rpc::Channel> agent);
 
  private:
   std::chrono::milliseconds silence_ = kGuestSilence;

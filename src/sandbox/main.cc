@@ -13,9 +13,11 @@
 // Before it does anything else it has the sandbox's network namespace made and gives up every
 // privilege (confinement.h). Then it serves WardenService on the socket, and ends with its machine.
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <boost/asio/error.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <charconv>
@@ -52,6 +54,8 @@ constexpr std::string_view kOomScore = "500";  // of -1000 to 1000
 constexpr seconds kIdleLimit{30};
 // How long watchers may take to read the final state.
 constexpr seconds kFarewell{2};
+// After a connection that could not be accepted.
+constexpr std::chrono::milliseconds kAcceptPause{100};
 
 struct Arguments {
   std::string sandbox_id;
@@ -95,7 +99,15 @@ Awaitable<void> Accept(asio::local::stream_protocol::acceptor& acceptor, const r
                        TaskScope& connections) {
   while (true) {
     auto [error, socket] = co_await acceptor.async_accept(kAwait);
-    if (error) co_return;
+    const bool cancelled = co_await Cancelled();
+    if (cancelled || error == asio::error::operation_aborted) co_return;
+    if (error) {
+      // Too many descriptors, say; whoever asks waits meanwhile.
+      spdlog::warn("cannot accept a connection: {}", error.message());
+      auto slept = co_await SleepFor(kAcceptPause);
+      if (!slept) co_return;
+      continue;
+    }
     connections.Spawn(server.Serve(http::AdoptSocket(acceptor.get_executor(), socket.release())));
   }
 }

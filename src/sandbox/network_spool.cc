@@ -47,7 +47,7 @@ struct Piece {
 // Nothing when there is no such file, or no header of ours in it (yet).
 Result<std::optional<Piece>> OpenPiece(const std::filesystem::path& file) {
   Piece piece;
-  piece.fd = os::UniqueFd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  piece.fd = os::UniqueFd(open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   if (!piece.fd.valid()) {
     if (errno == ENOENT) return std::optional<Piece>();
     return ErrErrno(ErrorCode::kInternal, fmt::format("opening {}", file.string()));

@@ -5,7 +5,6 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <utility>
 
 #include "http/byte_stream.h"
@@ -23,12 +22,6 @@ using std::chrono::steady_clock;
 constexpr size_t kConsoleTailLines = 60;
 constexpr milliseconds kConsoleDrainLimit{500};
 constexpr milliseconds kKillLimit{10'000};
-
-Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor) {
-  auto [error] = co_await descriptor.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
-  if (error) co_return Err(ErrorCode::kCanceled, error.message());
-  co_return Result<void>();
-}
 
 size_t CountIn(std::string_view text, std::string_view line) {
   size_t count = 0;
@@ -66,10 +59,8 @@ Result<std::shared_ptr<RunningMachine>> RunningMachine::Start(asio::any_io_execu
                                                               TimePoint deadline) {
   CR_TRY_ASSIGN(auto log, vmm::ConsoleLog::Create((folder / "console.log").string()));
   CR_TRY_ASSIGN(auto vmm, StartVmm(spec, machine, deadline));
-  std::shared_ptr<RunningMachine> made(
-      new RunningMachine(std::move(executor), std::move(vmm), std::move(log)));
+  CR_TRY_ASSIGN(auto made, Make(std::move(executor), std::move(vmm), std::move(log)));
   made->to_hold_ = spec.fork_listener >= 0;
-  made->tasks_.Spawn(made->ReadConsole(made->machine_->TakeConsole()));
   return made;
 }
 
@@ -80,16 +71,26 @@ Result<std::shared_ptr<RunningMachine>> RunningMachine::Fork(asio::any_io_execut
                                                              TimePoint deadline) {
   CR_TRY_ASSIGN(auto log, vmm::ConsoleLog::Create((folder / "console.log").string()));
   CR_TRY_ASSIGN(auto vmm, vmm::QemuBackend().Fork(spec, std::move(connection), deadline));
-  std::shared_ptr<RunningMachine> made(
-      new RunningMachine(std::move(executor), std::move(vmm), std::move(log)));
+  return Make(std::move(executor), std::move(vmm), std::move(log));
+}
+
+Result<std::shared_ptr<RunningMachine>> RunningMachine::Make(asio::any_io_executor executor,
+                                                             std::unique_ptr<vmm::Machine> machine,
+                                                             vmm::ConsoleLog log) {
+  os::UniqueFd pidfd(fcntl(machine->pidfd(), F_DUPFD_CLOEXEC, 0));
+  if (!pidfd) return ErrErrno(ErrorCode::kResourceExhausted, "watch the virtual machine");
+  std::shared_ptr<RunningMachine> made(new RunningMachine(std::move(executor), std::move(machine),
+                                                          std::move(pidfd), std::move(log)));
   made->tasks_.Spawn(made->ReadConsole(made->machine_->TakeConsole()));
   return made;
 }
 
 RunningMachine::RunningMachine(asio::any_io_executor executor,
-                               std::unique_ptr<vmm::Machine> machine, vmm::ConsoleLog log)
+                               std::unique_ptr<vmm::Machine> machine, os::UniqueFd pidfd,
+                               vmm::ConsoleLog log)
     : executor_(executor),
       machine_(std::move(machine)),
+      pidfd_(executor, pidfd.release()),
       console_(std::move(log)),
       changed_(executor),
       tasks_(executor) {}
@@ -123,15 +124,19 @@ Awaitable<void> RunningMachine::ReadConsole(os::UniqueFd console) {
   changed_.NotifyAll();
 }
 
+Awaitable<Result<void>> RunningMachine::WaitReadable() {
+  auto [error] = co_await pidfd_.async_wait(asio::posix::stream_descriptor::wait_read, kAwait);
+  if (error) co_return Err(ErrorCode::kCanceled, error.message());
+  co_return Result<void>();
+}
+
 Awaitable<void> RunningMachine::WaitEnd() {
-  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
-  auto waited = co_await WaitReadable(watched);
+  auto waited = co_await WaitReadable();
   (void)waited;
 }
 
 Awaitable<bool> RunningMachine::Ended(TimePoint deadline) {
-  asio::posix::stream_descriptor watched(executor_, dup(machine_->pidfd()));
-  auto ended = co_await WithDeadline(WaitReadable(watched), deadline, "");
+  auto ended = co_await WithDeadline(WaitReadable(), deadline, "");
   co_return ended.has_value();
 }
 

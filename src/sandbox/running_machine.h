@@ -1,6 +1,7 @@
 // RunningMachine: a sandbox's VMM with its console, which it reads, and the channel to its agent.
 #pragma once
 
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <chrono>
 #include <filesystem>
 #include <memory>
@@ -64,13 +65,18 @@ class RunningMachine {
 
  private:
   RunningMachine(asio::any_io_executor executor, std::unique_ptr<vmm::Machine> machine,
-                 vmm::ConsoleLog log);
+                 os::UniqueFd pidfd, vmm::ConsoleLog log);
+  static Result<std::shared_ptr<RunningMachine>> Make(asio::any_io_executor executor,
+                                                      std::unique_ptr<vmm::Machine> machine,
+                                                      vmm::ConsoleLog log);
   Awaitable<void> ReadConsole(os::UniqueFd console);
   Awaitable<void> DrainConsole();
+  Awaitable<Result<void>> WaitReadable();
   Awaitable<bool> Ended(TimePoint deadline);
 
   asio::any_io_executor executor_;
   std::unique_ptr<vmm::Machine> machine_;
+  asio::posix::stream_descriptor pidfd_;  // readable when the VMM has ended
   vmm::ConsoleLog console_;
   bool console_ended_ = false;
   bool ending_ = false;

@@ -36,6 +36,8 @@ class SpoolWriter {
   // still usable for the kEnd frame.
   Result<void> Append(FrameKind kind, std::string_view payload);
 
+  // Nothing can be appended any more; the size stays.
+  void Close() { fd_.reset(); }
   int64_t size() const { return size_; }
 
  private:

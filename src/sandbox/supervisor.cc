@@ -26,6 +26,11 @@ constexpr int kHeldRehearsals = 4;
 constexpr int kColdRehearsals = 2;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
+// For the end of a machine to be seen once its link is lost.
+constexpr milliseconds kDeathLimit{1000};
+// Commands that have ended and can still be followed here; of older ones the control plane has the
+// records.
+constexpr size_t kMaxEnded = 1024;
 
 bool IsFinal(pb::WardenState::Phase phase) {
   return phase == pb::WardenState::PHASE_STOPPED || phase == pb::WardenState::PHASE_FAILED;
@@ -68,7 +73,8 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
   if (launched) launched = co_await StartAndIdentify(std::move(request), out, deadline);
   if (!launched) {
     co_await EndMachine();
-    Finish(pb::WardenState::PHASE_FAILED, launched.error().ToString());
+    // Whoever stops the sandbox settles it.
+    if (!stopping_) Finish(pb::WardenState::PHASE_FAILED, launched.error().ToString());
   }
   co_return launched;
 }
@@ -81,32 +87,44 @@ Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
   Result<void> started;
   if (!machine_) started = co_await StartMachine(request.machine(), out, deadline);
   CR_CO_TRY(started);
+  auto machine = machine_;
+  CR_CO_TRY(CheckNotStopped(machine));
   auto begin = steady_clock::now();
   // A boot can hang on a busy host: one that takes too long is given up and tried once more.
   const auto first = restored ? deadline : std::min(deadline, begin + kFirstBootLimit);
-  auto identified = co_await Identify(request, first);
+  auto identified = co_await Identify(machine, request, first);
+  CR_CO_TRY(CheckNotStopped(machine));
   if (!identified && first < deadline &&
       identified.error().code() == ErrorCode::kDeadlineExceeded) {
     spdlog::warn("sandbox_id={} boot gave no answer in {} ms, trying once more", config_.sandbox_id,
                  kFirstBootLimit.count());
-    const auto hung = std::exchange(machine_, nullptr);
-    co_await hung->End();
+    machine_ = nullptr;
+    co_await machine->End();
+    CR_CO_TRY(CheckNotStopped(nullptr));
     started = co_await StartMachine(request.machine(), out, deadline);
     CR_CO_TRY(started);
-    identified = co_await Identify(request, deadline);
+    machine = machine_;
+    CR_CO_TRY(CheckNotStopped(machine));
+    identified = co_await Identify(machine, request, deadline);
   }
   if (!identified) co_return Err(std::move(identified).error());
   co_await TellPhase(out, restored ? "agent" : "boot", begin);
-  tasks_.Spawn(WatchMachine(machine_));
+  CR_CO_TRY(CheckNotStopped(machine));
+  tasks_.Spawn(WatchMachine(machine));
   if (request.guest_silence_ms() > 0)
     guest_watch_.set_silence(milliseconds(request.guest_silence_ms()));
-  tasks_.Spawn(WatchGuest(machine_, machine_->agent()));
+  tasks_.Spawn(WatchGuest(machine, machine->agent()));
   Enter(pb::WardenState::PHASE_READY);
   pb::LaunchEvent ready;
   ready.mutable_ready()->set_kernel_release(*identified);
-  if (machine_) ready.mutable_ready()->set_vmm_pid(machine_->vmm_pid());
+  ready.mutable_ready()->set_vmm_pid(machine->vmm_pid());
   auto told = co_await out.Write(ready);
   co_return told;
+}
+
+Result<void> Supervisor::CheckNotStopped(const std::shared_ptr<RunningMachine>& machine) const {
+  if (!stopping_ && !IsFinal(state_.phase()) && machine == machine_) return {};
+  return Err(ErrorCode::kCanceled, "the sandbox was stopped");
 }
 
 Awaitable<Result<void>> Supervisor::Prepare(pb::PrepareMachineRequest request,
@@ -242,24 +260,24 @@ Awaitable<Result<void>> Supervisor::StartMachine(pb::Machine machine,
   co_return Result<void>();
 }
 
-Awaitable<Result<std::string>> Supervisor::Identify(const pb::LaunchRequest& request,
+Awaitable<Result<std::string>> Supervisor::Identify(std::shared_ptr<RunningMachine> machine,
+                                                    const pb::LaunchRequest& request,
                                                     TimePoint deadline) {
   CR_CO_TRY_ASSIGN(pb::ConfigureRequest configure, IdentityOf(config_.sandbox_id, config_.network));
   *configure.mutable_env() = request.env();
   configure.set_workdir(request.workdir());
   configure.set_user(request.user());
-  const auto agent = machine_->agent();
+  const auto agent = machine->agent();
   auto release = co_await GiveIdentity(agent, std::move(configure), deadline);
   if (release) co_return release;
-  Error error = co_await Explain(std::move(release).error());
+  Error error = co_await Explain(machine, std::move(release).error());
   co_return Err(std::move(error));
 }
 
-Awaitable<Error> Supervisor::Explain(Error error) {
-  const auto machine = machine_;
+Awaitable<Error> Supervisor::Explain(std::shared_ptr<RunningMachine> machine, Error error) {
   // A lost link is told before the machine's end is: wait for what explains it.
   const bool lost = error.code() == ErrorCode::kUnavailable;
-  const auto death = co_await machine->DescribeDeath(milliseconds(lost ? 1000 : 0));
+  const auto death = co_await machine->DescribeDeath(lost ? kDeathLimit : milliseconds(0));
   state_.set_console_tail(machine->ConsoleTail());
   if (death) co_return Error(ErrorCode::kRuntimeLaunchFailed, *death);
   if (error.code() == ErrorCode::kDeadlineExceeded) {
@@ -287,11 +305,17 @@ Awaitable<void> Supervisor::WatchMachine(std::shared_ptr<RunningMachine> machine
 
 Awaitable<void> Supervisor::WatchGuest(std::shared_ptr<RunningMachine> machine,
                                        std::shared_ptr<rpc::Channel> agent) {
-  const bool silent = co_await guest_watch_.WaitSilent(agent);
-  if (!silent || machine != machine_ || stopping_) co_return;
-  const Error why(ErrorCode::kDeadlineExceeded,
-                  fmt::format("the guest has not answered for {:g} s",
-                              duration<double>(guest_watch_.silence()).count()));
+  const auto outcome = co_await guest_watch_.Wait(agent);
+  if (outcome == GuestWatch::Outcome::kCancelled || machine != machine_ || stopping_) co_return;
+  Error why(ErrorCode::kDeadlineExceeded,
+            fmt::format("the guest has not answered for {:g} s",
+                        duration<double>(guest_watch_.silence()).count()));
+  if (outcome == GuestWatch::Outcome::kLinkLost) {
+    why = Error(ErrorCode::kUnavailable, "the guest's agent ended its connection");
+    // A lost link is told before the machine's end is, which then says more (WatchMachine).
+    const auto death = co_await machine->DescribeDeath(kDeathLimit);
+    if (death || machine != machine_ || stopping_) co_return;
+  }
   for (const auto& [id, execution] : executions_) execution->GiveUp(why);
   state_.set_console_tail(machine->ConsoleTail());
   co_await EndMachine();
@@ -353,6 +377,10 @@ Awaitable<void> Supervisor::RunExecution(std::shared_ptr<Execution> execution,
   guest_watch_.End();
   --running_;
   changed_.NotifyAll();
+  ended_.push_back(execution->id());
+  if (ended_.size() <= kMaxEnded) co_return;
+  executions_.erase(ended_.front());
+  ended_.pop_front();
 }
 
 Result<std::shared_ptr<Execution>> Supervisor::FindExecution(const std::string& id) const {
@@ -396,7 +424,8 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
     const bool asked = co_await AskToShutDown(agent, deadline);
     while (asked && !machine_ended_) {
       const bool in_time = co_await changed_.WaitUntil(deadline);
-      if (!in_time) break;
+      const bool cancelled = co_await Cancelled();
+      if (!in_time || cancelled) break;
     }
   }
   co_await EndMachine();
@@ -425,7 +454,11 @@ void Supervisor::Abandon(const std::string& reason) {
 
 Awaitable<void> Supervisor::WaitEnded() {
   // Executions end with the agent's connection; their records are complete only then.
-  while (!IsFinal(state_.phase()) || running_ > 0) co_await changed_.Wait();
+  while (!IsFinal(state_.phase()) || running_ > 0) {
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return;
+  }
 }
 
 Awaitable<void> Supervisor::Close() {

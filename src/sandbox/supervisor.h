@@ -12,6 +12,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -77,7 +78,7 @@ class Supervisor {
   // gone.
   Awaitable<void> Stop(std::chrono::milliseconds grace);
 
-  // Returns once the state is final and the machine is gone.
+  // Returns once the state is final and the machine is gone, or when the task is cancelled.
   Awaitable<void> WaitEnded();
   // Gives up a sandbox that was never launched.
   void Abandon(const std::string& reason);
@@ -93,20 +94,23 @@ class Supervisor {
   Awaitable<Result<void>> StartMachine(pb::Machine machine, rpc::Writer<pb::LaunchEvent>& out,
                                        TimePoint deadline);
   // Gives the guest its identity. It has booted, or runs on as a copy, when it answers.
-  Awaitable<Result<std::string>> Identify(const pb::LaunchRequest& request, TimePoint deadline);
+  Awaitable<Result<std::string>> Identify(std::shared_ptr<RunningMachine> machine,
+                                          const pb::LaunchRequest& request, TimePoint deadline);
+  // Canceled when the sandbox was stopped, or its machine ended, while one waited.
+  Result<void> CheckNotStopped(const std::shared_ptr<RunningMachine>& machine) const;
   Awaitable<Result<void>> StartAndIdentify(pb::LaunchRequest request,
                                            rpc::Writer<pb::LaunchEvent>& out, TimePoint deadline);
   Awaitable<Result<void>> PrepareMachine(pb::PrepareMachineRequest request,
                                          rpc::Writer<pb::LaunchEvent>& out);
   Awaitable<Result<void>> SaveTemplate(pb::MakeTemplateRequest request);
   Awaitable<void> WatchMachine(std::shared_ptr<RunningMachine> machine);
-  // Ends a machine whose guest does not answer any more.
+  // Ends a machine whose guest does not, or cannot, answer any more.
   Awaitable<void> WatchGuest(std::shared_ptr<RunningMachine> machine,
                              std::shared_ptr<rpc::Channel> agent);
   Awaitable<void> RunExecution(std::shared_ptr<Execution> execution,
                                std::shared_ptr<rpc::Channel> agent);
   // Why a call to the agent failed: the machine's end, if that is the reason.
-  Awaitable<Error> Explain(Error error);
+  Awaitable<Error> Explain(std::shared_ptr<RunningMachine> machine, Error error);
   // Ends the machine, then closes the doors: what the guest did last is on record.
   Awaitable<void> EndMachine();
   void Enter(pb::WardenState::Phase phase);
@@ -123,6 +127,7 @@ class Supervisor {
   std::shared_ptr<RunningMachine> machine_;
   bool machine_ended_ = false;
   std::map<std::string, std::shared_ptr<Execution>> executions_;
+  std::deque<std::string> ended_;  // those of them, the oldest first
   size_t running_ = 0;
   GuestWatch guest_watch_;
 };

@@ -2,7 +2,10 @@
 
 #include <openssl/crypto.h>
 
+#include <algorithm>
 #include <string_view>
+
+#include "server/listeners.h"
 
 namespace cleanroom::server {
 namespace {
@@ -28,6 +31,20 @@ Result<void> Authenticator::Check(const rpc::CallContext& call) const {
   }
   return Err(ErrorCode::kUnauthenticated,
              "this listener wants a token: pass --auth-token or set CLEANROOM_AUTH_TOKEN");
+}
+
+Result<void> CheckLocalHost(const rpc::CallContext& call) {
+  std::string_view host = call.host;
+  if (host.empty()) return {};  // HTTP/2, which no browser speaks without TLS
+  if (host.starts_with('[')) {
+    host = host.substr(1, std::min(host.find(']'), host.size()) - 1);
+  } else {
+    host = host.substr(0, host.find(':'));
+  }
+  if (IsLoopback(std::string(host))) return {};
+  return Err(ErrorCode::kPermissionDenied,
+             "this listener asks nobody who they are, so it answers to localhost and the addresses "
+             "of the loopback alone; the request names another host (Host)");
 }
 
 }  // namespace cleanroom::server

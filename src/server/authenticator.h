@@ -1,5 +1,6 @@
-// Authenticator: bearer tokens. Asked by a router (rpc::Router::SetGuard) before each procedure,
-// when nothing but the head of a request has been read: of a stranger's body nothing is kept.
+// Who may call a network listener: who has a bearer token or, where there are none, a program of
+// this host. Asked by a router (rpc::Router::SetGuard) before each procedure, when nothing but the
+// head of a request has been read: of a stranger's body nothing is kept.
 #pragma once
 
 #include <string>
@@ -21,5 +22,10 @@ class Authenticator {
  private:
   std::vector<std::string> tokens_;
 };
+
+// permission_denied when the request's Host is a name other than localhost, or an address that is
+// not of the loopback. A listener without tokens is on the loopback alone, but a browser's page can
+// have its own name lead there (DNS rebinding); its requests then carry that name.
+Result<void> CheckLocalHost(const rpc::CallContext& call);
 
 }  // namespace cleanroom::server

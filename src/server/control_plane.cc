@@ -156,6 +156,8 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
         [authenticator = Authenticator(config_.tokens)](const rpc::CallContext& call) {
           return authenticator.Check(call);
         });
+  } else {
+    remote_router_.SetGuard(CheckLocalHost);
   }
   const auto page = [this](const rpc::CallContext&) -> Result<std::string> { return Metrics(); };
   const auto guarded = [this](const rpc::CallContext& call) -> Result<std::string> {

@@ -112,7 +112,17 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   if (!started) {
     // A sandbox that is ending settles its commands itself, from what is on record.
     if (!channel->alive() || !running->sandbox->ready()) co_return;
-    Fail(running->record.id, started.error());
+    const std::string id = running->record.id;
+    Fail(id, started.error());
+    // The warden may have begun it all the same, too late to say so: nobody else would end it.
+    pb::SendInputRequest kill;
+    kill.set_execution_id(id);
+    kill.mutable_input()->set_signal(SIGKILL);
+    rpc::CallOptions limit;
+    limit.deadline = steady_clock::now() + kSignalLimit;
+    auto killed = co_await channel->Call<pb::SendInputResponse>(warden_api::kSendInput,
+                                                                std::move(kill), limit);
+    (void)killed;  // most often there is none
     co_return;
   }
   running->record.status = store::ExecutionStatus::kRunning;

@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
+#include <optional>
 
 #include "http/byte_stream.h"
 #include "server/convert.h"
@@ -16,9 +18,10 @@ std::string Path(std::string_view method) {
   return std::string("/cleanroom.v1.ImageService/").append(method);
 }
 
-v1::Image ToMessage(const image::ImageRecord& record) {
+// `asked`: the name that the caller knows it by; without one, the first it got.
+v1::Image ToMessage(const image::ImageRecord& record, const ImageRef* asked = nullptr) {
   v1::Image message;
-  message.set_ref(record.Pinned());
+  message.set_ref(asked != nullptr ? asked->Pinned(record.digest) : record.Pinned());
   message.set_digest(record.digest);
   message.set_size_bytes(static_cast<int64_t>(record.disk_bytes));
   message.mutable_created_at()->set_seconds(record.pulled_at);
@@ -36,17 +39,23 @@ image::PlainHttp Plain(bool only) {
   return only ? image::PlainHttp::kOnly : image::PlainHttp::kAuto;
 }
 
+// A caller who sends nothing for so long is given up: an import keeps a thread.
+constexpr std::chrono::minutes kPieceLimit{2};
+
 // Carries the archive from the call into the pipe. When either side ends first, so does the import.
 Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first,
-                     http::ByteStream& pipe, std::shared_ptr<ImageJob> job) {
+                     http::ByteStream& pipe, std::shared_ptr<ImageJob> job,
+                     std::optional<Error>* why) {
   std::string data = std::move(first);
   for (;;) {
     if (!data.empty()) {
       auto written = co_await pipe.Write(std::as_bytes(std::span(data)));
       if (!written) break;  // the import has read enough, or has failed
     }
-    auto message = co_await in.Next();
+    auto message = co_await WithDeadline(in.Next(), std::chrono::steady_clock::now() + kPieceLimit,
+                                         "the next piece of the archive");
     if (!message) {
+      *why = std::move(message).error();
       job->Stop();
       break;
     }
@@ -81,12 +90,13 @@ void ImageService::Register(rpc::Router& router) {
 
 Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request,
                                            rpc::Writer<v1::ImageEvent>& out) {
+  CR_CO_TRY_ASSIGN(const ImageRef asked, ImageRef::Parse(request.ref()));
   auto heard = std::make_shared<Heard<ImageOutcome>>(executor_);
   auto pull = images_.Pull(request.ref(), HearProgress(heard), Plain(request.plain_http()));
   auto outcome = co_await Relay<v1::ImageEvent>(std::move(pull), heard, out);
   if (!outcome) co_return Err(std::move(outcome).error());
   v1::ImageEvent event;
-  *event.mutable_image() = ToMessage(outcome->record);
+  *event.mutable_image() = ToMessage(outcome->record, &asked);
   auto written = co_await out.Write(event);
   co_return written;
 }
@@ -97,15 +107,17 @@ Awaitable<Result<void>> ImageService::Import(rpc::Reader<v1::ImportImageRequest>
   if (!first) co_return Err(std::move(first).error());
   if (!*first)
     co_return Err(ErrorCode::kInvalidArgument, "an import begins with the image's reference");
+  CR_CO_TRY_ASSIGN(const ImageRef asked, ImageRef::Parse((*first)->ref(), kLocalRegistry));
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0)
     co_return ErrErrno(ErrorCode::kResourceExhausted, "cannot make a pipe");
   os::UniqueFd read_end(ends[0]);
   auto pipe = http::AdoptDescriptor(executor_, ends[1]);
-  CR_CO_TRY_ASSIGN(const auto job, images_.StartImport((*first)->ref(), std::move(read_end)));
+  const auto job = images_.StartImport(asked, std::move(read_end));
 
   TaskScope scope(executor_);
-  scope.Spawn(Feed(in, std::move(*(*first)->mutable_data()), *pipe, job));
+  std::optional<Error> broken;
+  scope.Spawn(Feed(in, std::move(*(*first)->mutable_data()), *pipe, job, &broken));
   Result<void> told;
   ProgressUpdate last;
   while (!job->done()) {
@@ -127,9 +139,9 @@ Awaitable<Result<void>> ImageService::Import(rpc::Reader<v1::ImportImageRequest>
   co_await scope.Join();
   pipe->Close();
   if (!told) co_return told;
-  if (!*job->outcome()) co_return Err(job->outcome()->error());
+  if (!*job->outcome()) co_return Err(broken ? *broken : job->outcome()->error());
   v1::ImageEvent event;
-  *event.mutable_image() = ToMessage((*job->outcome())->record);
+  *event.mutable_image() = ToMessage((*job->outcome())->record, &asked);
   auto written = co_await out.Write(event);
   co_return written;
 }

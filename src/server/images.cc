@@ -65,8 +65,7 @@ Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progre
   co_return outcome;
 }
 
-Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, os::UniqueFd fd) {
-  CR_TRY_ASSIGN(const auto ref, ImageRef::Parse(text, kLocalRegistry));
+std::shared_ptr<ImageJob> Images::StartImport(const ImageRef& ref, os::UniqueFd fd) {
   auto job = std::make_shared<ImageJob>(executor_);
   // Shared, because std::function copies.
   auto source = std::make_shared<os::UniqueFd>(std::move(fd));
@@ -79,7 +78,7 @@ Result<std::shared_ptr<ImageJob>> Images::StartImport(const std::string& text, o
     if (!record) return Err(std::move(record).error());
     return ImageOutcome{.record = std::move(*record), .was_present = false};
   };
-  tasks_.Spawn(job->Run(pool_, std::move(work)));
+  tasks_.Spawn(job->Run(imports_pool_, std::move(work)));
   std::erase_if(imports_, [](const std::weak_ptr<ImageJob>& import) { return import.expired(); });
   imports_.push_back(job);
   return job;
@@ -111,7 +110,16 @@ Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
 }
 
 Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHttp plain_http) {
+  if (IsSha256Digest(text)) {
+    CR_CO_TRY_ASSIGN(const auto present, co_await Get(text));
+    co_return present.Pinned();
+  }
   CR_CO_TRY_ASSIGN(const auto ref, ImageRef::Parse(text));
+  CR_CO_TRY_ASSIGN(const auto local, ImageRef::Parse(text, kLocalRegistry));
+  if (local.registry == kLocalRegistry) {
+    auto imported = co_await Get(local.ToString());
+    if (imported) co_return local.Pinned(imported->digest);
+  }
   image::RegistryOptions options = options_;
   options.plain_http = plain_http;
   image::Control control;

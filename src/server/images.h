@@ -27,13 +27,14 @@ class Images {
                                        image::PlainHttp plain_http = image::PlainHttp::kAuto);
   // Starts to import the tar that comes out of `fd`; the caller watches the job and stops it when
   // it gives up.
-  Result<std::shared_ptr<ImageJob>> StartImport(const std::string& ref, os::UniqueFd fd);
+  std::shared_ptr<ImageJob> StartImport(const ImageRef& ref, os::UniqueFd fd);
   Awaitable<Result<std::vector<image::ImageRecord>>> List();
   // By reference or digest; not_found.
   Awaitable<Result<image::ImageRecord>> Get(std::string ref);
   // failed_precondition while a sandbox uses it.
   Awaitable<Result<image::ImageRecord>> Remove(std::string ref);
-  // The digest-pinned form, by asking the registry.
+  // The digest-pinned form: that of an image that was imported under this name, else by asking the
+  // registry.
   Awaitable<Result<std::string>> Resolve(std::string ref, image::PlainHttp plain_http);
 
   // Keeps the image from being removed as long as the answer lives. Released on any thread.
@@ -57,6 +58,7 @@ class Images {
   // Threads of their own: a pull takes minutes, and disks and folders must not wait for it. Pulls
   // beyond the number wait.
   BlockingPool pool_{4};
+  BlockingPool imports_pool_{2};  // these wait for their callers, and pulls must not wait for those
   BlockingPool quick_{1};
   TaskScope tasks_;
   std::stop_source stopping_;  // of what no job stands for

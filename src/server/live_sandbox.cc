@@ -242,7 +242,7 @@ Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chron
       co_return Err(ErrorCode::kUnavailable, "the warden ended the launch without a word");
     if ((*event)->has_ready()) {
       const pid_t vmm = (*event)->ready().vmm_pid();
-      tasks_.Spawn(LeaveHeldGroups(context_.pool, std::move(born_in), link_.groups, vmm));
+      tasks_.Spawn(LeaveHeldGroups(context_.pool, id(), std::move(born_in), link_.groups, vmm));
       co_return Result<void>();
     }
     machine_begun_ = machine_begun_ || (*event)->has_begun();

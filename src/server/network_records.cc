@@ -32,15 +32,17 @@ constexpr std::chrono::seconds kRetry{1};
 constexpr std::chrono::seconds kAuditLimit{5};
 // For a reader of the API to see what the warden has recorded by now.
 constexpr std::chrono::seconds kCatchUpLimit{2};
-constexpr size_t kCursorBytes = 20;
+
+constexpr const char* kCursorName = "network.cursor";
 
 std::string CursorFile(const Layout& layout, const std::string& id) {
-  return layout.Sandbox(id) + "/network.cursor";
+  return layout.Sandbox(id) + "/" + kCursorName;
 }
 
-// In place and of one size, so that it is never torn. A folder that is gone needs none.
+// In place and of one size, so that it is never torn. A folder that is gone needs none. The folder
+// is also the warden's, which may have put something else there.
 void WriteCursor(const std::string& file, uint64_t sequence) {
-  auto fd = os::Open(file, O_WRONLY | O_CREAT | O_NOFOLLOW);
+  auto fd = os::Open(file, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
   if (!fd) return;
   const std::string text = fmt::format("{:020}", sequence);
   if (pwrite(fd->get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
@@ -48,8 +50,8 @@ void WriteCursor(const std::string& file, uint64_t sequence) {
 }
 
 // Nothing when no control plane has seen the sandbox ready.
-std::optional<uint64_t> ReadCursor(const std::string& file) {
-  const auto text = os::ReadFile(file, kCursorBytes);
+std::optional<uint64_t> ReadCursor(const Layout& layout, const std::string& id) {
+  const auto text = ReadRemains(layout, id, kCursorName);
   if (!text) return std::nullopt;
   uint64_t value = 0;
   std::from_chars(text->data(), text->data() + text->size(), value);
@@ -131,9 +133,8 @@ std::shared_ptr<NetworkRecords::Live> NetworkRecords::Open(const std::string& id
 }
 
 void NetworkRecords::OnReady(const std::shared_ptr<LiveSandbox>& sandbox) {
-  const std::string file = CursorFile(layout_, sandbox->id());
-  const auto cursor = ReadCursor(file);
-  if (!cursor) WriteCursor(file, 0);
+  const auto cursor = ReadCursor(layout_, sandbox->id());
+  if (!cursor) WriteCursor(CursorFile(layout_, sandbox->id()), 0);
   auto live = Open(sandbox->id(), cursor.value_or(0));
   live->from_before = cursor.has_value();
   live->sandbox = sandbox;
@@ -220,7 +221,7 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
   const auto found = live_.find(sandbox.id());
   auto live = found == live_.end() ? nullptr : found->second;
   if (!live) {
-    const auto cursor = ReadCursor(CursorFile(layout_, sandbox.id()));
+    const auto cursor = ReadCursor(layout_, sandbox.id());
     live = Open(sandbox.id(), cursor.value_or(0));
     live->from_before = cursor.has_value();
   }

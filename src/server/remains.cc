@@ -36,10 +36,12 @@ Awaitable<Result<void>> RemoveRemains(BlockingPool& pool, const Settings& settin
   const std::string folder = layout.Sandbox(id);
   const auto groups = settings.cgroups;
   auto work = [folder, groups, id]() -> Result<void> {
+    // First whoever may still write there.
+    Result<void> emptied;
+    if (groups) emptied = groups->Remove(id);
     std::error_code error;
     std::filesystem::remove_all(folder, error);
-    if (groups) CR_TRY(groups->Remove(id));
-    if (!error) return {};
+    if (!error) return emptied;
     return Err(
         Error::FromErrno(ErrorCode::kInternal, error.value(), fmt::format("remove {}", folder)));
   };

@@ -269,8 +269,8 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
     if (!event) co_return Err(std::move(event).error());
     if (!*event) co_return Err(ErrorCode::kUnavailable, "the warden ended without a word");
     if (!(*event)->has_ready()) continue;
-    tasks_.Spawn(
-        LeaveHeldGroups(pool_, from.groups, spare.link.groups, (*event)->ready().vmm_pid()));
+    tasks_.Spawn(LeaveHeldGroups(pool_, spare.id, from.groups, spare.link.groups,
+                                 (*event)->ready().vmm_pid()));
     break;
   }
   tasks_.Spawn(Watch(spare.id, *std::move(events)));

@@ -135,8 +135,10 @@ Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
   for (const auto& [name, value] : CapabilitiesOf(context_.machines.config())) {
     (*(*response.mutable_capabilities())["qemu"].mutable_values())[name] = value;
   }
+  vmm::Capabilities none = CapabilitiesOf(context_.machines.config());
+  for (auto& [name, value] : none) value = false;
   for (const char* backend : {"firecracker", "darwin-vz"}) {
-    for (const auto& [name, value] : vmm::NoCapabilities()) {
+    for (const auto& [name, value] : none) {
       (*(*response.mutable_capabilities())[backend].mutable_values())[name] = value;
     }
   }
@@ -148,13 +150,20 @@ Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
 
 std::vector<Check> SystemService::OwnChecks() const {
   std::vector<Check> checks;
+  if (context_.settings.default_backend != "qemu") {
+    checks.push_back({"backend", Check::Status::kFail,
+                      fmt::format("the default backend {} is not in this build: no sandbox starts "
+                                  "without --backend qemu",
+                                  context_.settings.default_backend),
+                      "set default_backend: qemu in the config, and start the daemon again"});
+  }
   if (context_.machines.prepared()) {
     const auto& prepared = *context_.machines.prepared();
     checks.push_back({"kernel", Check::Status::kOk,
                       fmt::format("guest kernel {}", prepared.kernel_version), ""});
     const bool kvm = prepared.machine.accelerator == "kvm";
     checks.push_back(
-        {"accelerator", kvm ? Check::Status::kOk : Check::Status::kWarn,
+        {"machines", kvm ? Check::Status::kOk : Check::Status::kWarn,
          fmt::format("{}: {}", prepared.machine.accelerator, prepared.accelerator_reason),
          kvm ? "" : "for speed, use a host with hardware virtualisation"});
   } else {

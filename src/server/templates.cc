@@ -151,8 +151,11 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   auto saved = co_await SaveMachine(id, shape);
   const vmm::TemplateInputs inputs = InputsOf(shape);
   const vmm::TemplateStore store = store_;
-  auto work = [store, inputs, folder, saved]() -> Result<vmm::Template> {
+  auto work = [store, inputs, folder, saved, groups = settings_.cgroups,
+               id]() -> Result<vmm::Template> {
     CR_TRY(saved);
+    // Nobody is left who could write to what is digested now.
+    if (groups) CR_TRY(groups->Remove(id));
     auto made = store.Add(inputs, folder);
     if (made) RemoveSurplus(store, made->key);
     return made;

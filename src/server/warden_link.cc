@@ -1,11 +1,13 @@
 #include "server/warden_link.h"
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <utility>
 
 #include "http/byte_stream.h"
 #include "os/cgroup/cgroup.h"
+#include "os/file.h"
 #include "os/socket.h"
 #include "server/sandbox_user.h"
 #include "server/warden_api.h"
@@ -15,6 +17,7 @@ namespace {
 
 constexpr std::chrono::seconds kKillWait{10};
 constexpr std::chrono::seconds kStopWait{1};
+constexpr size_t kCommandLineBytes = 64U << 10;
 
 // What a machine's monitor takes beside the machine's RAM: QEMU itself, and under emulation up to a
 // gigabyte of translated code; the warden is small beside it.
@@ -79,10 +82,17 @@ Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups,
   if (!moved) spdlog::warn("warden_pid={} has no limits: {}", pid, moved.error().ToString());
 }
 
-Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::vector<std::string> from,
+Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::string id, std::vector<std::string> from,
                                 std::vector<std::string> to, pid_t pid) {
   if (from.empty() || to.empty()) co_return;
-  auto work = [from, to, pid] { return os::MoveFrom(from, to, pid); };
+  auto work = [id, from, to, pid]() -> Result<void> {
+    CR_TRY_ASSIGN(const std::string line,
+                  os::ReadFile(fmt::format("/proc/{}/cmdline", pid), kCommandLineBytes));
+    if (line.find(id) == std::string::npos) {
+      return Err(ErrorCode::kPermissionDenied, "it is not this sandbox's machine");
+    }
+    return os::MoveFrom(from, to, pid);
+  };
   const auto moved = co_await pool.Run(work);
   if (!moved) spdlog::warn("vmm_pid={} has no limits: {}", pid, moved.error().ToString());
 }

@@ -88,7 +88,17 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
     return ErrErrno(ErrorCode::kPermissionDenied,
                     fmt::format("cannot open the records in {}", path));
   ::close(fd);
+  CR_TRY_ASSIGN(auto database, OpenAgain(path));
+  CR_TRY(database->Check());
+  // The checkpoint waits for the disk, so a pool does it (RecordStore::Checkpoint); this limit,
+  // some 40 MB, only bounds the log should that fail.
+  CR_TRY(database->Execute(
+      "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=10000;"));
+  CR_TRY(database->Migrate(migrations));
+  return database;
+}
 
+Result<std::unique_ptr<Database>> Database::OpenAgain(const std::string& path) {
   sqlite3* handle = nullptr;
   const int status =
       sqlite3_open_v2(path.c_str(), &handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
@@ -96,12 +106,6 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path,
   if (status != SQLITE_OK) return Failure(handle, status, path, "opening");
   sqlite3_extended_result_codes(handle, 1);
   CR_TRY(database->Execute("PRAGMA busy_timeout=5000; PRAGMA foreign_keys=ON;"));
-  CR_TRY(database->Check());
-  // The checkpoint waits for the disk, so a pool does it (RecordStore::Checkpoint); this limit,
-  // some 40 MB, only bounds the log should that fail.
-  CR_TRY(database->Execute(
-      "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=10000;"));
-  CR_TRY(database->Migrate(migrations));
   return database;
 }
 

@@ -53,6 +53,8 @@ class Database {
   // N to N + 1. A damaged file is left as it is. failed_precondition when a newer version made it.
   static Result<std::unique_ptr<Database>> Open(const std::string& path,
                                                 std::span<const std::string_view> migrations);
+  // A further connection to a file that is open already, which was checked then.
+  static Result<std::unique_ptr<Database>> OpenAgain(const std::string& path);
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
   ~Database();

@@ -349,7 +349,7 @@ Result<std::vector<std::string>> RecordStore::PruneExecutions(int64_t keep) {
 }
 
 Result<void> RecordStore::Checkpoint(const std::string& path) {
-  CR_TRY_ASSIGN(auto database, Database::Open(path, kMigrations));
+  CR_TRY_ASSIGN(auto database, Database::OpenAgain(path));
   CR_TRY_ASSIGN(auto checkpoint, database->Prepare("PRAGMA wal_checkpoint(PASSIVE)"));
   CR_TRY(checkpoint.Step());
   return {};

@@ -218,6 +218,24 @@ class NetworkListenerTest : public testing::Test {
 std::unique_ptr<Daemon> NetworkListenerTest::daemon_;
 std::string NetworkListenerTest::url_;
 
+TEST(OpenListenerTest, APageOfAnotherNameIsRefused) {
+  const Daemon daemon("", {"--listen", "http://127.0.0.1:0"});
+  const std::string& said = daemon.listening();
+  const size_t begin = said.find("http://");
+  const std::string url = said.substr(begin, said.find_first_of(" ,\n", begin) - begin);
+  const auto ask = [&](const std::string& host, const std::string& path) {
+    return test::Run({"curl", "--silent", "--max-time", "50", "--header", "host: " + host, "--json",
+                      "{}", "--write-out", " %{http_code}", url + path});
+  };
+  const std::string procedure = "/cleanroom.v1.SystemService/GetVersion";
+  EXPECT_NE(ask("localhost", procedure).out.find(" 200"), std::string::npos);
+  for (const char* path : {"/cleanroom.v1.SystemService/GetVersion", "/metrics"}) {
+    const Outcome refused = ask("rebound.example:80", path);
+    EXPECT_NE(refused.out.find("permission_denied"), std::string::npos) << refused.out;
+    EXPECT_NE(refused.out.find(" 403"), std::string::npos) << refused.out;
+  }
+}
+
 TEST_F(NetworkListenerTest, WhoAsksNothingIsCutOff) {
   const std::string request = "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n";
   for (const std::string& bytes :

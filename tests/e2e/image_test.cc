@@ -273,6 +273,23 @@ TEST_F(ImageTest, TheDaemonStopsWhileARegistryIsSilent) {
   EXPECT_TRUE(status && *status) << "the client hangs";
 }
 
+TEST_F(ImageTest, AnImportIsKnownByItsNames) {
+  const std::string tar = RequiredEnv("CLEANROOM_TEST_IMAGE");
+  const Outcome first = daemon_->Cli({"image", "import", "local/one:12", tar});
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.out, StartsWith("localhost/local/one@sha256:"));
+  const Outcome second = daemon_->Cli({"image", "import", "registry.example/two:12", tar});
+  EXPECT_THAT(second.out, StartsWith("registry.example/two@sha256:"));
+  const std::string digest = first.out.substr(first.out.find('@') + 1, 71);
+  for (const std::string& name :
+       {std::string("local/one:12"), std::string("localhost/local/one:12"), digest}) {
+    const Outcome resolved = daemon_->Cli({"image", "resolve", name});
+    EXPECT_EQ(resolved.out, first.out) << name << ": " << resolved.err;
+  }
+  const Outcome ran = daemon_->Cli({"exec", "--rm", "--image", "local/one:12", "--", "echo", "up"});
+  EXPECT_EQ(ran.out, "up\n") << ran.err;
+}
+
 TEST_F(ImageTest, BumpRefTouchesTheReferenceAlone) {
   const std::string digest = registry_.PushSmall("team/app:v2");
   registry_.Push("docker://" + registry_.host() + "/team/app:v2", "team/app:latest",

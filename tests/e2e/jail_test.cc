@@ -214,6 +214,24 @@ TEST_F(JailTest, TheSandboxIsInItsGroups) {
   EXPECT_EQ(there(), 0U);
 }
 
+TEST_F(JailTest, ACommandThatHasEndedKeepsNothingOpenInTheWarden) {
+  const auto open_files = [&] {
+    size_t count = 0;
+    for (const auto& entry : fs::directory_iterator(ProcOf("warden") + "/fd")) {
+      std::error_code error;
+      // The connections of clients come and go.
+      if (fs::read_symlink(entry, error).string().starts_with("/")) ++count;
+    }
+    return count;
+  };
+  const size_t before = open_files();
+  for (int i = 0; i < 5; ++i) {
+    const Outcome ran = daemon_.Cli({"exec", "--in", sandbox_, "-n", "--", "echo", "said"});
+    EXPECT_EQ(ran.out, "said\n") << ran.err;
+  }
+  EXPECT_EQ(open_files(), before);
+}
+
 // This host may have its controllers in version 1. The guest's kernel has them in version 2, so
 // there the tests of control groups run too, in a group that is handed to them as systemd hands one
 // to a service.

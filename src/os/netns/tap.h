@@ -10,7 +10,7 @@
 namespace cleanroom::os {
 
 // A TAP with virtio-net headers in the network namespace this thread is in now, where it stays. It
-// is down, and ends with the last copy of the descriptor.
+// is down, and goes with its namespace.
 Result<UniqueFd> MakeTap(const std::string& name);
 
 }  // namespace cleanroom::os

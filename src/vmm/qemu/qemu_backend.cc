@@ -26,6 +26,7 @@ Capabilities QemuBackend::Capabilities() const {
   capabilities[std::string(capability::kNetworkDenyAll)] = true;
   capabilities[std::string(capability::kNetworkAllowRules)] = true;
   capabilities[std::string(capability::kNetworkAllowAll)] = true;
+  capabilities[std::string(capability::kTemplates)] = true;
   return capabilities;
 }
 

@@ -2,6 +2,8 @@
 // connection, which the fork then keeps: it ends when the connection does.
 #pragma once
 
+#include <sched.h>
+
 #include <cstdint>
 
 namespace cleanroom::vmm {
@@ -10,6 +12,9 @@ inline constexpr uint32_t kForkVersion = 1;
 // With the request come descriptors, in this order; the last one only where there is a network.
 enum ForkFd { kForkAgent, kForkMonitor, kForkConsole, kForkDisk, kForkTap, kForkFds };
 inline constexpr uint32_t kForkIdBytes = 26;
+// What a fork may be asked to have of its own.
+inline constexpr uint32_t kForkNamespaces =
+    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 
 struct ForkRequest {
   uint32_t version = kForkVersion;

@@ -249,6 +249,8 @@ int Receive(int connection) {
       request.version != kForkVersion || count <= kForkDisk) {
     return EINVAL;
   }
+  // Nothing else of clone(2)'s: memory or descriptors in common, say.
+  if ((request.namespaces & ~kForkNamespaces) != 0) return EINVAL;
   return 0;
 }
 
