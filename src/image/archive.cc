@@ -57,7 +57,7 @@ class MemberSource : public ByteSource {
 
 }  // namespace
 
-Result<Archive> Archive::Open(UniqueFd file, const std::filesystem::path& spool_folder,
+Result<Archive> Archive::Open(os::UniqueFd file, const std::filesystem::path& spool_folder,
                               const Limits& limits, const Control& control) {
   Archive out(std::move(file), limits);
   CR_TRY(out.Scan(control));
@@ -67,7 +67,7 @@ Result<Archive> Archive::Open(UniqueFd file, const std::filesystem::path& spool_
       DetectCompression(std::span(head).first(n)) == Compression::kNone)
     return out;
   // Members are looked up in any order, so a compressed archive is unpacked first.
-  CR_TRY_ASSIGN(UniqueFd plain, OpenUnnamed(spool_folder));
+  CR_TRY_ASSIGN(os::UniqueFd plain, OpenUnnamed(spool_folder));
   CR_TRY_ASSIGN(const uint64_t size, FileSize(out.fd()));
   FileSource packed(out.fd(), 0, size);
   CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, Decompress(packed, limits));

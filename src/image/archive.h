@@ -21,7 +21,7 @@ class Archive {
  public:
   // `file` holds the tar, compressed or not. `spool_folder` takes the unpacked form of a compressed
   // archive. data_corrupt when it is no tar; canceled.
-  static Result<Archive> Open(UniqueFd file, const std::filesystem::path& spool_folder,
+  static Result<Archive> Open(os::UniqueFd file, const std::filesystem::path& spool_folder,
                               const Limits& limits, const Control& control);
 
   ArchiveKind kind() const { return kind_; }
@@ -39,11 +39,11 @@ class Archive {
     uint64_t size;
     std::string target;
   };
-  Archive(UniqueFd file, const Limits& limits) : file_(std::move(file)), limits_(limits) {}
+  Archive(os::UniqueFd file, const Limits& limits) : file_(std::move(file)), limits_(limits) {}
   Result<void> Scan(const Control& control);
   Result<std::string> Follow(std::string_view path) const;
 
-  UniqueFd file_;
+  os::UniqueFd file_;
   Limits limits_;
   ArchiveKind kind_ = ArchiveKind::kRootfs;
   std::map<std::string, Member, std::less<>> members_;

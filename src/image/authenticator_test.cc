@@ -113,7 +113,7 @@ TEST_F(AuthenticatorTest, CredentialHelpers) {
 
   Config(R"({"credHelpers":{")" + host + R"(":"good"},"credsStore":"fails"})");
   EXPECT_EQ(Try(host, "team/app"), "ok");
-  EXPECT_EQ(*ReadWholeFile(folder_ / "asked", 1000),
+  EXPECT_EQ(*os::ReadFile(folder_ / "asked", 1000),
             "get " + host + "\n");  // once for two requests
   Config(R"({"credsStore":"good","credHelpers":{"other.example":"fails"}})");
   EXPECT_EQ(Try(host, "team/app"), "ok");
@@ -135,7 +135,7 @@ TEST_F(AuthenticatorTest, CredentialHelpers) {
   options_.credentials.helper_timeout = std::chrono::milliseconds(300);
   EXPECT_THAT(store("hangs"), HasSubstr("docker-credential-hangs did not end within 300 ms"));
   // Its group is gone with it: the shell's child too.
-  const std::string group = *ReadWholeFile(folder_ / "pid", 100);
+  const std::string group = *os::ReadFile(folder_ / "pid", 100);
   EXPECT_EQ(RunScript("for i in $(seq 100); do [ -n \"$(ps -o stat= --sid " +
                       group.substr(0, group.size() - 1) +
                       " | grep -v Z)\" ] || exit 0; sleep 0.1; done; exit 1")

@@ -64,7 +64,7 @@ Map::const_iterator BestEntry(const Map& map, const ImageRef& ref) {
 
 Result<FoundCredentials> LookInto(const std::filesystem::path& file,
                                   const CredentialOptions& options, const ImageRef& ref) {
-  CR_TRY_ASSIGN(const std::string text, ReadWholeFile(file, kMaxDockerConfigBytes));
+  CR_TRY_ASSIGN(const std::string text, os::ReadFile(file, kMaxDockerConfigBytes));
   CR_TRY_ASSIGN(const DockerConfig config, ParseDockerConfig(text));
   const auto helper = BestEntry(config.cred_helpers, ref);
   const std::string& name =

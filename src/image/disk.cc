@@ -129,14 +129,14 @@ Result<void> CopySparse(int from, int to, uint64_t size) {
   }
 }
 
-Result<UniqueFd> OpenFormatted(const std::filesystem::path& cache, uint64_t size) {
+Result<os::UniqueFd> OpenFormatted(const std::filesystem::path& cache, uint64_t size) {
   const std::filesystem::path ready =
       cache / fmt::format("empty-v{}-{}.ext4", kFormatVersion, size);
-  Result<UniqueFd> file = OpenFile(ready, O_RDONLY);
+  Result<os::UniqueFd> file = os::Open(ready, O_RDONLY);
   if (file || file.error().code() != ErrorCode::kNotFound) return file;
-  CR_TRY(MakeFolders(cache));
+  CR_TRY(os::MakeDirs(cache, 0755));
   std::string name = ready.string() + ".XXXXXX";
-  UniqueFd made(::mkostemp(name.data(), O_CLOEXEC));
+  os::UniqueFd made(::mkostemp(name.data(), O_CLOEXEC));
   if (!made)
     return ErrErrno(ErrorCode::kFailedPrecondition,
                     fmt::format("make a disk in {}", cache.string()));
@@ -153,11 +153,11 @@ Result<UniqueFd> OpenFormatted(const std::filesystem::path& cache, uint64_t size
     ::unlink(name.c_str());
     return Err(std::move(formatted).error());
   }
-  return OpenFile(ready, O_RDONLY);
+  return os::Open(ready, O_RDONLY);
 }
 
 Result<void> CopyTo(int from, uint64_t size, const std::filesystem::path& destination) {
-  UniqueFd to(::open(destination.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  os::UniqueFd to(::open(destination.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!to) {
     return ErrErrno(errno == EEXIST ? ErrorCode::kAlreadyExists : ErrorCode::kFailedPrecondition,
                     fmt::format("make the disk {}", destination.string()));
@@ -176,13 +176,13 @@ Result<void> MakeEmptyDisk(const std::filesystem::path& cache_folder, uint64_t s
     return Err(ErrorCode::kInvalidArgument, fmt::format("a disk has from {} to {} bytes, not {}",
                                                         kMinBytes, kMaxBytes, size_bytes));
   }
-  CR_TRY_ASSIGN(const UniqueFd from, OpenFormatted(cache_folder, size));
+  CR_TRY_ASSIGN(const os::UniqueFd from, OpenFormatted(cache_folder, size));
   return CopyTo(from.get(), size, destination);
 }
 
 Result<void> CopyDisk(const std::filesystem::path& source,
                       const std::filesystem::path& destination) {
-  CR_TRY_ASSIGN(const UniqueFd from, OpenFile(source, O_RDONLY));
+  CR_TRY_ASSIGN(const os::UniqueFd from, os::Open(source, O_RDONLY));
   const off_t size = ::lseek(from.get(), 0, SEEK_END);
   if (size < 0) return ErrErrno(ErrorCode::kInternal, "measure a disk");
   return CopyTo(from.get(), static_cast<uint64_t>(size), destination);

@@ -16,7 +16,7 @@ constexpr uint32_t kMaxExtentBlocks = 32768;  // of an initialised extent in ext
 }  // namespace
 
 Result<Ext4Writer> Ext4Writer::Create(const std::filesystem::path& path) {
-  CR_TRY_ASSIGN(UniqueFd fd, OpenFile(path, O_RDWR | O_CREAT | O_EXCL, 0644));
+  CR_TRY_ASSIGN(os::UniqueFd fd, os::Open(path, O_RDWR | O_CREAT | O_EXCL, 0644));
   Ext4Writer out(path, std::move(fd));
   out.buffer_.reserve(kBufferBytes);
   out.next_block_ = kFirstDataBlock;

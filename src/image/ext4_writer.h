@@ -50,7 +50,7 @@ class Ext4Writer {
 
  private:
   struct Builder;  // ext4_finish.cc
-  Ext4Writer(std::filesystem::path path, UniqueFd fd)
+  Ext4Writer(std::filesystem::path path, os::UniqueFd fd)
       : path_(std::move(path)), fd_(std::move(fd)) {}
 
   Result<void> Append(std::span<const uint8_t> data);
@@ -62,7 +62,7 @@ class Ext4Writer {
   Result<uint64_t> AppendBlocks(std::span<const uint8_t> data);
 
   std::filesystem::path path_;
-  UniqueFd fd_;
+  os::UniqueFd fd_;
   std::vector<uint8_t> buffer_;
   uint64_t buffer_offset_ = 0;  // where in the file buffer_ begins
   uint64_t next_block_ = 0;     // first block not handed out; only true between files

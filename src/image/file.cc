@@ -24,38 +24,15 @@ bool IsNamed(int fd, const fs::path& path) {
 
 }  // namespace
 
-UniqueFd& UniqueFd::operator=(UniqueFd&& other) noexcept {
-  if (this != &other) {
-    Reset();
-    fd_ = other.Release();
-  }
-  return *this;
-}
-
-int UniqueFd::Release() { return std::exchange(fd_, -1); }
-
-void UniqueFd::Reset() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-}
-
-Result<UniqueFd> OpenFile(const fs::path& path, int flags, unsigned mode) {
-  UniqueFd fd(::open(path.c_str(), flags | O_CLOEXEC, mode));
-  if (!fd) {
-    return ErrErrno(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kFailedPrecondition,
-                    fmt::format("open {}", path.string()));
-  }
-  return fd;
-}
-
-Result<UniqueFd> OpenUnnamed(const fs::path& folder) {
-  UniqueFd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+Result<os::UniqueFd> OpenUnnamed(const fs::path& folder) {
+  os::UniqueFd fd(::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (fd) return fd;
   if (errno != EOPNOTSUPP && errno != EISDIR) {
     return ErrErrno(ErrorCode::kFailedPrecondition,
                     fmt::format("make a temporary file in {}", folder.string()));
   }
   std::string name = (folder / "spool.XXXXXX").string();
-  UniqueFd named(::mkostemp(name.data(), O_CLOEXEC));
+  os::UniqueFd named(::mkostemp(name.data(), O_CLOEXEC));
   if (!named) {
     return ErrErrno(ErrorCode::kFailedPrecondition,
                     fmt::format("make a temporary file in {}", folder.string()));
@@ -101,58 +78,10 @@ Result<uint64_t> FileSize(int fd) {
   return static_cast<uint64_t>(st.st_size);
 }
 
-Result<std::string> ReadWholeFile(const fs::path& path, uint64_t limit) {
-  CR_TRY_ASSIGN(const UniqueFd fd, OpenFile(path, O_RDONLY));
-  CR_TRY_ASSIGN(const uint64_t size, FileSize(fd.get()));
-  if (size > limit) {
-    return Err(ErrorCode::kResourceExhausted,
-               fmt::format("{} is larger than {} bytes", path.string(), limit));
-  }
-  std::string out(size, '\0');
-  size_t done = 0;
-  while (done < out.size()) {
-    CR_TRY_ASSIGN(
-        const size_t n,
-        PreadSome(fd.get(), {reinterpret_cast<uint8_t*>(out.data()) + done, out.size() - done},
-                  done));
-    if (n == 0) break;
-    done += n;
-  }
-  out.resize(done);
-  return out;
-}
-
-Result<void> WriteFileAtomically(const fs::path& path, std::string_view content) {
-  std::string name = path.string() + ".XXXXXX";
-  UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
-  if (!fd) return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("write {}", path.string()));
-  Result<void> written =
-      PwriteAll(fd.get(), {reinterpret_cast<const uint8_t*>(content.data()), content.size()}, 0);
-  if (written && ::fsync(fd.get()) != 0) written = ErrErrno(ErrorCode::kInternal, "fsync");
-  if (written && ::rename(name.c_str(), path.c_str()) != 0) {
-    written = ErrErrno(ErrorCode::kInternal, fmt::format("rename to {}", path.string()));
-  }
-  if (!written) {
-    ::unlink(name.c_str());
-    return written;
-  }
-  return SyncFolder(path.parent_path());
-}
-
 Result<void> SyncFolder(const fs::path& folder) {
-  CR_TRY_ASSIGN(const UniqueFd fd, OpenFile(folder, O_RDONLY | O_DIRECTORY));
+  CR_TRY_ASSIGN(const os::UniqueFd fd, os::Open(folder, O_RDONLY | O_DIRECTORY));
   if (::fsync(fd.get()) != 0)
     return ErrErrno(ErrorCode::kInternal, fmt::format("fsync {}", folder.string()));
-  return {};
-}
-
-Result<void> MakeFolders(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) {
-    return Err(Error::FromErrno(ErrorCode::kFailedPrecondition, error.value(),
-                                fmt::format("make the folder {}", folder.string())));
-  }
   return {};
 }
 
@@ -162,7 +91,7 @@ Result<FileLock> FileLock::Acquire(const fs::path& path, const std::stop_token& 
   std::mutex mutex;
   std::condition_variable_any wake;
   while (true) {
-    CR_TRY_ASSIGN(UniqueFd fd, OpenFile(path, O_RDWR | O_CREAT));
+    CR_TRY_ASSIGN(os::UniqueFd fd, os::Open(path, O_RDWR | O_CREAT));
     while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK && errno != EINTR) {
         return ErrErrno(ErrorCode::kInternal, fmt::format("lock {}", path.string()));
@@ -188,7 +117,7 @@ void FileLock::RemoveStale(const fs::path& folder) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     // As the last holder does it: under the lock. Who waits for this file looks for another then.
-    const UniqueFd fd(::open(it->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    const os::UniqueFd fd(::open(it->path().c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (fd && ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0 && IsNamed(fd.get(), it->path()))
       ::unlink(it->path().c_str());
   }
@@ -199,14 +128,14 @@ FileLock::~FileLock() {
 }
 
 Result<TempFolder> TempFolder::Create(const fs::path& parent) {
-  CR_TRY(MakeFolders(parent));
+  CR_TRY(os::MakeDirs(parent, 0755));
   while (true) {
     std::string name = (parent / "XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) {
       return ErrErrno(ErrorCode::kFailedPrecondition,
                       fmt::format("make a folder in {}", parent.string()));
     }
-    CR_TRY_ASSIGN(UniqueFd fd, OpenFile(name, O_RDONLY | O_DIRECTORY));
+    CR_TRY_ASSIGN(os::UniqueFd fd, os::Open(name, O_RDONLY | O_DIRECTORY));
     // RemoveStale may look between mkdtemp and flock, and take the empty folder away: then try
     // another.
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) continue;
@@ -219,7 +148,7 @@ Result<TempFolder> TempFolder::Create(const fs::path& parent) {
 void TempFolder::RemoveStale(const fs::path& parent) {
   std::error_code error;
   for (fs::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
-    UniqueFd fd(::open(it->path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    os::UniqueFd fd(::open(it->path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!fd || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) continue;
     std::error_code ignored;
     fs::remove_all(it->path(), ignored);

@@ -1,5 +1,5 @@
-// Files on the host: owned descriptors, whole reads and writes, atomic replacement, locks between
-// processes, temporary folders that clean up after a crash.
+// What images need of files beside os/file.h: reads and writes at a place, locks that can be given
+// up, temporary folders that are cleaned up after a crash.
 #pragma once
 
 #include <cstdint>
@@ -10,31 +10,13 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "os/file.h"
+#include "os/unique_fd.h"
 
 namespace cleanroom::image {
 
-class UniqueFd {
- public:
-  UniqueFd() = default;
-  explicit UniqueFd(int fd) : fd_(fd) {}
-  UniqueFd(UniqueFd&& other) noexcept : fd_(other.Release()) {}
-  UniqueFd& operator=(UniqueFd&& other) noexcept;
-  ~UniqueFd() { Reset(); }
-
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  int Release();
-  void Reset();
-
- private:
-  int fd_ = -1;
-};
-
-// O_CLOEXEC is added.
-Result<UniqueFd> OpenFile(const std::filesystem::path& path, int flags, unsigned mode = 0600);
-
 // An unnamed file in `folder`; it is gone when its descriptor is.
-Result<UniqueFd> OpenUnnamed(const std::filesystem::path& folder);
+Result<os::UniqueFd> OpenUnnamed(const std::filesystem::path& folder);
 
 Result<void> PwriteAll(int fd, std::span<const uint8_t> data, uint64_t offset);
 // Up to data.size() bytes; 0 at the end of the file.
@@ -43,13 +25,7 @@ Result<size_t> PreadSome(int fd, std::span<uint8_t> data, uint64_t offset);
 Result<size_t> ReadSome(int fd, std::span<uint8_t> data);
 Result<uint64_t> FileSize(int fd);
 
-// The whole file; resource_exhausted when it is larger than `limit`.
-Result<std::string> ReadWholeFile(const std::filesystem::path& path, uint64_t limit);
-
-// Writes beside `path`, syncs, renames over it: readers see the old content or the new.
-Result<void> WriteFileAtomically(const std::filesystem::path& path, std::string_view content);
 Result<void> SyncFolder(const std::filesystem::path& folder);
-Result<void> MakeFolders(const std::filesystem::path& folder);
 
 // An exclusive lock shared by threads and processes, on a file that is made for it and removed with
 // it.
@@ -66,9 +42,10 @@ class FileLock {
   ~FileLock();
 
  private:
-  FileLock(std::filesystem::path path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  FileLock(std::filesystem::path path, os::UniqueFd fd)
+      : path_(std::move(path)), fd_(std::move(fd)) {}
   std::filesystem::path path_;
-  UniqueFd fd_;
+  os::UniqueFd fd_;
 };
 
 // A folder under `parent` that goes away with this object. It is locked while its owner lives, so
@@ -83,10 +60,10 @@ class TempFolder {
   const std::filesystem::path& path() const { return path_; }
 
  private:
-  TempFolder(std::filesystem::path path, UniqueFd fd)
+  TempFolder(std::filesystem::path path, os::UniqueFd fd)
       : path_(std::move(path)), fd_(std::move(fd)) {}
   std::filesystem::path path_;
-  UniqueFd fd_;
+  os::UniqueFd fd_;
 };
 
 }  // namespace cleanroom::image

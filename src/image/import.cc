@@ -50,7 +50,7 @@ class Importer {
       : store_(store), ref_(ref), limits_(limits), control_(control), temp_(std::move(temp)) {}
 
   Result<ImageRecord> Run(int fd) {
-    CR_TRY_ASSIGN(UniqueFd file, Seekable(fd));
+    CR_TRY_ASSIGN(os::UniqueFd file, Seekable(fd));
     CR_TRY_ASSIGN(const Archive archive,
                   Archive::Open(std::move(file), temp_.path(), limits_, control_));
     switch (archive.kind()) {
@@ -66,17 +66,17 @@ class Importer {
 
  private:
   // A regular file is read where it is; everything else is kept in an unnamed file first.
-  Result<UniqueFd> Seekable(int fd) {
+  Result<os::UniqueFd> Seekable(int fd) {
     struct stat st;
     if (::fstat(fd, &st) != 0) return ErrErrno(ErrorCode::kInvalidArgument, "look at the archive");
     if (S_ISDIR(st.st_mode))
       return Err(ErrorCode::kInvalidArgument, "the archive is a folder; give a tar of it");
     if (S_ISREG(st.st_mode)) {
-      UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+      os::UniqueFd own(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
       if (!own) return ErrErrno(ErrorCode::kInternal, "dup");
       return own;
     }
-    CR_TRY_ASSIGN(UniqueFd spool, OpenUnnamed(temp_.path()));
+    CR_TRY_ASSIGN(os::UniqueFd spool, OpenUnnamed(temp_.path()));
     std::vector<uint8_t> buffer(1 << 20);
     for (uint64_t offset = 0;;) {
       CR_TRY(control_.Check());

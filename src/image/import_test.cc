@@ -36,7 +36,7 @@ skopeo copy --quiet --insecure-policy oci:oci:latest docker-archive:docker.tar:t
   }
 
   Result<ImageRecord> ImportFile(const std::string& file, const std::string& ref = "test/image") {
-    const UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    const os::UniqueFd fd(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
     return Import(*store_, *ImageRef::Parse(ref, kLocalRegistry), fd.get(), {}, {});
   }
   std::string Verdict(const std::string& file, const std::string& ref = "test/image") {
@@ -92,7 +92,7 @@ TEST_F(ImportTest, ARootfsTakesTheDigestItIsGiven) {
 TEST_F(ImportTest, FromAPipe) {
   int fds[2];
   ASSERT_EQ(::pipe2(fds, O_CLOEXEC), 0);
-  const std::string bytes = *ReadWholeFile(folder_ / "rootfs.tar.gz", 1 << 30);
+  const std::string bytes = *os::ReadFile(folder_ / "rootfs.tar.gz", 1 << 30);
   std::thread writer([&] {
     for (size_t done = 0; done < bytes.size();) {
       const ssize_t n = ::write(fds[1], bytes.data() + done, bytes.size() - done);
@@ -111,7 +111,7 @@ TEST_F(ImportTest, FromAPipe) {
 
 TEST_F(ImportTest, DamageIsRefusedAndLeavesNothing) {
   const auto cut = [&](const std::string& name, size_t bytes) {
-    const std::string content = *ReadWholeFile(folder_ / name, 1 << 30);
+    const std::string content = *os::ReadFile(folder_ / name, 1 << 30);
     std::ofstream(folder_ / "cut", std::ios::binary | std::ios::trunc)
         << content.substr(0, content.size() - bytes);
     return Verdict(folder_ / "cut");
@@ -126,7 +126,7 @@ TEST_F(ImportTest, DamageIsRefusedAndLeavesNothing) {
       << cut("rootfs.tar", 10240 - 512);
   // A layer's byte changed inside archives.
   for (const char* name : {"oci.tar", "docker.tar"}) {
-    std::string content = *ReadWholeFile(folder_ / name, 1 << 30);
+    std::string content = *os::ReadFile(folder_ / name, 1 << 30);
     content[content.size() / 2] ^= 1;
     std::ofstream(folder_ / "flipped", std::ios::binary | std::ios::trunc) << content;
     EXPECT_TRUE(Verdict(folder_ / "flipped").starts_with("data_corrupt: "))

@@ -232,7 +232,7 @@ TEST_F(LayerTest, SparseAndLargeFilesFromGnuTar) {
                 "in-gnu.tar holes many-holes");
   ASSERT_EQ(made.status, 0) << made.output;
   for (const char* name : {"in.tar", "in-gnu.tar"}) {
-    const auto tar = ReadWholeFile(folder_ / name, 1 << 30);
+    const auto tar = os::ReadFile(folder_ / name, 1 << 30);
     ASSERT_TRUE(tar);
     const FileTree tree = BuildAndList({*tar});
     EXPECT_TRUE(tree.contains("many-holes"));
@@ -255,9 +255,9 @@ TEST_F(LayerTest, TheSameTreeGivesTheSameBytes) {
                                 .File("d/b", "2")
                                 .Finish();
   ASSERT_TRUE(Build({layer}));
-  const auto first = ReadWholeFile(file_, 1 << 30);
+  const auto first = os::ReadFile(file_, 1 << 30);
   ASSERT_TRUE(Build({layer}));
-  EXPECT_EQ(*first, *ReadWholeFile(file_, 1 << 30));
+  EXPECT_EQ(*first, *os::ReadFile(file_, 1 << 30));
 }
 
 TEST_F(LayerTest, HostilePathsAreRefused) {
@@ -324,7 +324,7 @@ TEST_F(LayerTest, DamagedCompressionIsRefused) {
           .status,
       0);
   for (const char* suffix : {".gz", ".zst"}) {
-    const std::string packed = *ReadWholeFile(tar + suffix, 1 << 30);
+    const std::string packed = *os::ReadFile(tar + suffix, 1 << 30);
     EXPECT_EQ(Refusal({packed}), "accepted") << suffix;
     EXPECT_TRUE(Refusal({packed.substr(0, packed.size() / 2)}).starts_with("data_corrupt"))
         << suffix;
@@ -355,7 +355,7 @@ TEST_F(LayerTest, LimitsHold) {
                       " -czf " + (folder_ / "bomb.tgz") + " z")
                 .status,
             0);
-  EXPECT_EQ(Build({*ReadWholeFile(folder_ / "bomb.tgz", 1 << 30)}, limits).error().code(),
+  EXPECT_EQ(Build({*os::ReadFile(folder_ / "bomb.tgz", 1 << 30)}, limits).error().code(),
             ErrorCode::kResourceExhausted);
 
   const std::string attributes =
@@ -428,7 +428,7 @@ TEST_F(LayerTest, EmptyLayersOfAllKinds) {
             0);
   std::vector<std::string> layers = {TarBuilder().File("kept", "x").Finish(), ""};
   for (const char* name : {"end", "end.gz", "end.zst"})
-    layers.push_back(*ReadWholeFile(folder_ / name, 1 << 20));
+    layers.push_back(*os::ReadFile(folder_ / name, 1 << 20));
   EXPECT_EQ(BuildAndList(layers).size(), 2u);
 }
 

@@ -33,7 +33,7 @@ class Downloads {
 
   Result<void> Start(const std::filesystem::path& folder) {
     for (size_t i = 0; i < layers_.size(); ++i) {
-      CR_TRY_ASSIGN(UniqueFd file, OpenUnnamed(folder));
+      CR_TRY_ASSIGN(os::UniqueFd file, OpenUnnamed(folder));
       spools_.push_back(std::make_unique<Spool>(std::move(file)));
     }
     for (size_t i = 0; i < std::min(kParallelDownloads, layers_.size()); ++i) {

@@ -221,7 +221,7 @@ TEST_F(PullTest, DamagedBlobsAreRefusedAndLeaveNothing) {
   ASSERT_TRUE(LeftNothing());
   const Descriptor layer = good->layers.front();
   const std::string blob = registry->BlobFile(layer.digest);
-  const std::string bytes = *ReadWholeFile(blob, 1 << 30);
+  const std::string bytes = *os::ReadFile(blob, 1 << 30);
   const auto attempt = [&](const std::string& content) {
     std::ofstream(blob, std::ios::binary | std::ios::trunc) << content;
     const auto record = PullRef(Ref(":v3"));

@@ -14,7 +14,7 @@ namespace cleanroom::image {
 
 class Spool {
  public:
-  explicit Spool(UniqueFd file) : file_(std::move(file)) {}
+  explicit Spool(os::UniqueFd file) : file_(std::move(file)) {}
 
   // The writer: appends; ends with Finish, once, saying whether the bytes are whole and true.
   Result<void> Append(std::span<const uint8_t> data);
@@ -29,7 +29,7 @@ class Spool {
 
  private:
   class Reader;
-  UniqueFd file_;
+  os::UniqueFd file_;
   std::mutex mutex_;
   std::condition_variable_any changed_;
   uint64_t size_ = 0;                    // guarded by mutex_

@@ -17,7 +17,7 @@ constexpr std::chrono::minutes kImageLimit{60};
 constexpr std::chrono::minutes kRefsLimit{1};
 
 Result<ImageRecord> ReadRecord(const fs::path& folder) {
-  CR_TRY_ASSIGN(const std::string text, ReadWholeFile(folder / kRecord, kMaxRecordBytes));
+  CR_TRY_ASSIGN(const std::string text, os::ReadFile(folder / kRecord, kMaxRecordBytes));
   CR_TRY_ASSIGN(ImageRecord record, RecordFromJson(text));
   record.rootfs = folder / kRootfs;
   struct stat st;
@@ -48,7 +48,7 @@ Result<void> RemoveHalfWrittenRecords(const fs::path& folder) {
 
 Result<ImageStore> ImageStore::Open(const fs::path& cache_folder) {
   const fs::path folder = fs::absolute(cache_folder);
-  for (const char* name : {"images", "locks", "tmp"}) CR_TRY(MakeFolders(folder / name));
+  for (const char* name : {"images", "locks", "tmp"}) CR_TRY(os::MakeDirs(folder / name, 0755));
   TempFolder::RemoveStale(folder / "tmp");
   FileLock::RemoveStale(folder / "locks");
   CR_TRY(RemoveHalfWrittenRecords(folder));
@@ -145,7 +145,7 @@ Result<ImageRecord> ImageStore::Commit(ImageRecord record, const TempFolder& bui
   struct stat st;
   if (!error && ::stat((ready / kRootfs).c_str(), &st) == 0)
     record.disk_bytes = static_cast<uint64_t>(st.st_blocks) * 512;
-  if (!error) CR_TRY(WriteFileAtomically(ready / kRecord, RecordToJson(record)));
+  if (!error) CR_TRY(os::WriteFileAtomic(ready / kRecord, RecordToJson(record)));
   // Only a damaged image (no readable record) can be in the way: the lock is held and Find saw
   // none.
   if (!error && fs::exists(target)) fs::rename(target, built.path() / "damaged", error);
@@ -171,7 +171,7 @@ Result<ImageRecord> ImageStore::AddRef(const std::string& digest, const ImageRef
     for (ImageRecord& other : all) {
       if (other.digest == digest || std::erase(other.refs, name) == 0) continue;
       Result<void> written =
-          WriteFileAtomically(ImageFolder(other.digest) / kRecord, RecordToJson(other));
+          os::WriteFileAtomic(ImageFolder(other.digest) / kRecord, RecordToJson(other));
       if (!written && Find(other.digest))
         return Err(std::move(written).error());  // else it was just removed
     }
@@ -180,7 +180,7 @@ Result<ImageRecord> ImageStore::AddRef(const std::string& digest, const ImageRef
   if (!record) return Err(ErrorCode::kNotFound, fmt::format("no image {} here", digest));
   if (std::ranges::find(record->refs, name) == record->refs.end()) {
     record->refs.push_back(name);
-    CR_TRY(WriteFileAtomically(ImageFolder(digest) / kRecord, RecordToJson(*record)));
+    CR_TRY(os::WriteFileAtomic(ImageFolder(digest) / kRecord, RecordToJson(*record)));
   }
   return std::move(*record);
 }
