@@ -41,7 +41,7 @@ bool IsId(std::string_view text) {
 Result<void> CheckId(std::string_view text, std::string_view what) {
   if (IsId(text)) return {};
   return Err(ErrorCode::kInvalidArgument,
-             fmt::format("'{}' is not a {}: it must be 26 characters of 0-9 and a-z",
+             fmt::format("'{}' is no {}: it must be 26 characters of 0-9 and a-z",
                          text.substr(0, 64), what));
 }
 

@@ -1,12 +1,14 @@
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
-#include <map>
 
 #include "cli/daemon_program.h"
 #include "cli/errors.h"
 #include "cli/help_format.h"
 #include "cli/invocation.h"
+#include "cli/text.h"
 #include "cli/version.h"
 
 namespace cleanroom::cli {
@@ -17,7 +19,9 @@ constexpr const char* kClientFlagsHelp =
     "  --host URL         the daemon: unix:///PATH, http://HOST:PORT or https://HOST:PORT; else "
     "CLEANROOM_HOST,\n"
     "                     control_host in the config, the system's socket, the user's socket\n"
-    "  --tls-ca FILE      authorities to trust for https (CLEANROOM_TLS_CA)\n"
+    "  --tls-ca FILE      authorities to trust for https, instead of the system's; else "
+    "CLEANROOM_TLS_CA, tls/ca.pem\n"
+    "                     in the config's folder\n"
     "  --auth-token TOKEN the daemon's token (CLEANROOM_AUTH_TOKEN)\n"
     "  --log-level LEVEL  error, warn (default), info or debug: what is told on standard error\n";
 
@@ -31,6 +35,27 @@ std::string Reached(const CLI::App& root) {
     app = chosen.front();
     path += " " + app->get_name();
   }
+}
+
+LogLevel ParseLevel(const std::string& text) {
+  if (text == "error") return LogLevel::kError;
+  if (text == "warn") return LogLevel::kWarn;
+  if (text == "info") return LogLevel::kInfo;
+  if (text == "debug") return LogLevel::kDebug;
+  throw CLI::ValidationError(
+      "--log-level", fmt::format("'{}' is no level; write error, warn, info or debug", text));
+}
+
+// What is wrong with words that no command or flag took, in the order they were written.
+Error Unexpected(const std::vector<std::string>& words, const std::string& reached,
+                 bool separated) {
+  const bool runs = reached == "cleanroom exec" || reached == "cleanroom console";
+  if (runs && !separated && !words.front().starts_with('-')) {
+    return UsageError(
+        fmt::format("write -- before the command: {} ... -- {}", reached, ShellQuote(words)),
+        reached);
+  }
+  return UsageError(fmt::format("'{}' is no command or flag here", words.front()), reached);
 }
 
 int Parse(CLI::App& root, Invocation& invocation, std::vector<std::string> args) {
@@ -48,14 +73,17 @@ int Parse(CLI::App& root, Invocation& invocation, std::vector<std::string> args)
     const std::string reached = Reached(root);
     const std::vector<std::string> rest = root.remaining(true);
     // Also what a group is missing, when a word stands in its place.
-    if (!rest.empty())
-      return Fail(UsageError("'" + rest.front() + "' is no command or flag here", reached));
+    if (!rest.empty()) return Fail(Unexpected(rest, reached, invocation.command.has_value()));
     if (reached == "cleanroom") {
       const std::string help = root.help();
       std::fwrite(help.data(), 1, help.size(), stderr);
       return 1;
     }
     return Fail(UsageError(error.what(), reached));
+  } catch (const CLI::ExtrasError& error) {
+    const std::vector<std::string> rest = root.remaining(true);
+    if (rest.empty()) return Fail(UsageError(error.what(), Reached(root)));
+    return Fail(Unexpected(rest, Reached(root), invocation.command.has_value()));
   } catch (const CLI::ParseError& error) {
     return Fail(UsageError(error.what(), Reached(root)));
   }
@@ -106,14 +134,12 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
   root->add_option("--auth-token", client.auth_token, "The daemon's token")
       ->option_text("TOKEN")
       ->group("Client flags");
-  static const std::map<std::string, LogLevel> levels = {{"error", LogLevel::kError},
-                                                         {"warn", LogLevel::kWarn},
-                                                         {"info", LogLevel::kInfo},
-                                                         {"debug", LogLevel::kDebug}};
-  root->add_option("--log-level", client.log_level, "error, warn, info or debug")
+  root->add_option_function<std::string>(
+          "--log-level",
+          [&client](const std::string& text) { client.log_level = ParseLevel(text); },
+          "error, warn, info or debug")
       ->option_text("LEVEL")
-      ->group("Client flags")
-      ->transform(CLI::CheckedTransformer(levels, CLI::ignore_case).description(""));
+      ->group("Client flags");
 
   AddExecCommands(*root, invocation);
   AddSandboxCommands(*root, invocation);
@@ -126,15 +152,21 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
   AddCompletionCommand(*root, invocation);
   root->footer(
       "\nExamples:\n"
+      "  cleanroom serve &\n"
       "  cleanroom doctor\n"
       "  cleanroom exec -- npm test\n"
       "  cleanroom exec --rm --image docker.io/library/alpine@sha256:... -- uname -a\n"
       "  cleanroom console -- bash\n"
-      "\n`cleanroom COMMAND --help` tells more about each.");
+      "\n`cleanroom help COMMAND` tells more about each.");
   return root;
 }
 
 int Main(std::vector<std::string> args) {
+  // `cleanroom help image pull` is `cleanroom image pull --help`.
+  if (!args.empty() && args.front() == "help") {
+    args.erase(args.begin());
+    args.emplace_back("--help");
+  }
   // Its flags are the daemon's, so they are passed on unread.
   if (!args.empty() && args.front() == "serve") {
     args.erase(args.begin());
@@ -144,9 +176,10 @@ int Main(std::vector<std::string> args) {
   const auto root = BuildTree(invocation);
   const int parsed = Parse(*root, invocation, std::move(args));
   if (parsed != 0 || !invocation.run) return parsed;
-  const std::string command = Reached(*root);
-  if (invocation.command && command != "cleanroom exec" && command != "cleanroom console") {
-    return Fail(UsageError("nothing may follow '--' here", command));
+  invocation.name = Reached(*root);
+  if (invocation.command && invocation.name != "cleanroom exec" &&
+      invocation.name != "cleanroom console") {
+    return Fail(UsageError("nothing may follow '--' here", invocation.name));
   }
   return invocation.run();
 }

@@ -81,6 +81,7 @@ class CommandRun {
   int interrupts_ = 0;
   int interrupt_signal_ = 0;  // the first one
   bool detached_ = false;
+  bool cancelling_ = false;  // the daemon has said that it does
   std::optional<int> exit_code_;
   std::optional<Error> error_;
 };
@@ -228,7 +229,11 @@ Awaitable<Result<bool>> CommandRun::Handle(const v1::ExecutionStreamEvent& event
     const bool orderly = exit.message().empty() && exit.exit_code() < 128;
     if (terminal_) terminal_->End(orderly ? SessionEnd::kOrderly : SessionEnd::kBroken);
     terminal_.reset();
-    if (!exit.message().empty() && interrupts_ == 0) Say("cleanroom: " + exit.message());
+    if (!exit.message().empty() && interrupts_ == 0) {
+      Say("cleanroom: " + exit.message());
+      if (exit.message().starts_with("unavailable: "))
+        Say("See how the sandbox ended with: cleanroom sandbox inspect " + sandbox_id_);
+    }
     if (request_.refusals == RunRequest::Refusals::kShow) {
       const std::string refusals = DescribeRefusals(exit, sandbox_id_);
       if (!refusals.empty()) Say(refusals);
@@ -287,16 +292,19 @@ void CommandRun::OnInterrupt(int signal) {
         side_.Spawn(CancelExecution());
         Say(removes ? "cleanroom: cancelling the command; press Ctrl-C again to remove the sandbox "
                       "at once"
-                    : "cleanroom: cancelling the command; press Ctrl-C again to detach and leave "
-                      "it running");
+                    : "cleanroom: cancelling the command; press Ctrl-C again to leave without "
+                      "waiting for its end");
       } else {
         detached_ = true;
         terminal_.reset();
         if (!removes) {
-          Say(
-              fmt::format("cleanroom: detached from execution {} in sandbox {}; look at it with: "
-                          "cleanroom execution inspect {}",
-                          execution_id_, sandbox_id_, execution_id_));
+          Say(fmt::format(
+              "cleanroom: execution {} in sandbox {} {}; see what becomes of it with: "
+              "cleanroom execution inspect {}",
+              execution_id_, sandbox_id_,
+              cancelling_ ? "is being cancelled"
+                          : "goes on unless the daemon still reads that it is cancelled",
+              execution_id_));
         }
         stage_.Cancel();
       }
@@ -313,7 +321,7 @@ Awaitable<void> CommandRun::CancelExecution() {
   request.set_execution_id(execution_id_);
   // When it fails the stream says why, or a second interrupt detaches.
   auto cancelled = co_await api_.CancelExecution(std::move(request));
-  (void)cancelled;
+  cancelling_ = cancelled.has_value();
 }
 
 // There is nobody left to wait for the command's end, nor to interrupt a second time.

@@ -2,16 +2,18 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 
 namespace cleanroom::cli {
 
-// One line that says what to run or change next; never empty.
-std::string Remedy(const Error& error);
+// One line that says what to run or change next; never empty. `command`: the one that failed, as
+// "cleanroom image pull".
+std::string Remedy(const Error& error, std::string_view command = "cleanroom");
 
 // Both lines, each with a newline, safe for a terminal.
-std::string Describe(const Error& error);
+std::string Describe(const Error& error, std::string_view command = "cleanroom");
 
 // An invalid_argument of the command line. `command`: "cleanroom image pull".
 Error UsageError(const std::string& message, const std::string& command);

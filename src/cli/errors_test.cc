@@ -50,6 +50,34 @@ TEST(Remedy, TellsWhatIsTooLargeFromWhatIsFull) {
               HasSubstr("Free something"));
 }
 
+TEST(Remedy, LeadsToWhatIsWrong) {
+  EXPECT_THAT(Hint(ErrorCode::kUnavailable,
+                   "https://h:1: the daemon's certificate is not trusted by the system's"),
+              HasSubstr("--tls-ca"));
+  EXPECT_THAT(Remedy(Error::FromErrno(ErrorCode::kPermissionDenied, 13, "open /a/b")),
+              HasSubstr("ls -ld /a/b"));
+  EXPECT_THAT(Hint(ErrorCode::kPermissionDenied, "not yours"), HasSubstr("doctor"));
+  EXPECT_THAT(Remedy(Error::FromErrno(ErrorCode::kResourceExhausted, 28, "write standard output")),
+              HasSubstr("Send the output elsewhere"));
+  EXPECT_THAT(Hint(ErrorCode::kFailedPrecondition, "neither HOME nor X is set; set HOME"),
+              HasSubstr("Set HOME"));
+  EXPECT_THAT(Hint(ErrorCode::kInvalidArgument, "no image: pass --image REF"),
+              HasSubstr("--image docker.io/"));
+  EXPECT_THAT(Hint(ErrorCode::kInvalidArgument, "/c/config.yaml:1:2: unknown key `x`"),
+              HasSubstr("cleanroom config validate"));
+  EXPECT_THAT(Hint(ErrorCode::kNotFound,
+                   "image r/app:v: the manifest: the registry answers with status 404"),
+              HasSubstr("Check the reference"));
+  EXPECT_THAT(
+      Hint(ErrorCode::kUnauthenticated, "image r/app:v: the registry answers with status 401"),
+      HasSubstr("docker login"));
+  EXPECT_THAT(Hint(ErrorCode::kUnauthenticated, "no token"), HasSubstr("--auth-token"));
+  EXPECT_THAT(Hint(ErrorCode::kDataCorrupt, "the archive x.tar: the tar is cut off"),
+              HasSubstr("tar tf"));
+  EXPECT_EQ(Remedy(Error(ErrorCode::kInvalidArgument, "bad"), "cleanroom image pull"),
+            "See how it is used with: cleanroom image pull --help");
+}
+
 TEST(Remedy, TellsARegistryInTroubleFromAWrongReference) {
   EXPECT_THAT(Hint(ErrorCode::kUpstreamError,
                    "image r.example/app:v: the registry answers with status 503"),

@@ -31,7 +31,8 @@ constexpr CommandHelp kExec = {
     "see --rm and --keep.\n"
     "What the command was refused of the network is told on standard error when it has ended, "
     "unless --quiet.\n"
-    "The first Ctrl-C cancels the command, the second leaves it running and returns.",
+    "The first Ctrl-C cancels the command, which ends within seconds; the second does not wait for "
+    "that.",
     "cleanroom exec -- npm test\n"
     "cleanroom exec --rm --image docker.io/library/alpine:latest -- uname -a\n"
     "cleanroom exec --in 01kr7p9ksmfa7rmyypyqw2w8r0 -e CI -- make check\n"
@@ -111,7 +112,7 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
     return Fail(UsageError(
         "there is no command to run; it goes after '--', as in: cleanroom exec -- uname -a", name));
   }
-  if (auto checked = CheckRunFlags(flags, kind); !checked) return Fail(checked.error());
+  if (auto checked = CheckRunFlags(flags, kind); !checked) return Fail(invocation, checked.error());
   if (kind == RunKind::kConsole && isatty(STDIN_FILENO) != 1) {
     return Fail(
         Error(ErrorCode::kFailedPrecondition,
@@ -125,17 +126,17 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   if (flags.quiet || kind == RunKind::kConsole) run.refusals = RunRequest::Refusals::kHide;
   run.stdin_mode = flags.no_stdin ? StdinMode::kNone : StdinMode::kForward;
   auto execution = ExecutionFor(flags, kind, std::move(command));
-  if (!execution) return Fail(execution.error());
+  if (!execution) return Fail(invocation, execution.error());
   run.execution = std::move(*execution);
 
   PolicySource source;
   if (!flags.sandbox_id.empty()) {
-    if (auto id = CheckId(flags.sandbox_id, "sandbox id"); !id) return Fail(id.error());
+    if (auto id = CheckId(flags.sandbox_id, "sandbox id"); !id) return Fail(invocation, id.error());
     run.sandbox_id = flags.sandbox_id;
   } else {
-    if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(moved.error());
+    if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(invocation, moved.error());
     auto found = LocatePolicy(flags, DefaultImage);
-    if (!found) return Fail(found.error());
+    if (!found) return Fail(invocation, found.error());
     source = std::move(*found);
     WarnAbout(invocation, source);
     WarnAboutAllowAll(invocation, flags);
@@ -147,10 +148,11 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
 }
 
 int Create(const Invocation& invocation, const RunFlags& flags) {
-  if (auto checked = CheckRunFlags(flags, RunKind::kCreate); !checked) return Fail(checked.error());
-  if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(moved.error());
+  if (auto checked = CheckRunFlags(flags, RunKind::kCreate); !checked)
+    return Fail(invocation, checked.error());
+  if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(invocation, moved.error());
   auto source = LocatePolicy(flags, DefaultImage);
-  if (!source) return Fail(source.error());
+  if (!source) return Fail(invocation, source.error());
   return CreateAndPrint(invocation, flags, std::move(*source));
 }
 

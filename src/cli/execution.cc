@@ -122,7 +122,7 @@ int RunInspect(const Invocation& invocation, const Flags& flags, const char* com
   if (!flags.last) {
     if (flags.id.empty())
       return Fail(UsageError("which execution? Give its ID or --last", command));
-    if (auto id = CheckId(flags.id, "execution id"); !id) return Fail(id.error());
+    if (auto id = CheckId(flags.id, "execution id"); !id) return Fail(invocation, id.error());
   }
   return RunConnected(invocation, [&flags](client::Api& api) { return Inspect(api, flags); });
 }
@@ -142,7 +142,8 @@ void AddExecutionCommands(CLI::App& root, Invocation& invocation) {
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
         if (!flags->sandbox_id.empty()) {
-          if (auto id = CheckId(flags->sandbox_id, "sandbox id"); !id) return Fail(id.error());
+          if (auto id = CheckId(flags->sandbox_id, "sandbox id"); !id)
+            return Fail(invocation, id.error());
         }
         return RunConnected(invocation, [flags](client::Api& api) { return List(api, *flags); });
       };

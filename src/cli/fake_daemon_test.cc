@@ -59,6 +59,9 @@ FakeDaemon::FakeDaemon()
              rpc::Writer<v1::NetworkDecision>& out) {
         return StreamNetwork(std::move(request), out);
       });
+  router_.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
+      "/cleanroom.v1.SandboxService/ListSandboxes",
+      [this](rpc::CallContext&, v1::ListSandboxesRequest) { return List(); });
   router_.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
       "/cleanroom.v1.SandboxService/TerminateSandbox",
       [this](rpc::CallContext&, v1::TerminateSandboxRequest request) {
@@ -201,6 +204,16 @@ Awaitable<Result<void>> FakeDaemon::StreamNetwork(v1::StreamSandboxNetworkReques
   refused = Refused("late.example.com", 22);
   auto written = co_await out.Write(refused);
   co_return written;
+}
+
+// By id; the one made last has the lesser one, as if it had been a spare.
+Awaitable<Result<v1::ListSandboxesResponse>> FakeDaemon::List() {
+  v1::ListSandboxesResponse response;
+  response.add_sandboxes()->set_sandbox_id(kSandbox);
+  response.mutable_sandboxes(0)->mutable_created_at()->set_seconds(1'700'000'100);
+  response.add_sandboxes()->set_sandbox_id(kUnknownSandbox);
+  response.mutable_sandboxes(1)->mutable_created_at()->set_seconds(1'700'000'000);
+  co_return response;
 }
 
 Awaitable<Result<v1::TerminateSandboxResponse>> FakeDaemon::Terminate(

@@ -48,6 +48,7 @@ class FakeDaemon {
                                         rpc::Writer<v1::CreateSandboxEvent>& out);
   Awaitable<Result<void>> StreamNetwork(v1::StreamSandboxNetworkRequest request,
                                         rpc::Writer<v1::NetworkDecision>& out);
+  Awaitable<Result<v1::ListSandboxesResponse>> List();
   Awaitable<Result<v1::TerminateSandboxResponse>> Terminate(v1::TerminateSandboxRequest request);
   Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
       v1::CreateExecutionRequest request);

@@ -13,6 +13,7 @@
 #include "cli/text.h"
 #include "cli/version.h"
 #include "client/connect.h"
+#include "config/serve_flags.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -83,9 +84,9 @@ Awaitable<Result<int>> Ask(client::ConnectOptions options, bool json) {
 
 int Doctor(const Invocation& invocation, bool json) {
   auto options = ConnectOptionsFor(invocation.client);
-  if (!options) return Fail(options.error());
+  if (!options) return Fail(invocation, options.error());
   const auto code = RunLoop(Ask(std::move(*options), json));
-  return code ? *code : Fail(code.error());
+  return code ? *code : Fail(invocation, code.error());
 }
 
 }  // namespace
@@ -110,9 +111,20 @@ void AddHostCommands(CLI::App& root, Invocation& invocation) {
       };
     });
   }
-  // Main passes `serve` on before anything is parsed; here it stands for the help and the
-  // completions.
-  AddCommand(root, kServeHelp);
+  // Main passes `serve` on before anything is parsed; here it stands for the list of commands and
+  // the completions.
+  CLI::App* serve = AddCommand(root, kServeHelp);
+  for (const config::ServeFlag& flag : config::kServeFlags)
+    serve->add_option_function<std::vector<std::string>>(
+        flag.name, [](const std::vector<std::string>&) {}, flag.help);
+  serve->callback([&invocation] {
+    invocation.run = [] {
+      return Fail(
+          UsageError("the flags of serve stand behind it, as in: cleanroom serve "
+                     "--log-level debug",
+                     "cleanroom serve"));
+    };
+  });
 }
 
 }  // namespace cleanroom::cli

@@ -57,7 +57,8 @@ constexpr CommandHelp kBumpRef = {
     "bump-ref",
     "Resolve a tag and write the digest into cleanroom.yaml, touching nothing else in it (also: "
     "set-ref)\n\n"
-    "Without REF: the latest of the image that the file names.",
+    "Without REF: what the tag that the file names (latest when it names none) means now. The tag "
+    "stays.",
     "cleanroom image bump-ref\ncleanroom image bump-ref docker.io/library/alpine:3.20"};
 
 struct Flags {
@@ -173,7 +174,12 @@ Awaitable<Result<int>> Import(client::Api& api, Flags flags, int fd, ProgressSty
   co_await upload.Join();
   co_await progress.Finish();
   if (failure) co_return Err(std::move(*failure));
-  if (!image) co_return Err(std::move(image).error());
+  if (!image) {
+    if (image.error().code() != ErrorCode::kDataCorrupt) co_return Err(std::move(image).error());
+    const bool file = !flags.file.empty() && flags.file != "-";
+    co_return Err(std::move(image).error().Context(
+        "the archive " + (file ? flags.file : std::string("on standard input"))));
+  }
   co_return PrintImage(*image, flags);
 }
 
@@ -183,9 +189,16 @@ int RunImport(const Invocation& invocation, const Flags& flags) {
   int fd = STDIN_FILENO;
   if (!source.empty() && source != "-") {
     auto file = os::Open(source, O_RDONLY);
-    if (!file) return Fail(file.error());
+    if (!file) return Fail(invocation, file.error());
     opened = std::move(*file);
     fd = opened.get();
+    struct stat status{};
+    if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+      return Fail(UsageError(fmt::format("{} is a folder; give an archive, as from: tar c -C {} . "
+                                         "| cleanroom image import {} -",
+                                         source, source, flags.ref),
+                             "cleanroom image import"));
+    }
   } else if (isatty(STDIN_FILENO) == 1) {
     return Fail(UsageError("no archive: give a file, or pipe one in", "cleanroom image import"));
   }
@@ -222,7 +235,11 @@ Awaitable<Result<int>> Remove(client::Api& api, Flags flags) {
                                                   HumanBytes(removed->freed_bytes())));
       if (printed != 0) code = printed;
     } else {
-      code = Fail(std::move(removed).error().Context("image " + ref));
+      // The store's own words name the image.
+      Error error = std::move(removed).error();
+      const bool named = error.message().starts_with("the image ") ||
+                         error.message().find(ref) != std::string::npos;
+      code = Fail(named ? std::move(error) : std::move(error).Context("image " + ref));
     }
   }
   co_return code;
@@ -256,31 +273,32 @@ Result<void> WritePolicy(const std::string& path, const std::string& text) {
 Awaitable<Result<int>> BumpRef(client::Api& api, Flags flags) {
   auto resolved = co_await ResolveRef(api, flags);
   if (!resolved) co_return Err(std::move(resolved).error());
+  CR_CO_TRY_ASSIGN(const std::string pinned, PinnedWithTag(flags.ref, *resolved));
   // As it is now: asking the registry took its time.
   auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
   if (!text) co_return Err(std::move(text).error());
-  auto rewritten = RewriteImageRef(*text, flags.file, *resolved);
+  auto rewritten = RewriteImageRef(*text, flags.file, pinned);
   if (!rewritten) co_return Err(std::move(rewritten).error());
   if (*rewritten != *text) {
     auto written = WritePolicy(flags.file, *rewritten);
     if (!written) co_return Err(std::move(written).error());
   }
-  co_return PrintAnswer(*resolved + "\n");
+  co_return PrintAnswer(pinned + "\n");
 }
 
 int RunBumpRef(const Invocation& invocation, Flags flags) {
   if (flags.file.empty()) {
     auto found = FindPolicyFile(".");
-    if (!found) return Fail(found.error());
+    if (!found) return Fail(invocation, found.error());
     flags.file = std::move(found->path);
   }
   auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
-  if (!text) return Fail(text.error());
+  if (!text) return Fail(invocation, text.error());
   const auto current = FindImageRef(*text, flags.file);
-  if (!current) return Fail(current.error());
+  if (!current) return Fail(invocation, current.error());
   if (flags.ref.empty()) {
     auto image = ImageRef::Parse(current->text);
-    if (!image) return Fail(image.error());
+    if (!image) return Fail(invocation, image.error());
     image->digest.clear();
     flags.ref = image->ToString();
   }

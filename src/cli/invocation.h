@@ -34,6 +34,7 @@ struct Invocation {
   // What stood after the first "--": the command of exec and console.
   std::optional<std::vector<std::string>> command;
   std::function<int()> run;
+  std::string name = "cleanroom";  // with the command: "cleanroom image pull"
 };
 
 // A leaf of the tree: `cleanroom GROUP NAME`. The function it returns runs on selection.
@@ -66,5 +67,7 @@ int Main(std::vector<std::string> args);
 // Prints "cleanroom: CODE: message" and a line saying what to do next to standard error. Returns 1,
 // the exit code of every error of ours.
 int Fail(const Error& error);
+// The same; a mistake in the command line leads to the help of the invocation's command.
+int Fail(const Invocation& invocation, const Error& error);
 
 }  // namespace cleanroom::cli

@@ -54,7 +54,7 @@ int Validate(const Invocation& invocation, const Flags& flags) {
   source.path = flags.file;
   if (source.path.empty()) {
     auto found = FindPolicyFile(directory);
-    if (!found) return Fail(found.error());
+    if (!found) return Fail(invocation, found.error());
     source.path = std::move(found->path);
     source.warning = std::move(found->warning);
   } else if (!flags.chdir.empty() && !source.path.starts_with('/')) {
@@ -63,7 +63,7 @@ int Validate(const Invocation& invocation, const Flags& flags) {
   WarnAbout(invocation, source);
 
   const auto text = policy::ReadDocumentFile(source.path);
-  if (!text) return Fail(text.error());
+  if (!text) return Fail(invocation, text.error());
   auto parsed = policy::Parse(*text, source.path);
   if (!parsed) return Invalid(flags, source.path, parsed.error());
   const auto compiled = policy::CompiledPolicy::Compile(std::move(*parsed));

@@ -25,9 +25,7 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
   }
   if (text.empty()) {
     return Err(ErrorCode::kInvalidArgument,
-               fmt::format("no image: {}, or set default_image in the config; see: cleanroom "
-                           "policy validate --help",
-                           otherwise));
+               fmt::format("no image: {}, or set default_image in the config", otherwise));
   }
   PolicySource source;
   auto image = ImageRef::Parse(text);

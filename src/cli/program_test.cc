@@ -41,6 +41,7 @@ class ProgramTest : public testing::Test {
   }
 
   FakeDaemon daemon_;
+  const os::TempDir folder_ = os::TempDir::Create().value();
   const std::string sandbox_ = FakeDaemon::kSandbox;
   const std::string image_ = "registry.example/base@sha256:" + std::string(64, 'a');
 };
@@ -113,6 +114,120 @@ TEST_F(ProgramTest, ASecondInterruptDetaches) {
   EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
   EXPECT_TRUE(daemon_.WaitFor("detached")) << daemon_.All();
   EXPECT_FALSE(daemon_.Noted("terminate"));
+}
+
+TEST_F(ProgramTest, ASecondInterruptDoesNotPromiseThatTheCommandRunsOn) {
+  const std::string errors = folder_.path() + "/err";
+  const os::UniqueFd err(open(errors.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  auto program = os::Process::Spawn(Argv({"exec", "--in", sandbox_, "-n", "--", "stubborn"}),
+                                    {.fds = {{2, err.get()}}});
+  ASSERT_TRUE(program.has_value());
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program->Kill(SIGINT).has_value());
+  ASSERT_TRUE(daemon_.WaitFor("cancel"));
+  ASSERT_TRUE(program->Kill(SIGINT).has_value());
+  ASSERT_TRUE(program->Wait().has_value());
+  const std::string text = os::ReadFile(errors, 4096).value();
+  EXPECT_THAT(text, HasSubstr("cancelling the command; press Ctrl-C again to leave"));
+  EXPECT_THAT(text,
+              HasSubstr(std::string("cleanroom execution inspect ") + FakeDaemon::kExecution));
+  EXPECT_EQ(text.find("it running"), std::string::npos) << text;
+}
+
+TEST_F(ProgramTest, TheLastSandboxIsTheOneMadeLastWhateverItsId) {
+  auto output = Run({"sandbox", "network", "--last"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_TRUE(daemon_.Noted("network " + sandbox_)) << daemon_.All();
+  output = Run({"sandbox", "ls"});
+  const size_t first = output.out.find(FakeDaemon::kUnknownSandbox);
+  const size_t last = output.out.find(sandbox_);
+  ASSERT_NE(last, std::string::npos) << output.out;
+  EXPECT_LT(first, last) << output.out;
+}
+
+TEST_F(ProgramTest, BumpRefKeepsTheTag) {
+  const std::string file = folder_.path() + "/policy.yaml";
+  const std::string before =
+      "version: 1\nsandbox: { image: { ref: registry.example/base:12@sha256:";
+  ASSERT_TRUE(os::WriteFileAtomic(file, before + std::string(64, '0') + " } }\n").has_value());
+  for (int i = 0; i < 2; ++i) {
+    const auto output = Run({"image", "bump-ref", "-c", file});
+    EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+    EXPECT_EQ(output.out, "registry.example/base:12@sha256:" + std::string(64, 'd') + "\n");
+    EXPECT_EQ(os::ReadFile(file, 4096).value(), before + std::string(64, 'd') + " } }\n");
+  }
+  EXPECT_EQ(daemon_.All(), "resolve registry.example/base:12\nresolve registry.example/base:12\n");
+  // The digest is what counts.
+  const auto output = Run({"exec", "-c", file, "--", "cat"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_TRUE(daemon_.Noted("create registry.example/base:12@sha256:ddd")) << daemon_.All();
+}
+
+TEST_F(ProgramTest, UsageErrorsSayWhatToWrite) {
+  const auto says = [this](std::vector<std::string> args, const std::string& what,
+                           const std::string& next) {
+    const auto output = Run(std::move(args));
+    EXPECT_EQ(output.status.ShellCode(), 1);
+    EXPECT_THAT(output.err, HasSubstr(what));
+    EXPECT_THAT(output.err, HasSubstr(next));
+  };
+  says({"exec", "--rm", "echo", "x", "y z"},
+       "write -- before the command: cleanroom exec ... -- echo x 'y z'", "cleanroom exec --help");
+  says({"exec", "--nonsense", "--", "x"}, "'--nonsense' is no command or flag here",
+       "cleanroom exec --help");
+  says({"sandbox", "rm", "x"}, "'x' is no sandbox id", "cleanroom sandbox rm --help");
+  says({"execution", "inspect", "x"}, "'x' is no execution id",
+       "cleanroom execution inspect --help");
+  says({"--log-level", "foo", "sandbox", "ls"},
+       "'foo' is no level; write error, warn, info or debug", "--help");
+  says({"exec", "--in", sandbox_, "--timeout", "500ms", "--", "x"}, "whole seconds",
+       "cleanroom exec --help");
+  says({"image", "import", "x:1", folder_.path()}, folder_.path() + " is a folder",
+       "cleanroom image import --help");
+  says({"serve"}, "the flags of serve stand behind it", "cleanroom serve --help");  // after --host
+}
+
+TEST_F(ProgramTest, GuessesNoCauseForWhatThisMachineRefused) {
+  auto output = os::Run({"/bin/sh", "-c", "exec \"$0\" version >/dev/full", CLEANROOM_PROGRAM});
+  EXPECT_THAT(output->err, HasSubstr("Send the output elsewhere"));
+  output = os::Run({"/usr/bin/env", "-i", CLEANROOM_PROGRAM, "config", "validate"});
+  EXPECT_THAT(output->err, testing::AnyOf(HasSubstr("Set HOME"), HasSubstr("/etc/cleanroom")));
+  output = os::Run({CLEANROOM_PROGRAM, "image", "import", "x:1", "/nonexistent"});
+  EXPECT_THAT(output->err, HasSubstr("Check the path"));
+}
+
+TEST_F(ProgramTest, HelpIsACommandToo) {
+  const auto help = Run({"exec", "--help"});
+  const auto output = os::Run({CLEANROOM_PROGRAM, "help", "exec"});
+  EXPECT_EQ(output->status.ShellCode(), 0);
+  EXPECT_EQ(output->out, help.out);
+  EXPECT_THAT(os::Run({CLEANROOM_PROGRAM, "help"})->out, HasSubstr("Examples:"));
+}
+
+TEST_F(ProgramTest, BashCompletesCommandsFlagsAndTheirValues) {
+  const auto completes = [this](const std::string& words) {
+    const std::string program = CLEANROOM_PROGRAM;
+    const auto output = os::Run(
+        {"/bin/bash", "-c",
+         "program=$0 host=$1; cleanroom() { \"$program\" --host \"$host\" \"$@\"; }; "
+         "source <(cleanroom completion bash); COMP_WORDS=(cleanroom " +
+             words +
+             "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _cleanroom; echo \" ${COMPREPLY[*]} \"",
+         program, daemon_.url()});
+    EXPECT_TRUE(output.has_value());
+    return output ? output->out + output->err : "";
+  };
+  EXPECT_THAT(completes("sand"), HasSubstr(" sandbox "));
+  EXPECT_THAT(completes("image pull --w"), HasSubstr(" --warm "));
+  EXPECT_EQ(completes("exec --backend ''"), " qemu firecracker darwin-vz \n");
+  EXPECT_EQ(completes("exec --log-level d"), " debug \n");
+  EXPECT_EQ(completes("exec --image ''"), "  \n");
+  EXPECT_THAT(completes("exec --image sandbox --r"), HasSubstr(" --rm "));
+  EXPECT_EQ(completes("exec --in ''"),
+            " " + std::string(FakeDaemon::kUnknownSandbox) + " " + sandbox_ + " \n");
+  EXPECT_EQ(completes("completion z"), " zsh \n");
+  EXPECT_THAT(completes("serve --li"), HasSubstr(" --listen "));
+  EXPECT_EQ(completes("exec -- l"), "  \n");
 }
 
 TEST_F(ProgramTest, TerminationRemovesTheSandboxOfRm) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/image_ref.h"
 #include "policy/document.h"
 
 namespace cleanroom::cli {
@@ -64,6 +65,13 @@ Result<FoundRef> FindImageRef(std::string_view yaml, const std::string& file_nam
                   "sandbox.image.ref must be written plainly, on one line, to be changed");
   }
   return FoundRef{ref->text, offset, ref->text.size()};
+}
+
+Result<std::string> PinnedWithTag(const std::string& asked, const std::string& resolved) {
+  CR_TRY_ASSIGN(const ImageRef wanted, ImageRef::Parse(asked));
+  CR_TRY_ASSIGN(ImageRef pinned, ImageRef::ParsePinned(resolved));
+  pinned.tag = wanted.tag;
+  return pinned.ToString();
 }
 
 Result<std::string> RewriteImageRef(std::string_view yaml, const std::string& file_name,

@@ -18,6 +18,10 @@ struct FoundRef {
 // cannot be changed in place (escapes, several lines, an alias).
 Result<FoundRef> FindImageRef(std::string_view yaml, const std::string& file_name);
 
+// What to pin a reference to: `resolved`, which the registry says `asked` means, with the tag that
+// was asked for, so that it can be asked for again. A digest beside a tag is what counts.
+Result<std::string> PinnedWithTag(const std::string& asked, const std::string& resolved);
+
 // The file's text with `ref` as its image.
 Result<std::string> RewriteImageRef(std::string_view yaml, const std::string& file_name,
                                     const std::string& ref);

@@ -67,6 +67,18 @@ TEST(RewriteImageRefTest, OddLayouts) {
   }
 }
 
+TEST(PinnedWithTagTest, TakesTheTagThatWasAskedFor) {
+  const std::string digest = "@sha256:" + std::string(64, '1');
+  const std::string old = "@sha256:" + std::string(64, '0');
+  EXPECT_EQ(PinnedWithTag("h.example/a:12", "h.example/a" + digest).value(),
+            "h.example/a:12" + digest);
+  EXPECT_EQ(PinnedWithTag("h.example:5000/a", "h.example:5000/a" + digest).value(),
+            "h.example:5000/a" + digest);
+  EXPECT_EQ(PinnedWithTag("alpine:3" + old, "docker.io/library/alpine" + digest).value(),
+            "docker.io/library/alpine:3" + digest);
+  EXPECT_FALSE(PinnedWithTag("h.example/a:12", "h.example/a:12").has_value());
+}
+
 TEST(RewriteImageRefTest, RefusesWhatIsNotThereOrNotPlain) {
   for (const char* text :
        {"version: 1\n", "sandbox: {image: {ref: []}}\n",

@@ -153,7 +153,7 @@ void AddRunFlags(CLI::App& command, RunKind kind, RunFlags& flags) {
         ->option_text("USER");
     command
         .add_option("--timeout", flags.timeout,
-                    "End the command after this time (30s, 5m, 90); exit code 124")
+                    "End the command after this time (90, 30s, 5m, 1h); exit code 124")
         ->option_text("TIME");
     command.add_flag("--print-sandbox-id", flags.print_sandbox_id,
                      "Write sandbox_id=ID to standard error");

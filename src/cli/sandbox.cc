@@ -88,6 +88,7 @@ Awaitable<Result<int>> List(client::Api& api, Flags flags) {
   request.set_all(flags.all);
   auto list = co_await api.ListSandboxes(std::move(request));
   if (!list) co_return Err(std::move(list).error());
+  SortByCreation(*list);
   if (flags.json) co_return PrintAnswer(ToJson(*list));
   Table table({"ID", "STATUS", "BACKEND", "IMAGE", "CREATED"});
   const auto now = std::chrono::system_clock::now();
@@ -137,9 +138,9 @@ void AddSandboxCommands(CLI::App& root, Invocation& invocation) {
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
         if (auto checked = CheckRunFlags(*flags, RunKind::kSandboxCreate); !checked)
-          return Fail(checked.error());
+          return Fail(invocation, checked.error());
         auto source = PolicyOfImage(*flags, DefaultImage);
-        if (!source) return Fail(source.error());
+        if (!source) return Fail(invocation, source.error());
         return CreateAndPrint(invocation, *flags, std::move(*source));
       };
     });
@@ -178,7 +179,7 @@ void AddSandboxCommands(CLI::App& root, Invocation& invocation) {
     command->callback([&invocation, flags] {
       invocation.run = [&invocation, flags] {
         for (const std::string& text : flags->ids) {
-          if (auto id = CheckId(text, "sandbox id"); !id) return Fail(id.error());
+          if (auto id = CheckId(text, "sandbox id"); !id) return Fail(invocation, id.error());
         }
         return RunConnected(invocation, [flags](client::Api& api) { return Remove(api, *flags); });
       };

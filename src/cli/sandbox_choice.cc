@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <tuple>
 
 #include "base/id.h"
 #include "cli/errors.h"
@@ -21,17 +22,24 @@ Result<void> CheckSandboxChoice(const SandboxChoice& choice, const std::string& 
   return CheckId(choice.id, "sandbox id");
 }
 
+void SortByCreation(v1::ListSandboxesResponse& list) {
+  const auto key = [](const v1::Sandbox& sandbox) {
+    return std::tuple(sandbox.created_at().seconds(), sandbox.created_at().nanos(),
+                      std::string_view(sandbox.sandbox_id()));
+  };
+  std::sort(list.mutable_sandboxes()->pointer_begin(), list.mutable_sandboxes()->pointer_end(),
+            [key](const v1::Sandbox* a, const v1::Sandbox* b) { return key(*a) < key(*b); });
+}
+
 Awaitable<Result<std::string>> ResolveSandbox(client::Api& api, SandboxChoice choice) {
   if (!choice.last) co_return choice.id;
   v1::ListSandboxesRequest request;
   request.set_all(true);
   auto list = co_await api.ListSandboxes(std::move(request));
   if (!list) co_return Err(std::move(list).error());
-  // Ids sort by time.
-  std::string last;
-  for (const v1::Sandbox& sandbox : list->sandboxes()) last = std::max(last, sandbox.sandbox_id());
-  if (last.empty()) co_return Err(ErrorCode::kNotFound, "there is no sandbox");
-  co_return last;
+  if (list->sandboxes().empty()) co_return Err(ErrorCode::kNotFound, "there is no sandbox");
+  SortByCreation(*list);
+  co_return list->sandboxes(list->sandboxes_size() - 1).sandbox_id();
 }
 
 }  // namespace cleanroom::cli

@@ -48,9 +48,9 @@ Result<int> RunLoop(Awaitable<Result<int>> task) {
 
 int RunConnected(const Invocation& invocation, const Body& body) {
   auto options = ConnectOptionsFor(invocation.client);
-  if (!options) return Fail(options.error());
+  if (!options) return Fail(invocation, options.error());
   const auto code = RunLoop(Converse(std::move(*options), body));
-  return code ? *code : Fail(code.error());
+  return code ? *code : Fail(invocation, code.error());
 }
 
 ProgressStyle ChooseProgress(const Invocation& invocation, Quiet quiet) {

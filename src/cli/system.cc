@@ -161,7 +161,7 @@ int RunPrune(const Invocation& invocation, const Flags& flags) {
   request.set_dry_run(flags.dry_run);
   if (!flags.older_than.empty()) {
     auto age = ParseDuration(flags.older_than);
-    if (!age) return Fail(std::move(age).error().Context("--older-than"));
+    if (!age) return Fail(invocation, std::move(age).error().Context("--older-than"));
     request.set_older_than_seconds(age->count());
   }
   if (!flags.dry_run && !flags.force && isatty(STDIN_FILENO) != 1) {
@@ -193,7 +193,7 @@ Awaitable<Result<int>> Warmup(client::Api& api, v1::WarmUpRequest request, Polic
 
 int RunWarmup(const Invocation& invocation, const Flags& flags) {
   auto source = LocatePolicy(flags.run, DefaultImage);
-  if (!source) return Fail(source.error());
+  if (!source) return Fail(invocation, source.error());
   WarnAbout(invocation, *source);
   v1::WarmUpRequest request;
   request.set_backend(flags.run.backend);
@@ -225,7 +225,9 @@ void AddSystemCommands(CLI::App& root, Invocation& invocation) {
     command->add_flag("--dry-run", flags->dry_run, "Remove nothing; tell what would go");
     command->add_flag("--force", flags->force, "Do not ask");
     command->add_flag("--all", flags->all, "Also images that no sandbox uses, and caches");
-    command->add_option("--older-than", flags->older_than, "Only what was not used for so long")
+    command
+        ->add_option("--older-than", flags->older_than,
+                     "Only what was not used for so long (30m, 24h, 7d)")
         ->option_text("DURATION");
     command->add_flag("--json", flags->json, "Print JSON");
     command->callback([&invocation, flags] {

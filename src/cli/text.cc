@@ -128,12 +128,12 @@ std::string Timestamp(system_clock::time_point when) {
 Result<seconds> ParseDuration(std::string_view text) {
   const auto bad = [text] {
     return Err(ErrorCode::kInvalidArgument,
-               fmt::format("'{}' is no duration: write seconds (90) or units (250ms, 30s, 5m, "
-                           "1h30m), at most 8760h",
+               fmt::format("'{}' is no duration: write whole seconds (90) or units (30s, 5m, "
+                           "1h30m, 2d), at most 365d",
                            text.substr(0, 64)));
   };
   if (text.empty()) return bad();
-  int64_t total_ms = 0;
+  int64_t total = 0;
   const char* at = text.data();
   const char* const end = at + text.size();
   while (at != end) {
@@ -144,16 +144,16 @@ Result<seconds> ParseDuration(std::string_view text) {
     std::string_view unit(next, static_cast<size_t>(end - next));
     unit = unit.substr(0, unit.find_first_of("0123456789"));
     int64_t scale = 0;
-    if (unit == "ms") scale = 1;
-    if (unit == "s" || (unit.empty() && at == text.data())) scale = 1000;
-    if (unit == "m") scale = 60'000;
-    if (unit == "h") scale = 3'600'000;
+    if (unit == "s" || (unit.empty() && at == text.data())) scale = 1;
+    if (unit == "m") scale = 60;
+    if (unit == "h") scale = 3600;
+    if (unit == "d") scale = 86'400;
     if (scale == 0) return bad();
-    total_ms += value * scale;
-    if (total_ms > milliseconds(kMaxDuration).count()) return bad();
+    total += value * scale;
+    if (total > kMaxDuration.count()) return bad();
     at = next + unit.size();
   }
-  return seconds((total_ms + 999) / 1000);
+  return seconds(total);
 }
 
 Result<std::optional<std::string>> ParseEnv(const std::string& text) {

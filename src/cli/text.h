@@ -41,7 +41,7 @@ std::string HumanBytes(int64_t bytes);
 // RFC 3339 in UTC with milliseconds.
 std::string Timestamp(std::chrono::system_clock::time_point when);
 
-// "90", "90s", "5m", "1h30m", "250ms" (rounded up to a second); at most kMaxDuration.
+// "90", "90s", "5m", "1h30m", "2d"; at most kMaxDuration.
 inline constexpr std::chrono::seconds kMaxDuration{365LL * 24 * 3600};
 Result<std::chrono::seconds> ParseDuration(std::string_view text);
 

@@ -23,6 +23,14 @@ Error NoDaemon(std::string_view url, std::string_view why) {
   return Error(ErrorCode::kUnavailable, fmt::format("no daemon answers at {} ({})", url, why));
 }
 
+Error NotTrusted(const ConnectOptions& options, const Error& error) {
+  const std::string by =
+      options.tls_ca.empty() ? "the system's authorities" : "the authorities in " + options.tls_ca;
+  return Error(ErrorCode::kUnavailable,
+               fmt::format("{}: the daemon's certificate is not trusted by {} ({})", options.url,
+                           by, error.message()));
+}
+
 Result<os::UniqueFd> ConnectUnixSocket(const std::string& url, const std::string& path) {
   auto fd = os::ConnectUnix(path);
   if (fd) return fd;
@@ -82,7 +90,12 @@ Awaitable<Result<std::unique_ptr<http::ByteStream>>> OpenStream(ConnectOptions o
   if (!fd) co_return Err(std::move(fd).error());
   if (trust == nullptr) co_return http::AdoptSocket(executor, fd->release());
   auto stream = co_await trust->Connect(executor, fd->release(), endpoint.host);
-  if (!stream) co_return Err(std::move(stream).error().Context(options.url));
+  if (!stream) {
+    const Error& error = stream.error();
+    if (error.message().find("certificate verify failed") == std::string::npos)
+      co_return Err(std::move(stream).error().Context(options.url));
+    co_return Err(NotTrusted(options, error));
+  }
   co_return std::make_unique<OwningTlsStream>(std::move(trust), std::move(*stream));
 }
 

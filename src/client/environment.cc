@@ -35,6 +35,11 @@ Result<ConnectOptions> OptionsFromEnvironment(ConnectOptions given) {
   CR_TRY_ASSIGN(const auto resolved, config::ResolveEndpoint(sources, Exists));
   given.url = resolved.endpoint.ToString();
   if (given.tls_ca.empty()) given.tls_ca = Variable("CLEANROOM_TLS_CA");
+  if (given.tls_ca.empty() && resolved.endpoint.scheme == config::Endpoint::Scheme::kHttps) {
+    // Without a HOME there is no such file, and the system's authorities do.
+    const auto paths = config::ResolvePaths(config::Environment::OfProcess());
+    if (paths && Exists(paths->tls_dir + "/ca.pem")) given.tls_ca = paths->tls_dir + "/ca.pem";
+  }
   if (given.auth_token.empty()) given.auth_token = Variable("CLEANROOM_AUTH_TOKEN");
   return given;
 }

@@ -50,5 +50,18 @@ TEST_F(EnvironmentTest, TokenAndAuthoritiesComeFromVariablesUnlessGiven) {
   EXPECT_EQ(options->auth_token, "mine");
 }
 
+TEST_F(EnvironmentTest, AuthoritiesInTheConfigFolderAreTrustedForHttps) {
+  const std::string ca = folder_->path() + "/cleanroom/tls/ca.pem";
+  EXPECT_EQ(OptionsFromEnvironment({.url = "https://h"}).value().tls_ca, "");
+  ASSERT_TRUE(os::MakeDirs(folder_->path() + "/cleanroom/tls").has_value());
+  ASSERT_TRUE(os::WriteFileAtomic(ca, "x").has_value());
+  EXPECT_EQ(OptionsFromEnvironment({.url = "https://h"}).value().tls_ca, ca);
+  EXPECT_EQ(OptionsFromEnvironment({.url = "http://h"}).value().tls_ca, "");
+  EXPECT_EQ(OptionsFromEnvironment({.url = "https://h", .tls_ca = "/mine"}).value().tls_ca,
+            "/mine");
+  setenv("CLEANROOM_TLS_CA", "/variable", 1);
+  EXPECT_EQ(OptionsFromEnvironment({.url = "https://h"}).value().tls_ca, "/variable");
+}
+
 }  // namespace
 }  // namespace cleanroom::client

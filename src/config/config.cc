@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <limits>
 
 #include "base/image_ref.h"
+#include "config/endpoint.h"
 #include "policy/address.h"
 #include "policy/document.h"
 #include "policy/fields.h"
@@ -21,11 +23,15 @@ using policy::Report;
 
 constexpr size_t kMaxLine = 4096;
 constexpr size_t kMaxEntries = 256;
-constexpr int kMaxVcpus = 256;
-constexpr int64_t kMaxMib = 64LL << 20;  // 64 TiB
+// What the largest sandbox may have.
+constexpr int kMaxVcpus = 64;
+constexpr int64_t kMaxMemoryMib = 1LL << 20;  // 1 TiB
+constexpr int64_t kMaxDiskMib = 8LL << 20;    // 8 TiB
+constexpr int64_t kMaxPoolMib = 64LL << 20;   // 64 TiB
 constexpr int kMaxLaunchSeconds = 3600;
 constexpr int kMaxIdleSeconds = 86400;
 constexpr int kMaxConnections = 65536;
+constexpr std::array<std::string_view, 3> kBackends = {"qemu", "firecracker", "darwin-vz"};
 
 void Take(std::optional<std::string> value, std::string& out) {
   if (value) out = *std::move(value);
@@ -49,8 +55,8 @@ void ReadBackend(Fields& fields, Backend& out) {
   TakeOptionalLine(fields, "binary_path", out.binary_path);
   TakeOptionalLine(fields, "kernel_image", out.kernel_image);
   Take(fields.Integer("vcpus", 1, kMaxVcpus), out.vcpus);
-  Take(fields.Integer("memory_mib", 64, kMaxMib), out.memory_mib);
-  Take(fields.Integer("disk_mib", 64, kMaxMib), out.disk_mib);
+  Take(fields.Integer("memory_mib", 64, kMaxMemoryMib), out.memory_mib);
+  Take(fields.Integer("disk_mib", 64, kMaxDiskMib), out.disk_mib);
   Take(fields.Integer("launch_seconds", 1, kMaxLaunchSeconds), out.launch_seconds);
   if (const Node* node = fields.Get("snapshots")) {
     Fields snapshots(*node, fields.Path("snapshots"), fields.report());
@@ -250,8 +256,14 @@ void ReadNetwork(const Node& node, Network& out, Report& report) {
 
 void ReadConfig(const Node& root, Config& out, Report& report, Report& warnings) {
   Fields fields(root, "", report);
-  Take(fields.Choice("default_backend", {"qemu", "firecracker", "darwin-vz"}), out.default_backend);
+  Take(fields.Choice("default_backend", {kBackends[0], kBackends[1], kBackends[2]}),
+       out.default_backend);
   TakeOptionalLine(fields, "control_host", out.control_host);
+  if (!out.control_host.empty()) {
+    const auto endpoint = Endpoint::Parse(out.control_host);
+    if (!endpoint)
+      report.Add(*fields.Get("control_host"), "control_host", endpoint.error().message());
+  }
   TakeOptionalLine(fields, "default_image", out.default_image);
   if (!out.default_image.empty()) {
     const auto ref = ImageRef::Parse(out.default_image);
@@ -274,7 +286,7 @@ void ReadConfig(const Node& root, Config& out, Report& report, Report& warnings)
   if (const Node* pool = fields.Get("pool")) {
     Fields section(*pool, "pool", report);
     Take(section.Integer("size", 0, 1024), out.pool.size);
-    if (const auto mib = section.Integer("memory_mib", 0, kMaxMib))
+    if (const auto mib = section.Integer("memory_mib", 0, kMaxPoolMib))
       out.pool.memory_mib = static_cast<int>(*mib);
     section.Finish();
   }
@@ -302,7 +314,7 @@ constexpr std::string_view kInit =
     R"(# Runtime configuration of Cleanroom. What is commented out stands at its default.
 # `cleanroom config validate` checks this file; a request's own value goes before what stands here.
 
-default_backend: {}    # qemu or firecracker
+default_backend: {}    # qemu, firecracker or darwin-vz (of a macOS host)
 
 # What clients connect to: unix:///path, http://host:port or https://host:port.
 # control_host: ""
@@ -421,9 +433,10 @@ Result<ParsedConfig> LoadOrDefault(const std::string& path) {
 }
 
 Result<std::string> InitText(std::string_view default_backend) {
-  if (default_backend != "qemu" && default_backend != "firecracker") {
+  if (std::find(kBackends.begin(), kBackends.end(), default_backend) == kBackends.end()) {
     return Err(ErrorCode::kInvalidArgument,
-               fmt::format("backend `{}` is unknown; choose qemu or firecracker", default_backend));
+               fmt::format("backend `{}` is unknown; choose qemu, firecracker or darwin-vz",
+                           default_backend));
   }
   std::string text(kInit);
   const size_t hole = text.find("{}");

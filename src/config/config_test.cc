@@ -104,6 +104,8 @@ TEST(Config, RefusesWithItsPlace) {
        "f:1:18: default_backend: expected qemu or firecracker or darwin-vz"},
       {"default_image: A\n", "default_image: `A` is not an image reference"},
       {"qemu: {}\n", "`qemu` belongs at `backends.qemu`"},
+      {"control_host: ftp://a\n", "f:1:15: control_host: `ftp://a` is not an endpoint"},
+      {"backends: { qemu: { vcpus: 65 } }\n", "write 1 to 64"},
       {"backends: { qemu: { vcpus: 0 } }\n", "backends.qemu.vcpus: 0 is out of range"},
       {"backends: { qemu: { accel: hvf } }\n", "expected auto or kvm or tcg, found `hvf`"},
       {"backends: { firecracker: { accel: kvm } }\n", "backends.firecracker: unknown key `accel`"},
@@ -137,6 +139,7 @@ TEST(InitText, ParsesToTheDefaultsAlsoWhenUncommented) {
   ASSERT_TRUE(Parse(*text, "f")) << Errors(*text);
   EXPECT_EQ(Parse(*text, "f")->config, Config());
   EXPECT_EQ(Parse(*InitText("firecracker"), "f")->config.default_backend, "firecracker");
+  EXPECT_EQ(Parse(*InitText("darwin-vz"), "f")->config.default_backend, "darwin-vz");
   EXPECT_FALSE(InitText("docker"));
 
   // Every commented key is a real one: take the `# ` from the lines that are YAML.

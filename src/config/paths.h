@@ -25,7 +25,8 @@ struct Environment {
 // All absolute.
 struct Paths {
   std::string config_file;  // ~/.config/cleanroom/config.yaml
-  std::string tls_dir;      // ~/.config/cleanroom/tls: server.pem, server.key, ca.pem
+  std::string tls_dir;      // ~/.config/cleanroom/tls: server.pem and server.key of a
+                            // daemon, ca.pem that its clients trust
   std::string cache_dir;    // ~/.cache/cleanroom, or /var/cache/cleanroom
   std::string state_dir;    // ~/.local/state/cleanroom, or /var/lib/cleanroom
   std::string runtime_dir;  // $XDG_RUNTIME_DIR/cleanroom, or /run/cleanroom

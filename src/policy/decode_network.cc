@@ -133,8 +133,8 @@ std::optional<DenyRule> DecodeDenyRule(const Node& node, const std::string& path
   Fields fields(node, path, report);
   std::optional<Target> target = DecodeTarget(fields);
   const auto reason = fields.Line("reason", kMaxReason);
-  fields.Finish({{"ports", "an allow rule: a deny rule covers every port"},
-                 {"protocol", "an allow rule: a deny rule covers every protocol"}});
+  fields.Finish({{"ports", "sandbox.network.allow: a deny rule covers every port"},
+                 {"protocol", "sandbox.network.allow: a deny rule covers every protocol"}});
   if (!target) return std::nullopt;
   return DenyRule{*std::move(target), reason.value_or(""), node.line};
 }

@@ -276,7 +276,11 @@ void Fields::Finish(const std::vector<std::pair<std::string_view, std::string_vi
       return entry.first == name.text;
     });
     if (place != elsewhere.end()) {
-      report_.Add(name, path_, fmt::format("`{}` belongs at `{}`", name.text, place->second));
+      // "PLACE" or "PLACE: why".
+      const std::string_view where = place->second.substr(0, place->second.find(": "));
+      report_.Add(name, path_,
+                  fmt::format("`{}` belongs at `{}`{}", name.text, where,
+                              place->second.substr(where.size())));
       continue;
     }
     const std::string_view nearest = Nearest(name.text, known_);

@@ -206,10 +206,10 @@ TEST(Parse, RefusesWithPlaceAndRemedy) {
       {"hash: x\n", "unknown key `hash`"},
       // Sizes
       {"  resources: { memory: 1.5GiB }\n", "expected a size such as 8GiB, found `1.5GiB`"},
-      {"  resources: { memory: 1KiB }\n", "1KiB is out of range; write 64MiB to 64TiB"},
+      {"  resources: { memory: 1KiB }\n", "1KiB is out of range; write 64MiB to 1TiB"},
       {"  resources: { memory: 99999999999999999GiB }\n", "expected a size"},
       {"  resources: { memory: -1GiB }\n", "expected a size"},
-      {"  resources: { vcpus: 0 }\n", "0 is out of range; write 1 to 256"},
+      {"  resources: { vcpus: 0 }\n", "0 is out of range; write 1 to 64"},
       // Docker spelt twice, services overloaded
       {"  docker: { required: true }\n  services: { docker: { required: true } }\n",
        "f:5:23: sandbox.services.docker: is the earlier spelling of `sandbox.docker`, which stands "
@@ -247,7 +247,7 @@ TEST(Parse, RefusesWithPlaceAndRemedy) {
       {"  network: { deny: [ a.example ] }\n",
        "expected { host: … } or { cidr: … }, found `a.example`"},
       {"  network: { deny: [ { host: a.example, ports: [1] } ] }\n",
-       "a deny rule covers every port"},
+       "`ports` belongs at `sandbox.network.allow`: a deny rule covers every port"},
       {"  network: { allow: [], execution: { allow: [] } }\n",
        "sandbox.network.execution: a stage's list cannot be mixed with `sandbox.network.allow` "
        "(line 4)"},

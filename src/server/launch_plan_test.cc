@@ -27,6 +27,13 @@ TEST(LaunchPlanTest, RefusesAbsurdWishes) {
   }
 }
 
+TEST(LaunchPlanTest, RefusalsNameTheFieldInTheUsersUnits) {
+  EXPECT_EQ(ResolveSize({}, {.memory_mib = int64_t{2} << 20}, {}).error().message(),
+            "sandbox.resources.memory asks for 2048 GiB; a sandbox has at most 1024 GiB");
+  EXPECT_EQ(ResolveSize({.vcpus = 65}, {}, {}).error().message(),
+            "options.vcpus asks for 65; a sandbox has at most 64");
+}
+
 TEST(LaunchPlanTest, BootLimitOfRequestThenHost) {
   Settings settings;
   settings.launch_seconds = 30;

@@ -1,8 +1,8 @@
 // cleanroomd: the control plane. `cleanroomd serve [flags]`.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
@@ -12,6 +12,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "config/config.h"
 #include "config/paths.h"
@@ -21,6 +23,7 @@
 #include "rpc/json/json_codec.h"
 #include "server/control_plane.h"
 #include "server/log.h"
+#include "server/serve_command.h"
 #include "server/serve_options.h"
 
 namespace cleanroom::server {
@@ -29,21 +32,18 @@ namespace {
 // For an orderly end; what takes longer is stuck, or a download that cannot be cut short.
 constexpr std::chrono::seconds kStopLimit{60};
 
-int Fail(const Error& error) {
-  std::fprintf(stderr, "cleanroom: %s\n", error.ToString().c_str());
+int Fail(const Error& error, std::string_view remedy = "") {
+  const std::string text = DescribeServeError(error, remedy);
+  std::fwrite(text.data(), 1, text.size(), stderr);
   return 1;
 }
 
-Result<ServeOptions> Prepare(const ServeFlags& flags) {
-  CR_TRY_ASSIGN(const auto paths, config::ResolvePaths(config::Environment::OfProcess()));
-  // A file that was named must be there; the usual one need not.
-  auto loaded =
-      flags.config.empty() ? config::LoadOrDefault(paths.config_file) : config::Load(flags.config);
-  if (!loaded) return Err(std::move(loaded).error());
+Result<ServeOptions> Prepare(const ServeFlags& flags, const config::Config& config,
+                             const config::Paths& paths) {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return Err(ErrorCode::kInternal, "cannot read /proc/self/exe: " + error.message());
-  return MakeServeOptions(flags, loaded->config, paths, program.parent_path());
+  return MakeServeOptions(flags, config, paths, program.parent_path());
 }
 
 void SayReady(const std::vector<config::Endpoint>& endpoints) {
@@ -87,7 +87,20 @@ Awaitable<void> AwaitSignals(ControlPlane& plane, asio::signal_set& signals) {
 }
 
 int Serve(const ServeFlags& flags) {
-  auto options = Prepare(flags);
+  const auto paths = config::ResolvePaths(config::Environment::OfProcess());
+  if (!paths) return Fail(paths.error(), "Set HOME to an absolute path, and try again");
+  // A file that was named must be there; the usual one need not.
+  const std::string file = flags.config.empty() ? paths->config_file : flags.config;
+  const auto loaded = flags.config.empty() ? config::LoadOrDefault(file) : config::Load(file);
+  if (!loaded) {
+    return Fail(loaded.error(),
+                loaded.error().code() == ErrorCode::kNotFound
+                    ? fmt::format("Write one with: cleanroom config init --path {}", file)
+                    : fmt::format("Correct it, then check it with: cleanroom config validate "
+                                  "--path {}",
+                                  file));
+  }
+  auto options = Prepare(flags, loaded->config, *paths);
   if (!options) return Fail(options.error());
   SetUpLog(flags.log_level, options->log_format);
   // A peer that is gone shows as an error of the write.
@@ -99,7 +112,12 @@ int Serve(const ServeFlags& flags) {
   std::unique_ptr<http::TlsServer> tls;
   if (!options->tls.certificate.empty()) {
     auto created = http::TlsServer::Create(options->tls.certificate, options->tls.key);
-    if (!created) return Fail(created.error());
+    if (!created) {
+      return Fail(created.error(),
+                  fmt::format("Name certificate and key with --tls-cert and --tls-key, or put "
+                              "server.pem and server.key into {}",
+                              paths->tls_dir));
+    }
     tls = std::move(*created);
     options->control_plane.tls = [&io, &tls](int fd) { return tls->Accept(io.get_executor(), fd); };
   }
@@ -119,30 +137,13 @@ int Serve(const ServeFlags& flags) {
 
 int Main(int argc, char** argv) {
   os::KeepHeapSmall();
-  CLI::App app("Cleanroom's control plane.");
-  app.require_subcommand(1);
-  ServeFlags flags;
-  CLI::App* serve =
-      app.add_subcommand("serve", "serve the API and run sandboxes until SIGTERM or SIGINT");
-  serve->add_option(
-      "--listen", flags.listen,
-      "unix:///PATH, http://HOST:PORT or https://HOST:PORT; may be repeated or take several");
-  serve->add_option("--config", flags.config, "the config file");
-  serve->add_option("--state-dir", flags.state_dir, "records and sandboxes");
-  serve->add_option("--cache-dir", flags.cache_dir, "images and kernels");
-  serve->add_option("--runtime-dir", flags.runtime_dir, "where the default socket is made");
-  serve->add_option("--tls-cert", flags.tls_cert, "certificate chain (PEM) for https listeners");
-  serve->add_option("--tls-key", flags.tls_key, "its key (PEM)");
-  serve->add_option("--gateway-listen", flags.gateway_listen, "refused: this build has no gateway");
-  serve
-      ->add_option("--guest-silence", flags.guest_silence_seconds,
-                   "seconds without an answer after which a guest that runs a command is given up "
-                   "(120)")
-      ->check(CLI::Range(int64_t{1}, int64_t{86'400}));
-  serve->add_option("--log-level", flags.log_level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error"}));
-  CLI11_PARSE(app, argc, argv);
-  return Serve(flags);
+  const auto command = ParseServeCommand(std::vector<std::string>(argv + 1, argv + argc));
+  if (!command) return Fail(command.error());
+  if (!command->help.empty()) {
+    std::fwrite(command->help.data(), 1, command->help.size(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 1;
+  }
+  return Serve(command->flags);
 }
 
 }  // namespace

@@ -154,8 +154,8 @@ void Sandboxes::ReapIdle() {
     spdlog::info("idle limit reached sandbox_id={} ttl_minutes={}", id,
                  sandbox->record().ttl_minutes);
     sandbox->RequestStop(
-        fmt::format("deadline_exceeded: idle for {} minutes (--keep lifts the limit)",
-                    sandbox->record().ttl_minutes));
+        fmt::format("deadline_exceeded: idle for {} minute{} (--keep lifts the limit)",
+                    sandbox->record().ttl_minutes, sandbox->record().ttl_minutes == 1 ? "" : "s"));
   }
 }
 

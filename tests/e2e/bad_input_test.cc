@@ -2,9 +2,11 @@
 // left behind.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "support/daemon.h"
 #include "support/program.h"
@@ -90,6 +92,38 @@ TEST_F(BadInputTest, NoDaemonSaysHowToStartOne) {
       daemon_.Cli({"sandbox", "ls", "--host", "unix://" + folder_.path() + "/none.sock"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_NE(outcome.err.find("cleanroom serve"), std::string::npos) << outcome.err;
+}
+
+TEST_F(BadInputTest, ServeRefusesLikeEveryOtherCommand) {
+  struct Case {
+    std::vector<std::string> flags;
+    std::string says;
+    std::string next;
+  };
+  const std::string help = "cleanroom serve --help";
+  for (const Case& test : {
+           Case{{"--bad"}, "invalid_argument: '--bad' is no flag of serve", help},
+           Case{{"--log-level", "foo"}, "write error, warn, info, debug or trace", help},
+           Case{{"--guest-silence", "0"}, "seconds from 1 to 86400", help},
+           Case{{"--listen", "ftp://a"}, "`ftp://a` is not an endpoint", help},
+           Case{{"--listen", "https://127.0.0.1:0"}, "server.pem", "--tls-cert"},
+           Case{{"--config", "/nonexistent"}, "/nonexistent", "config init --path /nonexistent"},
+           Case{{"--listen", "unix://" + daemon_.socket()}, "another daemon", "cleanroom doctor"},
+       }) {
+    std::vector<std::string> args = {"serve"};
+    args.insert(args.end(), test.flags.begin(), test.flags.end());
+    const Outcome outcome = daemon_.Cli(args);
+    EXPECT_EQ(outcome.code, 1) << test.flags[0];
+    EXPECT_TRUE(outcome.err.starts_with("cleanroom: ")) << outcome.err;
+    EXPECT_NE(outcome.err.find(test.says), std::string::npos) << outcome.err;
+    EXPECT_NE(outcome.err.rfind(test.next), std::string::npos) << outcome.err;
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 2) << outcome.err;
+  }
+  const Outcome help_text = daemon_.Cli({"serve", "--help"});
+  EXPECT_EQ(help_text.code, 0);
+  EXPECT_NE(help_text.out.find("Usage: cleanroom serve [OPTIONS]"), std::string::npos)
+      << help_text.out;
+  EXPECT_EQ(help_text.out, daemon_.Cli({"help", "serve"}).out);
 }
 
 TEST_F(BadInputTest, BackendsThatAreNotHere) {
