@@ -27,7 +27,7 @@ constexpr int kColdRehearsals = 2;
 // A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
 // For the end of a machine to be seen once its link is lost.
-constexpr milliseconds kDeathLimit{1000};
+constexpr milliseconds kDeathLimit{3000};
 // Commands that have ended and can still be followed here; of older ones the control plane has the
 // records.
 constexpr size_t kMaxEnded = 1024;

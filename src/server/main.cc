@@ -103,6 +103,9 @@ int Serve(const ServeFlags& flags) {
   auto options = Prepare(flags, loaded->config, *paths);
   if (!options) return Fail(options.error());
   SetUpLog(flags.log_level, options->log_format);
+  for (const std::string& key : WithoutEffect(loaded->config)) {
+    spdlog::warn("the config asks for what this build does not do key=\"{}\" file={}", key, file);
+  }
   // A peer that is gone shows as an error of the write.
   std::signal(SIGPIPE, SIG_IGN);
 

@@ -145,4 +145,15 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   return options;
 }
 
+std::vector<std::string> WithoutEffect(const config::Config& config) {
+  std::vector<std::string> keys;
+  if (config.default_backend != "qemu")
+    keys.push_back("default_backend: " + config.default_backend);
+  if (config.gateway != config::Gateway()) keys.emplace_back("gateway");
+  if (config.cache.max_bytes) keys.emplace_back("cache.max_bytes");
+  if (!config.cache.peers.empty()) keys.emplace_back("cache.peers");
+  if (!config.observability.otlp.empty()) keys.emplace_back("observability.otlp");
+  return keys;
+}
+
 }  // namespace cleanroom::server

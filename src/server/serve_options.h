@@ -42,6 +42,10 @@ struct ServeOptions {
 Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Config& config,
                                       const config::Paths& paths, const std::string& program_dir);
 
+// What the config file asks for and this build does not do, by key; said at the start, for nobody
+// should rely on it.
+std::vector<std::string> WithoutEffect(const config::Config& config);
+
 // The secret's value; not_found or failed_precondition, naming the place and never the value.
 Result<std::string> ReadSecret(const config::SecretSource& source);
 
