@@ -37,6 +37,13 @@ std::string Reached(const CLI::App& root) {
   }
 }
 
+const CLI::App* FindCommand(const CLI::App& parent, const std::string& name) {
+  for (const CLI::App* sub : parent.get_subcommands([](const CLI::App*) { return true; })) {
+    if (sub->check_name(name)) return sub;
+  }
+  return nullptr;
+}
+
 LogLevel ParseLevel(const std::string& text) {
   if (text == "error") return LogLevel::kError;
   if (text == "warn") return LogLevel::kWarn;
@@ -154,7 +161,7 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
       "\nExamples:\n"
       "  cleanroom serve &\n"
       "  cleanroom doctor\n"
-      "  cleanroom exec -- npm test\n"
+      "  cleanroom exec -- uname -a\n"
       "  cleanroom exec --rm --image docker.io/library/alpine@sha256:... -- uname -a\n"
       "  cleanroom console -- bash\n"
       "\n`cleanroom help COMMAND` tells more about each.");
@@ -162,9 +169,18 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
 }
 
 int Main(std::vector<std::string> args) {
+  Invocation invocation;
+  const auto root = BuildTree(invocation);
   // `cleanroom help image pull` is `cleanroom image pull --help`.
   if (!args.empty() && args.front() == "help") {
     args.erase(args.begin());
+    const CLI::App* at = root.get();
+    for (const std::string& word : args) {
+      const CLI::App* const next = FindCommand(*at, word);
+      if (next == nullptr)
+        return Fail(UsageError(fmt::format("'{}' is no command", word), at->get_name()));
+      at = next;
+    }
     args.emplace_back("--help");
   }
   // Its flags are the daemon's, so they are passed on unread.
@@ -172,8 +188,6 @@ int Main(std::vector<std::string> args) {
     args.erase(args.begin());
     return Fail(BecomeDaemon(args));
   }
-  Invocation invocation;
-  const auto root = BuildTree(invocation);
   const int parsed = Parse(*root, invocation, std::move(args));
   if (parsed != 0 || !invocation.run) return parsed;
   invocation.name = Reached(*root);

@@ -77,9 +77,9 @@ void AddConfigCommands(CLI::App& root, Invocation& invocation) {
         ->option_text("NAME");
     command->add_flag("-f,--force", flags->force, "Replace a file that exists");
     command->callback([&invocation, flags] {
-      invocation.run = [flags] {
+      invocation.run = [&invocation, flags] {
         const auto path = Init(*flags);
-        return path ? PrintAnswer(*path + "\n") : Fail(path.error());
+        return path ? PrintAnswer(*path + "\n") : Fail(invocation, path.error());
       };
     });
   }

@@ -23,7 +23,8 @@ constexpr CommandHelp kExec = {
     "Run a command in a sandbox\n\n"
     "Makes a sandbox under the policy of cleanroom.yaml (here, or at the top of the repository), "
     "or of --image, and runs the\n"
-    "command in it. Standard input, output and error pass through unchanged, and so does the exit "
+    "command in it. The sandbox holds what its image has: the repository is not copied into it.\n"
+    "Standard input, output and error pass through unchanged, and so does the exit "
     "code: the\n"
     "command's own, 128 + signal, 124 after --timeout, 130 after an interrupt, 1 for an error of "
     "Cleanroom.\n"
@@ -33,7 +34,7 @@ constexpr CommandHelp kExec = {
     "unless --quiet.\n"
     "The first Ctrl-C cancels the command, which ends within seconds; the second does not wait for "
     "that.",
-    "cleanroom exec -- npm test\n"
+    "cleanroom exec -- uname -a\n"
     "cleanroom exec --rm --image docker.io/library/alpine:latest -- uname -a\n"
     "cleanroom exec --in 01kr7p9ksmfa7rmyypyqw2w8r0 -e CI -- make check\n"
     "tar c src | cleanroom exec --rm -- tar x -C /tmp"};
@@ -49,7 +50,7 @@ constexpr CommandHelp kConsole = {
 constexpr CommandHelp kCreate = {
     "create", "Make a sandbox for this repository and print its id",
     "cleanroom create\n"
-    "id=$(cleanroom create --keep) && cleanroom exec --in \"$id\" -- npm ci"};
+    "id=$(cleanroom create --keep) && cleanroom exec --in \"$id\" -- uname -a"};
 
 Result<std::vector<std::string>> Environment(const RunFlags& flags, bool tty) {
   std::vector<std::string> out;

@@ -202,6 +202,10 @@ TEST_F(ProgramTest, HelpIsACommandToo) {
   EXPECT_EQ(output->status.ShellCode(), 0);
   EXPECT_EQ(output->out, help.out);
   EXPECT_THAT(os::Run({CLEANROOM_PROGRAM, "help"})->out, HasSubstr("Examples:"));
+  EXPECT_EQ(os::Run({CLEANROOM_PROGRAM, "help", "image", "pull"})->out,
+            Run({"image", "pull", "--help"}).out);
+  EXPECT_THAT(os::Run({CLEANROOM_PROGRAM, "help", "nonsense"})->err,
+              HasSubstr("'nonsense' is no command"));
 }
 
 TEST_F(ProgramTest, BashCompletesCommandsFlagsAndTheirValues) {

@@ -126,6 +126,37 @@ TEST_F(BadInputTest, ServeRefusesLikeEveryOtherCommand) {
   EXPECT_EQ(help_text.out, daemon_.Cli({"help", "serve"}).out);
 }
 
+TEST_F(BadInputTest, ACertificateOfOnesOwnIsTrustedByFlagOrFromTheConfigFolder) {
+  const std::string certificate = folder_.path() + "/server.pem", key = folder_.path() + "/key.pem";
+  const Outcome made = cleanroom::test::Run(
+      {"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+       "-nodes", "-days", "2", "-subj", "/CN=cleanroom", "-addext", "subjectAltName=IP:127.0.0.1",
+       "-keyout", key, "-out", certificate});
+  ASSERT_EQ(made.code, 0) << made.err;
+  const Daemon secure(
+      "", {"--listen", "https://127.0.0.1:0", "--tls-cert", certificate, "--tls-key", key});
+  const size_t at = secure.listening().find("https://");
+  ASSERT_NE(at, std::string::npos) << secure.listening();
+  const std::string url =
+      secure.listening().substr(at, secure.listening().find_first_of(" \n", at) - at);
+
+  const Outcome strange = secure.Cli({"--host", url, "sandbox", "ls"});
+  EXPECT_EQ(strange.code, 1);
+  EXPECT_NE(strange.err.find("certificate is not trusted by the system's authorities"),
+            std::string::npos)
+      << strange.err;
+  EXPECT_NE(strange.err.find("--tls-ca FILE"), std::string::npos) << strange.err;
+  EXPECT_EQ(strange.err.find("doctor"), std::string::npos) << strange.err;
+  const Outcome flag = secure.Cli({"--host", url, "--tls-ca", certificate, "sandbox", "ls"});
+  EXPECT_EQ(flag.code, 0) << flag.err;
+
+  const std::string tls = secure.folder() + "/config/cleanroom/tls";
+  std::filesystem::create_directories(tls);
+  std::filesystem::copy_file(certificate, tls + "/ca.pem");
+  const Outcome trusted = secure.Cli({"--host", url, "sandbox", "ls"});
+  EXPECT_EQ(trusted.code, 0) << trusted.err;
+}
+
 TEST_F(BadInputTest, BackendsThatAreNotHere) {
   for (const std::string backend : {"firecracker", "darwin-vz"}) {
     const Outcome outcome = daemon_.Cli({"exec", "-n", "--backend", backend, "--image",

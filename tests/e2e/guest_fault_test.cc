@@ -224,6 +224,7 @@ TEST_F(GuestFaultTest, ARebootIsTheEnd) {
 TEST_F(GuestFaultTest, PowerOffIsTheEnd) {
   const Outcome outcome = Exec(id_, "echo o > /proc/sysrq-trigger; sleep 60");
   EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("cleanroom sandbox inspect " + id_));
   const Json json = AwaitEnded(id_);
   EXPECT_EQ(json["status"], "FAILED");
   EXPECT_FALSE(json["reason"].get<std::string>().empty());
