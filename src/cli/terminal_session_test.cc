@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include "os/unique_fd.h"
 
@@ -43,6 +44,15 @@ class TerminalSessionTest : public testing::Test {
     int count = 0;
     EXPECT_EQ(ioctl(terminal_.get(), FIONREAD, &count), 0);
     return count;
+  }
+  // The kernel carries what is typed to the terminal in the background.
+  void Type(std::string_view text) const {
+    ASSERT_EQ(write(master_.get(), text.data(), text.size()), static_cast<ssize_t>(text.size()));
+    const auto deadline = steady_clock::now() + kPatience;
+    while (Unread() < static_cast<int>(text.size()) && steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    ASSERT_EQ(Unread(), static_cast<int>(text.size()));
   }
   // What the terminal shows, once `text` is part of it.
   std::string ShownUntil(std::string_view text) const {
@@ -81,7 +91,7 @@ TEST_F(TerminalSessionTest, AnOrderlyEndLeavesTheScreenAndWhatWasTyped) {
   ASSERT_TRUE(session.has_value());
   EXPECT_TRUE(IsRaw());
   session->Watch(kSwitchedOn);
-  ASSERT_EQ(write(master_.get(), "next\n", 5), 5);
+  Type("next\n");
   session->End(SessionEnd::kOrderly);
   EXPECT_FALSE(IsRaw());
   EXPECT_EQ(Unread(), 5);
@@ -94,7 +104,7 @@ TEST_F(TerminalSessionTest, ABrokenEndTidiesUp) {
     auto session = TerminalSession::Begin(terminal_.get(), terminal_.get());
     ASSERT_TRUE(session.has_value());
     session->Watch(kSwitchedOn);
-    ASSERT_EQ(write(master_.get(), "rm -rf x\n", 9), 9);
+    Type("rm -rf x\n");
   }
   EXPECT_FALSE(IsRaw());
   EXPECT_EQ(Unread(), 0);
