@@ -302,14 +302,14 @@ TEST_F(ImageTest, BumpRefTouchesTheReferenceAlone) {
       << before << registry_.host() << "/team/app@sha256:" << std::string(64, '0') << after;
   std::filesystem::create_symlink("real/policy.yaml", link);
   ASSERT_EQ(::chmod(real.c_str(), 0640), 0);
-  const std::string name = registry_.host() + "/team/app";
+  const std::string name = registry_.host() + "/team/app", tagged = name + ":v2";
+  const auto at_digest = [&](std::string of) { return of.append("@").append(digest); };
   std::string bumped_file;
   // The tag that was asked for stays, to be asked for the next time.
   for (const auto& [arguments, pinned] :
-       {std::pair<std::vector<std::string>, std::string>{{"image", "bump-ref"},
-                                                         name + "@" + digest},
-        {{"image", "set-ref", name + ":v2"}, name + ":v2@" + digest},
-        {{"image", "bump-ref"}, name + ":v2@" + digest}}) {
+       {std::pair<std::vector<std::string>, std::string>{{"image", "bump-ref"}, at_digest(name)},
+        {{"image", "set-ref", tagged}, at_digest(tagged)},
+        {{"image", "bump-ref"}, at_digest(tagged)}}) {
     const auto bumped = daemon_->Cli(arguments, "", std::chrono::seconds(60), folder_.path());
     EXPECT_EQ(bumped.code, 0) << bumped.err;
     EXPECT_EQ(bumped.out, pinned + "\n");

@@ -251,12 +251,11 @@ TEST_F(JailTest, ControlGroupsOfVersion2LimitAsWell) {
   const Outcome unpacked =
       daemon_.Cli({"exec", "--in", sandbox_, "--", "tar", "-x", "-C", "/root"}, packed.out);
   ASSERT_EQ(unpacked.code, 0) << unpacked.err;
-  const Outcome tested = daemon_.Cli(
-      {"exec", "--in", sandbox_, "-n", "--", "sh", "-c",
-       "echo '+memory +pids' >/sys/fs/cgroup/cgroup.subtree_control && "
-       "mkdir /sys/fs/cgroup/service && echo $$ >/sys/fs/cgroup/service/cgroup.procs && "
-       "cd /root/groups && export LD_LIBRARY_PATH=. && exec ./ld-linux-x86-64.so.2 "
-       "./os_cgroup_test"});
+  const std::string script = R"(
+    echo '+memory +pids' >/sys/fs/cgroup/cgroup.subtree_control &&
+    mkdir /sys/fs/cgroup/service && echo $$ >/sys/fs/cgroup/service/cgroup.procs &&
+    cd /root/groups && export LD_LIBRARY_PATH=. && exec ./ld-linux-x86-64.so.2 ./os_cgroup_test)";
+  const Outcome tested = daemon_.Cli({"exec", "--in", sandbox_, "-n", "--", "sh", "-c", script});
   EXPECT_EQ(tested.code, 0) << tested.out << tested.err;
   EXPECT_NE(tested.out.find("[  PASSED  ]"), std::string::npos) << tested.out;
   EXPECT_EQ(tested.out.find("SKIPPED"), std::string::npos) << tested.out;
