@@ -53,7 +53,7 @@ Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first,
       if (!written) break;  // the import has read enough, or has failed
     }
     auto message = co_await WithDeadline(in.Next(), std::chrono::steady_clock::now() + kPieceLimit,
-                                         "the next piece of the archive");
+                                         "nothing of the archive came for two minutes");
     if (!message) {
       *why = std::move(message).error();
       job->Stop();
