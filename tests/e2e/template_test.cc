@@ -31,6 +31,7 @@ using std::chrono::steady_clock;
 using testing::HasSubstr;
 
 constexpr const char* kMarker = "zebra-7f3a-crossing";
+constexpr const char* kPowerOff = "echo o > /proc/sysrq-trigger; sleep 60";
 
 class TemplateTest : public testing::Test {
  protected:
@@ -195,6 +196,22 @@ TEST_F(TemplateTest, MemoryHoldsNothingOfAnyUser) {
   }
   // The search finds what is there.
   EXPECT_EQ(Search(folder / "memory", "cleanroom-guest"), "yes");
+}
+
+// The kernel resets every device then, also those that came out of the template's state.
+TEST_F(TemplateTest, ACopyPowersOffInOrder) {
+  WarmUp();
+  const std::string id = Create();
+  ASSERT_EQ(Origin(id), "restore");
+  EXPECT_EQ(daemon_.Cli({"exec", "--in", id, "--", "sh", "-c", kPowerOff}).code, 1);
+  std::string reason;
+  EXPECT_TRUE(Eventually([&] {
+    const Json json =
+        Json::parse(daemon_.Cli({"sandbox", "inspect", id, "--json"}).out, nullptr, false);
+    reason = json.value("reason", "");
+    return json.value("status", "") == "FAILED";
+  }));
+  EXPECT_THAT(reason, HasSubstr("the virtual machine exited"));
 }
 
 TEST_F(TemplateTest, ACopyCannotWriteToIt) {

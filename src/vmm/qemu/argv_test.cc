@@ -81,7 +81,7 @@ TEST(ArgvTest, Golden) {
       "-netdev",
       "tap,id=net,fd=6,vhost=off",
       "-device",
-      "virtio-net-device,netdev=net,mac=02:00:00:00:00:02",
+      "virtio-net-device,netdev=net,mac=02:00:00:00:00:02,guest_announce=off",
   };
   // NOLINTEND(bugprone-suspicious-missing-comma)
   EXPECT_THAT(BuildArgv({.binary = "/usr/bin/qemu-system-x86_64", .machine = FullSpec()}),
