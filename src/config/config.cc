@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/image_ref.h"
+#include "base/machine_limits.h"
 #include "config/endpoint.h"
 #include "policy/address.h"
 #include "policy/document.h"
@@ -23,11 +24,7 @@ using policy::Report;
 
 constexpr size_t kMaxLine = 4096;
 constexpr size_t kMaxEntries = 256;
-// What the largest sandbox may have.
-constexpr int kMaxVcpus = 64;
-constexpr int64_t kMaxMemoryMib = 1LL << 20;  // 1 TiB
-constexpr int64_t kMaxDiskMib = 8LL << 20;    // 8 TiB
-constexpr int64_t kMaxPoolMib = 64LL << 20;   // 64 TiB
+constexpr int64_t kMaxPoolMib = 64LL << 20;  // 64 TiB
 constexpr int kMaxLaunchSeconds = 3600;
 constexpr int kMaxIdleSeconds = 86400;
 constexpr int kMaxConnections = 65536;
@@ -55,8 +52,8 @@ void ReadBackend(Fields& fields, Backend& out) {
   TakeOptionalLine(fields, "binary_path", out.binary_path);
   TakeOptionalLine(fields, "kernel_image", out.kernel_image);
   Take(fields.Integer("vcpus", 1, kMaxVcpus), out.vcpus);
-  Take(fields.Integer("memory_mib", 64, kMaxMemoryMib), out.memory_mib);
-  Take(fields.Integer("disk_mib", 64, kMaxDiskMib), out.disk_mib);
+  Take(fields.Integer("memory_mib", kMinMemoryMib, kMaxMemoryMib), out.memory_mib);
+  Take(fields.Integer("disk_mib", kMinDiskMib, kMaxDiskMib), out.disk_mib);
   Take(fields.Integer("launch_seconds", 1, kMaxLaunchSeconds), out.launch_seconds);
   if (const Node* node = fields.Get("snapshots")) {
     Fields snapshots(*node, fields.Path("snapshots"), fields.report());

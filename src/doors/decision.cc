@@ -56,13 +56,6 @@ std::string_view ToString(Code code) {
 
 bool IsAllowed(Code code) { return code == Code::kAllowed || code == Code::kAllowedAll; }
 
-bool IsPolicyRefusal(Code code) {
-  return code == Code::kHostNotAllowed || code == Code::kPortNotAllowed ||
-         code == Code::kDeniedByRule || code == Code::kPrivateAddress ||
-         code == Code::kAddressNotResolved || code == Code::kNameMissing ||
-         code == Code::kNameMismatch;
-}
-
 std::string Decision::Destination() const {
   if (!host.empty()) return host;
   return address ? address->ToString() : "";

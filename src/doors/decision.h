@@ -39,8 +39,6 @@ enum class Code : uint8_t {
 std::string_view ToString(Code code);
 // Whether something passed.
 bool IsAllowed(Code code);
-// Whether changing the policy would let it pass: what `policy suggest` collects.
-bool IsPolicyRefusal(Code code);
 
 struct Decision {
   Service service = Service::kTcp;
@@ -53,8 +51,8 @@ struct Decision {
   Code code = Code::kHostNotAllowed;
   // For people: one sentence, no trailing dot, e.g. "evil.example.com is not allowed on port 443".
   std::string message;
-  // The line of an `allow:` block that would allow it ("- evil.example.com:443"), when
-  // IsPolicyRefusal and there is one; never empty otherwise than that.
+  // The line of an `allow:` block that would allow it ("- evil.example.com:443"); empty when none
+  // would.
   std::string suggestion;
   int line = 0;  // of the rule that decided, in its file; 0 when unknown
 

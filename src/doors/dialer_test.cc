@@ -113,7 +113,10 @@ TEST_F(DialerTest, TheFirstToAnswerWins) {
   const auto took = std::chrono::steady_clock::now() - begin;
   ASSERT_TRUE(won.has_value()) << won.error().message;
   EXPECT_EQ(won->endpoint, At("93.184.216.34", 443));
-  EXPECT_EQ(PeerEndpoint(won->fd.get()), At("93.184.216.34", 443));
+  SocketAddress peer;
+  peer.size = sizeof peer.storage;
+  ASSERT_EQ(getpeername(won->fd.get(), reinterpret_cast<sockaddr*>(&peer.storage), &peer.size), 0);
+  EXPECT_EQ(FromSocketAddress(peer.storage), At("93.184.216.34", 443));
   // The refused one costs nothing, the silent one a stagger.
   EXPECT_GE(took, milliseconds(95));
   EXPECT_LT(took, milliseconds(900));

@@ -64,11 +64,4 @@ std::optional<Endpoint> LocalEndpoint(int fd) {
   return FromSocketAddress(storage);
 }
 
-std::optional<Endpoint> PeerEndpoint(int fd) {
-  sockaddr_storage storage = {};
-  socklen_t size = sizeof storage;
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return std::nullopt;
-  return FromSocketAddress(storage);
-}
-
 }  // namespace cleanroom::doors

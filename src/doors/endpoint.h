@@ -32,8 +32,7 @@ struct SocketAddress {
 SocketAddress ToSocketAddress(const Endpoint& endpoint);
 // Nothing for any other family than IPv4 and IPv6.
 std::optional<Endpoint> FromSocketAddress(const sockaddr_storage& storage);
-// Of a connected or accepted socket.
+// This end of a connected or accepted socket.
 std::optional<Endpoint> LocalEndpoint(int fd);
-std::optional<Endpoint> PeerEndpoint(int fd);
 
 }  // namespace cleanroom::doors

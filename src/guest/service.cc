@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "guest/execution.h"
+#include "rehearsal/guest_api.h"
 
 namespace cleanroom::guest {
 namespace {
@@ -36,31 +37,30 @@ GuestService::GuestService(asio::any_io_executor executor, Machine& machine, Rea
       end_(executor) {}
 
 void GuestService::Register(rpc::Router& router) {
-  const std::string service = "/cleanroom.internal.v1.GuestService/";
   router.Unary<ConfigureRequest, ConfigureResponse>(
-      service + "Configure", [this](rpc::CallContext& call, ConfigureRequest request) {
+      guest_api::kConfigure, [this](rpc::CallContext& call, ConfigureRequest request) {
         return Configure(call, std::move(request));
       });
   router.Unary<AdjustClockRequest, AdjustClockResponse>(
-      service + "AdjustClock", [this](rpc::CallContext& call, AdjustClockRequest request) {
+      guest_api::kAdjustClock, [this](rpc::CallContext& call, AdjustClockRequest request) {
         return AdjustClock(call, std::move(request));
       });
   router.Bidi<ExecInput, ExecOutput>(
-      service + "Exec", [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
+      guest_api::kExec, [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
                                rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
   router.Unary<ControlRequest, ControlResponse>(
-      service + "Control", [this](rpc::CallContext& call, ControlRequest request) {
+      guest_api::kControl, [this](rpc::CallContext& call, ControlRequest request) {
         return Control(call, std::move(request));
       });
-  router.Unary<PingRequest, PingResponse>(service + "Ping",
+  router.Unary<PingRequest, PingResponse>(guest_api::kPing,
                                           [](rpc::CallContext&, PingRequest) { return Ping(); });
   router.ServerStream<ReadFileRequest, FileChunk>(
-      service + "ReadFile",
+      guest_api::kReadFile,
       [this](rpc::CallContext& call, ReadFileRequest request, rpc::Writer<FileChunk>& out) {
         return ReadFile(call, std::move(request), out);
       });
   router.Unary<ShutdownRequest, ShutdownResponse>(
-      service + "Shutdown", [this](rpc::CallContext& call, ShutdownRequest request) {
+      guest_api::kShutdown, [this](rpc::CallContext& call, ShutdownRequest request) {
         return Shutdown(call, std::move(request));
       });
 }

@@ -1,15 +1,14 @@
 #include "http/byte_stream.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/write.hpp>
 #include <type_traits>
 #include <utility>
+
+#include "http/socket.h"
 
 namespace cleanroom::http {
 namespace {
@@ -94,22 +93,10 @@ class DeviceStream final : public ByteStream {
 }  // namespace
 
 std::unique_ptr<ByteStream> AdoptSocket(asio::any_io_executor executor, int fd) {
-  using Socket = asio::generic::stream_protocol::socket;
-  sockaddr_storage address{};
-  socklen_t length = sizeof(address);
-  int family = AF_UNIX;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0) {
-    family = address.ss_family;
-  }
-  Socket socket(executor);
-  boost::system::error_code error;
-  socket.assign(asio::generic::stream_protocol(family, 0), fd, error);
-  if (error) ::close(fd);  // the stream is then born closed: every operation fails
-  if (!error && (family == AF_INET || family == AF_INET6)) {
-    boost::system::error_code ignored;
-    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-  }
-  return std::make_unique<DeviceStream<Socket>>(std::move(socket));
+  auto socket = TakeSocket(executor, fd);
+  // One that cannot be taken makes a stream that is born closed: every operation fails.
+  return std::make_unique<DeviceStream<StreamSocket>>(socket ? *std::move(socket)
+                                                             : StreamSocket(executor));
 }
 
 std::unique_ptr<ByteStream> AdoptDescriptor(asio::any_io_executor executor, int fd) {

@@ -130,6 +130,18 @@ Result<std::string> ReadFile(const std::string& path, size_t max_bytes) {
   return ReadAll(fd.get(), max_bytes, path);
 }
 
+Result<size_t> ReadAt(int fd, char* out, size_t size, int64_t offset, std::string_view what) {
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t n = pread(fd, out + done, size - done, offset + static_cast<int64_t>(done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return ErrErrno(ErrorCode::kInternal, fmt::format("reading {}", what));
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  return done;
+}
+
 Result<void> WriteAll(int fd, std::string_view data, std::string_view what) {
   while (!data.empty()) {
     const ssize_t n = write(fd, data.data(), data.size());
@@ -185,14 +197,6 @@ Result<FileLock> FileLock::Acquire(const std::string& path, std::chrono::millise
     }
     std::this_thread::sleep_for(kLockPause);  // flock(2) has no timed form
   }
-}
-
-Result<std::optional<FileLock>> FileLock::TryAcquire(const std::string& path) {
-  CR_TRY_ASSIGN(UniqueFd fd, Open(path, O_RDWR | O_CREAT));
-  CR_TRY_ASSIGN(const bool locked, LockFd(fd.get(), LOCK_EX | LOCK_NB, path));
-  std::optional<FileLock> lock;
-  if (locked) lock = FileLock(std::move(fd));
-  return lock;
 }
 
 Result<TempDir> TempDir::Create(const std::string& parent) {

@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -37,6 +36,10 @@ std::string ProcFdPath(int fd);
 Result<std::string> ReadFile(const std::string& path, size_t max_bytes);
 Result<std::string> ReadAll(int fd, size_t max_bytes, std::string_view what);
 
+// As many of `size` bytes at `offset` of a file as it has. `what` is for the error, as in "reading
+// what".
+Result<size_t> ReadAt(int fd, char* out, size_t size, int64_t offset, std::string_view what);
+
 // Writes everything, through short writes and EINTR. For blocking descriptors.
 Result<void> WriteAll(int fd, std::string_view data, std::string_view what);
 
@@ -57,8 +60,6 @@ class FileLock {
  public:
   // Waits for the holder, at most for `limit`: then deadline_exceeded, naming the file.
   static Result<FileLock> Acquire(const std::string& path, std::chrono::milliseconds limit);
-  // Nothing when someone else holds it.
-  static Result<std::optional<FileLock>> TryAcquire(const std::string& path);
 
  private:
   explicit FileLock(UniqueFd fd) : fd_(std::move(fd)) {}

@@ -71,9 +71,10 @@ TEST_F(FileTest, OneHolderPerLock) {
   {
     auto held = FileLock::Acquire(Path("lock"), kLockWait);
     ASSERT_TRUE(held);
-    EXPECT_FALSE(FileLock::TryAcquire(Path("lock"))->has_value());
+    EXPECT_EQ(FileLock::Acquire(Path("lock"), kLockWait).error().code(),
+              ErrorCode::kDeadlineExceeded);
   }
-  EXPECT_TRUE(FileLock::TryAcquire(Path("lock"))->has_value());
+  EXPECT_TRUE(FileLock::Acquire(Path("lock"), kLockWait));
 }
 
 TEST_F(FileTest, TempDirIsRemoved) {

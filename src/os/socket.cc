@@ -190,13 +190,4 @@ Result<UniqueFd> ConnectUnix(const std::string& path) {
   return fd;
 }
 
-Result<PeerCredentials> GetPeerCredentials(int fd) {
-  ucred credentials = {};
-  socklen_t size = sizeof credentials;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
-    return ErrErrno(ErrorCode::kInternal, "read peer credentials");
-  }
-  return PeerCredentials{credentials.pid, credentials.uid, credentials.gid};
-}
-
 }  // namespace cleanroom::os

@@ -43,13 +43,4 @@ Result<UniqueFd> ListenUnix(const std::string& path, mode_t mode = 0600);
 // Connects, blocking. not_found when there is no such file, unavailable when nobody listens.
 Result<UniqueFd> ConnectUnix(const std::string& path);
 
-struct PeerCredentials {
-  pid_t pid;
-  uid_t uid;
-  gid_t gid;
-};
-
-// Who connected (SO_PEERCRED), as of the connection.
-Result<PeerCredentials> GetPeerCredentials(int fd);
-
 }  // namespace cleanroom::os

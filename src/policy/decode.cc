@@ -7,15 +7,12 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/machine_limits.h"
+
 namespace cleanroom::policy {
 namespace {
 
-// What the largest sandbox may have; a launch checks the same (server/admission.h).
-constexpr int kMaxVcpus = 64;
-constexpr int64_t kMinMemory = 64LL << 20;
-constexpr int64_t kMaxMemory = 1LL << 40;
-constexpr int64_t kMinDisk = 64LL << 20;
-constexpr int64_t kMaxDisk = 8LL << 40;
+constexpr int64_t kMib = 1LL << 20;
 constexpr int kMaxTtlMinutes = 525'600;  // a year
 constexpr int kMaxSecretTtl = 86'400;
 constexpr size_t kMaxShort = 1024;
@@ -24,8 +21,8 @@ void DecodeResources(const Node& node, const std::string& path, Resources& out, 
   Fields fields(node, path, report);
   if (const auto vcpus = fields.Integer("vcpus", 1, kMaxVcpus))
     out.vcpus = static_cast<int>(*vcpus);
-  out.memory_bytes = fields.Size("memory", kMinMemory, kMaxMemory);
-  out.disk_bytes = fields.Size("disk", kMinDisk, kMaxDisk);
+  out.memory_bytes = fields.Size("memory", kMinMemoryMib * kMib, kMaxMemoryMib * kMib);
+  out.disk_bytes = fields.Size("disk", kMinDiskMib * kMib, kMaxDiskMib * kMib);
   fields.Finish();
 }
 

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "rehearsal/guest_api.h"
+
 namespace cleanroom {
 namespace {
 
@@ -50,8 +52,8 @@ enum class Input { kOpen, kEnded };
 Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart start, Input input,
                             TimePoint deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto call = co_await agent->Open<pb::ExecInput, pb::ExecOutput>(
-      "/cleanroom.internal.v1.GuestService/Exec", rpc::Shape::kBidi, options);
+  auto call = co_await agent->Open<pb::ExecInput, pb::ExecOutput>(guest_api::kExec,
+                                                                  rpc::Shape::kBidi, options);
   if (!call) co_return Err(std::move(call).error());
   pb::ExecInput first;
   *first.mutable_start() = std::move(start);
@@ -71,13 +73,13 @@ Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart s
 Awaitable<Result<void>> Rehearse(std::shared_ptr<rpc::Channel> agent, pb::ConfigureRequest identity,
                                  TimePoint deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto answer = co_await agent->Call<pb::ConfigureResponse>(
-      "/cleanroom.internal.v1.GuestService/Configure", InDetail(std::move(identity)), options);
+  auto answer = co_await agent->Call<pb::ConfigureResponse>(guest_api::kConfigure,
+                                                            InDetail(std::move(identity)), options);
   if (!answer) co_return Err(std::move(answer).error());
   pb::AdjustClockRequest adjust;
   adjust.set_offset_ns(1);
-  auto adjusted = co_await agent->Call<pb::AdjustClockResponse>(
-      "/cleanroom.internal.v1.GuestService/AdjustClock", adjust, options);
+  auto adjusted =
+      co_await agent->Call<pb::AdjustClockResponse>(guest_api::kAdjustClock, adjust, options);
   if (!adjusted) co_return Err(std::move(adjusted).error());
   auto ran = co_await Run(agent, Shell(), Input::kEnded, deadline);
   CR_CO_TRY(ran);

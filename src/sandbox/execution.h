@@ -28,9 +28,6 @@ inline constexpr std::chrono::seconds kTimeoutGrace{2};
 // Input that waits for the guest to read it, in bytes; more makes the sender wait.
 inline constexpr size_t kMaxQueuedInput = 1U << 20;
 
-// An offset for followers that want to know how a command ended, and nothing before.
-inline constexpr int64_t kOnlyTheEnd = -1;
-
 struct ExecutionLimits {
   std::chrono::milliseconds timeout{0};     // of the command; 0: none
   std::chrono::milliseconds start{30'000};  // for the guest to take it

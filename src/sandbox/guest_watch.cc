@@ -1,6 +1,7 @@
 #include "sandbox/guest_watch.h"
 
 #include "cleanroom/internal/v1/guest.pb.h"
+#include "rehearsal/guest_api.h"
 
 namespace cleanroom::sandbox {
 namespace {
@@ -38,7 +39,7 @@ Awaitable<GuestWatch::Outcome> GuestWatch::Wait(std::shared_ptr<rpc::Channel> ag
       if (waiting_ == 0) continue;
     }
     auto answer = co_await agent->Call<pb::PingResponse>(
-        "/cleanroom.internal.v1.GuestService/Ping", pb::PingRequest(),
+        guest_api::kPing, pb::PingRequest(),
         rpc::CallOptions{.deadline = steady_clock::now() + silence_ / kQuestions});
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Outcome::kCancelled;

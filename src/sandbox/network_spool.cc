@@ -11,11 +11,13 @@
 #include <cstdio>
 #include <cstring>
 
+#include "os/file.h"
 #include "sandbox/append.h"
 
 namespace cleanroom::sandbox {
 namespace {
 
+constexpr std::string_view kWhat = "the network records";
 constexpr std::string_view kMagic = "CRNETLG1";
 constexpr int64_t kHeaderBytes = 16;
 constexpr int64_t kLengthBytes = 4;
@@ -25,18 +27,6 @@ std::filesystem::path Current(const std::filesystem::path& folder) {
 }
 std::filesystem::path Previous(const std::filesystem::path& folder) {
   return folder / "network.spool.1";
-}
-
-Result<size_t> ReadAt(int fd, char* out, size_t size, int64_t offset) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t n = pread(fd, out + done, size - done, offset + static_cast<int64_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrErrno(ErrorCode::kInternal, "reading the network records");
-    if (n == 0) break;
-    done += static_cast<size_t>(n);
-  }
-  return done;
 }
 
 struct Piece {
@@ -53,7 +43,7 @@ Result<std::optional<Piece>> OpenPiece(const std::filesystem::path& file) {
     return ErrErrno(ErrorCode::kInternal, fmt::format("opening {}", file.string()));
   }
   std::array<char, kHeaderBytes> header{};
-  CR_TRY_ASSIGN(const size_t n, ReadAt(piece.fd.get(), header.data(), header.size(), 0));
+  CR_TRY_ASSIGN(const size_t n, os::ReadAt(piece.fd.get(), header.data(), header.size(), 0, kWhat));
   if (n < header.size()) return std::optional<Piece>();
   std::memcpy(&piece.first, &header[kMagic.size()], sizeof piece.first);
   if (std::string_view(header.data(), kMagic.size()) != kMagic || piece.first == 0)
@@ -142,8 +132,8 @@ Result<std::optional<pb::NetworkRecord>> NetworkSpoolReader::Next() {
   for (;;) {
     if (fd_.valid() && !broken_) {
       uint32_t length = 0;
-      CR_TRY_ASSIGN(const size_t head,
-                    ReadAt(fd_.get(), reinterpret_cast<char*>(&length), sizeof length, offset_));
+      CR_TRY_ASSIGN(const size_t head, os::ReadAt(fd_.get(), reinterpret_cast<char*>(&length),
+                                                  sizeof length, offset_, kWhat));
       if (head == sizeof length && length > kMaxNetworkFrame) {
         broken_ = true;
         return Err(ErrorCode::kDataCorrupt, "the network records are damaged");
@@ -151,7 +141,7 @@ Result<std::optional<pb::NetworkRecord>> NetworkSpoolReader::Next() {
       if (head == sizeof length) {
         std::string payload(length, '\0');
         CR_TRY_ASSIGN(const size_t body,
-                      ReadAt(fd_.get(), payload.data(), length, offset_ + kLengthBytes));
+                      os::ReadAt(fd_.get(), payload.data(), length, offset_ + kLengthBytes, kWhat));
         if (body == length) {
           offset_ += kLengthBytes + length;
           auto record = ParseNetworkFrame(payload);

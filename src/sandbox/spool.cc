@@ -10,10 +10,13 @@
 #include <chrono>
 #include <cstring>
 
+#include "os/file.h"
 #include "sandbox/append.h"
 
 namespace cleanroom::sandbox {
 namespace {
+
+constexpr std::string_view kWhat = "an execution's record";
 
 constexpr std::string_view kMagic = "CRSPOOL1";
 constexpr size_t kHeaderBytes = 13;
@@ -35,17 +38,6 @@ int64_t NowMicros() {
 }
 
 // Reads up to `size` bytes at `offset`; fewer only at the end of the file.
-Result<size_t> ReadAt(int fd, char* out, size_t size, int64_t offset) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t n = pread(fd, out + done, size - done, offset + static_cast<int64_t>(done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrErrno(ErrorCode::kInternal, "reading an execution's record");
-    if (n == 0) break;
-    done += static_cast<size_t>(n);
-  }
-  return done;
-}
 
 }  // namespace
 
@@ -84,7 +76,7 @@ Result<SpoolReader> SpoolReader::Open(const std::filesystem::path& file, int64_t
                     fmt::format("opening {}", file.string()));
   }
   std::array<char, 8> magic{};
-  CR_TRY_ASSIGN(const size_t n, ReadAt(fd.get(), magic.data(), magic.size(), 0));
+  CR_TRY_ASSIGN(const size_t n, os::ReadAt(fd.get(), magic.data(), magic.size(), 0, kWhat));
   if (std::string_view(magic.data(), n) != kMagic || offset < kSpoolStart) {
     return Err(ErrorCode::kDataCorrupt,
                fmt::format("{} is no record of an execution", file.string()));
@@ -94,7 +86,8 @@ Result<SpoolReader> SpoolReader::Open(const std::filesystem::path& file, int64_t
 
 Result<std::optional<Frame>> SpoolReader::Next() {
   Header header{};
-  CR_TRY_ASSIGN(const size_t n, ReadAt(fd_.get(), header.data(), header.size(), offset_));
+  CR_TRY_ASSIGN(const size_t n,
+                os::ReadAt(fd_.get(), header.data(), header.size(), offset_, kWhat));
   if (n < header.size()) return std::optional<Frame>();
   Frame frame{
       .kind = static_cast<FrameKind>(header[0]), .time_us = 0, .payload = {}, .next_offset = 0};
@@ -107,7 +100,7 @@ Result<std::optional<Frame>> SpoolReader::Next() {
   }
   frame.payload.resize(length);
   CR_TRY_ASSIGN(const size_t got,
-                ReadAt(fd_.get(), frame.payload.data(), length, offset_ + kHeaderBytes));
+                os::ReadAt(fd_.get(), frame.payload.data(), length, offset_ + kHeaderBytes, kWhat));
   if (got < length) return std::optional<Frame>();
   offset_ += static_cast<int64_t>(kHeaderBytes) + length;
   frame.next_offset = offset_;

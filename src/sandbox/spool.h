@@ -25,6 +25,9 @@ enum class FrameKind : uint8_t { kStdout = 1, kStderr = 2, kEnd = 3 };
 inline constexpr size_t kMaxFrameBytes = 256U << 10;
 // Offset of the first frame.
 inline constexpr int64_t kSpoolStart = 8;
+// An offset for followers that want to know how a command ended, and nothing before (warden.proto,
+// AttachInput).
+inline constexpr int64_t kOnlyTheEnd = -1;
 
 class SpoolWriter {
  public:

@@ -18,11 +18,6 @@ struct HostRoom {
 inline constexpr int64_t kMemoryReserveMib = 256;
 inline constexpr int64_t kDiskReserveMib = 512;
 
-// What the largest sandbox may have.
-inline constexpr int32_t kMaxVcpus = 64;
-inline constexpr int64_t kMaxMemoryMib = int64_t{1} << 20;
-inline constexpr int64_t kMaxDiskMib = int64_t{8} << 20;
-
 // resource_exhausted, saying what is missing. `promised_mib` is memory that machines under way will
 // still take. The disk is sparse, so only the reserve must be free.
 Result<void> Admit(const HostRoom& room, int64_t memory_mib, int64_t promised_mib);

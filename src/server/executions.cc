@@ -24,8 +24,6 @@ constexpr size_t kMessageBytes = 4U << 10;
 // For one input to be taken, where the caller has set no deadline: a command that does not read may
 // take long, so this only bounds a warden that is stuck.
 constexpr std::chrono::seconds kSignalLimit{10};
-// Offset that asks the warden for the end alone (warden.proto, AttachInput).
-constexpr int64_t kOnlyTheEnd = -1;
 
 // The end on record in a spool file; nothing when it has none.
 std::optional<pb::ExecutionEnd> FindEnd(const std::string& file) {
@@ -143,7 +141,7 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
   const std::string id = running->record.id;
   const auto channel = running->sandbox->channel();
   Error failure(ErrorCode::kUnavailable, "the warden ended the record without an end");
-  for (const int64_t offset : {kOnlyTheEnd, int64_t{0}}) {
+  for (const int64_t offset : {sandbox::kOnlyTheEnd, int64_t{0}}) {
     auto attachment = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
         warden_api::kAttachExecution, rpc::Shape::kBidi);
     if (!attachment) break;

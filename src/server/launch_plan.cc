@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/machine_limits.h"
 #include "server/admission.h"
 
 namespace cleanroom::server {

@@ -1,23 +1,20 @@
 #include "http/tls/tls_stream.h"
 
 #include <openssl/ssl.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ip/address.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/write.hpp>
 #include <string_view>
 #include <utility>
 
+#include "http/socket.h"
+
 namespace cleanroom::http {
 namespace {
 
 namespace ssl = asio::ssl;
-using Socket = asio::generic::stream_protocol::socket;
 using Handshake = ssl::stream_base::handshake_type;
 
 // RFC 7301: each name behind its length.
@@ -38,31 +35,11 @@ int SelectAlpn(SSL*, const unsigned char** out, unsigned char* out_size, const u
   return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
-Result<Socket> Adopt(const asio::any_io_executor& executor, int fd) {
-  sockaddr_storage address{};
-  socklen_t length = sizeof(address);
-  int family = AF_UNIX;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) == 0)
-    family = address.ss_family;
-  Socket socket(executor);
-  boost::system::error_code error;
-  socket.assign(asio::generic::stream_protocol(family, 0), fd, error);
-  if (error) {
-    ::close(fd);
-    return Err(Error::FromErrno(ErrorCode::kUnavailable, error.value(), "taking a socket"));
-  }
-  if (family == AF_INET || family == AF_INET6) {
-    boost::system::error_code ignored;
-    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
-  }
-  return socket;
-}
-
 class TlsStream final : public ByteStream {
  public:
-  TlsStream(Socket socket, ssl::context& context) : stream_(std::move(socket), context) {}
+  TlsStream(StreamSocket socket, ssl::context& context) : stream_(std::move(socket), context) {}
 
-  ssl::stream<Socket>& stream() { return stream_; }
+  ssl::stream<StreamSocket>& stream() { return stream_; }
 
   Awaitable<Result<void>> Shake(Handshake side) {
     auto [error] = co_await stream_.async_handshake(side, kAwait);
@@ -109,7 +86,7 @@ class TlsStream final : public ByteStream {
     return Err(ErrorCode::kUnavailable, std::string(what) + ": " + error.message());
   }
 
-  ssl::stream<Socket> stream_;
+  ssl::stream<StreamSocket> stream_;
 };
 
 Result<void> Check(const boost::system::error_code& error, const std::string& file) {
@@ -136,7 +113,7 @@ class Server final : public TlsServer {
 
   Awaitable<Result<std::unique_ptr<ByteStream>>> Accept(asio::any_io_executor executor,
                                                         int fd) override {
-    CR_CO_TRY_ASSIGN(Socket socket, Adopt(executor, fd));
+    CR_CO_TRY_ASSIGN(StreamSocket socket, TakeSocket(executor, fd));
     auto stream = std::make_unique<TlsStream>(std::move(socket), context_);
     CR_CO_TRY(co_await stream->Shake(Handshake::server));
     std::unique_ptr<ByteStream> out = std::move(stream);
@@ -166,7 +143,7 @@ class Client final : public TlsClient {
 
   Awaitable<Result<std::unique_ptr<ByteStream>>> Connect(asio::any_io_executor executor, int fd,
                                                          std::string host) override {
-    CR_CO_TRY_ASSIGN(Socket socket, Adopt(executor, fd));
+    CR_CO_TRY_ASSIGN(StreamSocket socket, TakeSocket(executor, fd));
     auto stream = std::make_unique<TlsStream>(std::move(socket), context_);
     stream->stream().set_verify_callback(ssl::host_name_verification(host));
     boost::system::error_code no_address;
