@@ -9,6 +9,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "guest/terminal.h"
 #include "os/file.h"
@@ -80,9 +81,12 @@ struct Execution::Stream {
         return static_cast<size_t>(n);
       }
       if (n < 0 && errno == EINTR) continue;
+      // A terminal says EIO when nobody has it open any more. With several processors it may say
+      // so although the last writer has just written: Linux 6.1 looks for bytes first and then for
+      // whether it is closed (n_tty_read). The bytes are there at the next read.
+      if (n < 0 && errno == EIO && !std::exchange(closed_once, true)) continue;
       readiness->ready = false;
       due = 0;
-      // A terminal says EIO when nobody has it open any more.
       if (n == 0 || errno != EAGAIN) Close();
     }
     return 0;
@@ -107,6 +111,7 @@ struct Execution::Stream {
   asio::posix::stream_descriptor descriptor;
   std::shared_ptr<Readiness> readiness = std::make_shared<Readiness>();
   size_t due = 0;
+  bool closed_once = false;  // a terminal's EIO was seen
 };
 
 Execution::Execution(asio::any_io_executor executor, Reaper& reaper, CgroupTree& cgroups,

@@ -25,7 +25,9 @@ Tmux::Tmux(std::vector<std::string> env, int columns, int rows)
   Command({"new-session", "-d", "-s", "t", "-x", std::to_string(columns), "-y",
            std::to_string(rows), "exec sh"});
   terminal_ = Ask("#{pane_tty}");
-  Enter("PS1='host$ '; clear");
+  // The terminal echoes what is typed before the shell has begun, and before it has its mode; only
+  // the prompt has these letters in a row.
+  Enter("PS1='ho''st$ '; clear");
   WaitFor("host$");
 }
 
