@@ -1,8 +1,5 @@
 #include "support/host_view.h"
 
-#include <time.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -40,7 +37,6 @@ fs::path ProcOf(pid_t pid) { return fs::path("/proc") / std::to_string(pid); }
 struct Stat {
   char state = 'X';  // X: there is no such process
   pid_t parent = 0;
-  uint64_t started = 0;  // in ticks since the host's start
 };
 
 // What stands behind the name in parentheses (proc(5)).
@@ -50,11 +46,7 @@ Stat StatOf(pid_t pid) {
   if (name_end == std::string::npos) return {};
   std::istringstream rest(text.substr(name_end + 1));
   Stat stat;
-  std::string skipped;
   rest >> stat.state >> stat.parent;
-  constexpr int kBetween = 17;  // fields 5 to 21
-  for (int i = 0; i < kBetween; ++i) rest >> skipped;
-  rest >> stat.started;
   return stat;
 }
 
@@ -156,22 +148,13 @@ std::set<std::string> HostView::Namespaces(pid_t pid) {
   return names;
 }
 
-uint64_t HostView::Now() {
-  timespec now = {};
-  clock_gettime(CLOCK_BOOTTIME, &now);
-  const auto ticks = static_cast<uint64_t>(sysconf(_SC_CLK_TCK));
-  return static_cast<uint64_t>(now.tv_sec) * ticks +
-         static_cast<uint64_t>(now.tv_nsec) * ticks / 1'000'000'000;
-}
-
-std::set<std::string> HostView::InUse(const std::set<std::string>& namespaces, uint64_t since) {
-  std::set<std::string> used;
-  const auto note = [&](const std::string& name) {
-    if (namespaces.contains(name)) used.insert(name);
-  };
+HostView::Holders HostView::HoldersOf(const std::set<std::string>& namespaces) {
+  Holders holders;
   for (const pid_t pid : AllPids()) {
-    const Stat stat = StatOf(pid);
-    if (stat.state == 'Z' || stat.started > since) continue;
+    if (StatOf(pid).state == 'Z') continue;
+    const auto note = [&](const std::string& name) {
+      if (namespaces.contains(name)) holders[name].insert(pid);
+    };
     for (const char* kind : kNamespaces) note(LinkOf(ProcOf(pid) / "ns" / kind));
     std::error_code error;
     for (fs::directory_iterator it(ProcOf(pid) / "fd", error), end; !error && it != end;
@@ -181,9 +164,9 @@ std::set<std::string> HostView::InUse(const std::set<std::string>& namespaces, u
   }
   const std::string mounts = ReadText("/proc/self/mountinfo");
   for (const std::string& name : namespaces) {
-    if (mounts.find(name) != std::string::npos) used.insert(name);
+    if (mounts.find(name) != std::string::npos) holders[name].insert(kMounted);
   }
-  return used;
+  return holders;
 }
 
 std::vector<std::string> HostView::StrayFiles(const std::set<std::string>& executions) const {

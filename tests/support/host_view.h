@@ -4,7 +4,7 @@
 
 #include <sys/types.h>
 
-#include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,11 +39,11 @@ class HostView {
   std::vector<std::string> Cgroups(const std::string& id) const;
   // Those of the process that are not this process's own: "net:[4026532281]".
   static std::set<std::string> Namespaces(pid_t pid);
-  // Which of these are mounted, or have a process in them, or held open by one, that was there at
-  // `since` already: later ones may have got the number of one that is gone.
-  static std::set<std::string> InUse(const std::set<std::string>& namespaces, uint64_t since);
-  // The host's time as InUse counts it.
-  static uint64_t Now();
+  // Who has which of these: pids of processes that are in it or hold it open, kMounted for a mount.
+  // What is gone leaves its number to the next, so only those count that had it before.
+  using Holders = std::map<std::string, std::set<pid_t>>;
+  static constexpr pid_t kMounted = 0;
+  static Holders HoldersOf(const std::set<std::string>& namespaces);
   // Files in the daemon's state folder that belong to no sandbox and are no part of its layout:
   // drafts, temporary files. `executions`: ids whose output may be kept.
   std::vector<std::string> StrayFiles(const std::set<std::string>& executions) const;
