@@ -32,14 +32,19 @@ SpawnFailure SystemFailure(std::string_view what) {
   return {126, fmt::format("{}: {}", what, strerror(errno))};
 }
 
-// The agent's end does not block.
-bool MakePipe(os::UniqueFd& read_end, os::UniqueFd& write_end, bool agent_reads) {
+bool MakePipe(os::UniqueFd& read_end, os::UniqueFd& write_end) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return false;
   read_end = os::UniqueFd(ends[0]);
   write_end = os::UniqueFd(ends[1]);
   (void)fcntl(ends[0], F_SETPIPE_SZ, kPipeBytes);
-  return fcntl(agent_reads ? ends[0] : ends[1], F_SETFL, O_NONBLOCK) == 0;
+  return true;
+}
+
+// The agent's end: does not block, and Asio is told so, who would else see to it at each wait.
+void TakeOver(asio::posix::stream_descriptor& descriptor) {
+  boost::system::error_code ignored;
+  descriptor.non_blocking(true, ignored);
 }
 
 }  // namespace
@@ -58,7 +63,9 @@ struct Execution::Stream {
   };
 
   Stream(const asio::any_io_executor& executor, os::UniqueFd fd)
-      : descriptor(executor, fd.release()) {}
+      : descriptor(executor, fd.release()) {
+    TakeOver(descriptor);
+  }
 
   // Sees to it that the wakeup is notified when there is something to read.
   void Arm(const std::shared_ptr<Wakeup>& wakeup) {
@@ -169,13 +176,14 @@ std::expected<void, SpawnFailure> Execution::Start(const Root& root,
 std::expected<void, SpawnFailure> Execution::OpenPipes(SpawnRequest& request, bool with_stdin) {
   os::UniqueFd in, out, err;
   if (with_stdin) {
-    if (!MakePipe(child_fds_[0], in, false)) return std::unexpected(SystemFailure("pipe"));
+    if (!MakePipe(child_fds_[0], in)) return std::unexpected(SystemFailure("pipe"));
     stdin_.emplace(executor_, in.release());
+    TakeOver(*stdin_);
   } else {
     child_fds_[0] = os::UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (!child_fds_[0]) return std::unexpected(SystemFailure("open /dev/null"));
   }
-  if (!MakePipe(out, child_fds_[1], true) || !MakePipe(err, child_fds_[2], true)) {
+  if (!MakePipe(out, child_fds_[1]) || !MakePipe(err, child_fds_[2])) {
     return std::unexpected(SystemFailure("pipe"));
   }
   // So that /dev/stdout can be opened by name, also by a command that is not root.
@@ -204,6 +212,7 @@ std::expected<void, SpawnFailure> Execution::OpenTerminalFor(SpawnRequest& reque
   if (!writer) return std::unexpected(SystemFailure("duplicate the terminal"));
   terminal_ = true;
   stdin_.emplace(executor_, writer.release());
+  TakeOver(*stdin_);
   stdout_ = std::make_unique<Stream>(executor_, std::move(terminal->master));
   child_fds_[0] = std::move(terminal->slave);
   request.stdin_fd = request.stdout_fd = request.stderr_fd = child_fds_[0].get();

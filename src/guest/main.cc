@@ -69,10 +69,9 @@ void TakeConsole() {
   if (console > 2) close(console);
 }
 
+// The out-of-memory killer spares PID 1 by itself.
 void ProtectSelf() {
   signal(SIGPIPE, SIG_IGN);
-  const os::UniqueFd score(open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC));
-  if (score) (void)!write(score.get(), "-1000", 5);
   // However many processes want to run, whoever is to end them does.
   (void)setpriority(PRIO_PROCESS, 0, -20);
   // Also what commands start with. An execution takes seven descriptors of the agent's.

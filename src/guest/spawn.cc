@@ -33,6 +33,7 @@ struct Plan {
   std::vector<char*> argv;
   std::vector<char*> envp;
   std::vector<std::string> candidates;
+  bool change_user;
   volatile Step failed_step = Step::kNone;
   volatile int failed_errno = 0;
 };
@@ -47,25 +48,23 @@ void Check(Plan* plan, Step step, long result) {
   if (result < 0) Fail(plan, step, errno);
 }
 
-// The agent is exempt from the out-of-memory killer; what it runs is not. Absent in a test.
-void ResetOomScore() {
-  const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  (void)!write(fd, "0", 1);
-  close(fd);
-}
-
 void PlaceDescriptors(Plan* plan) {
   const SpawnRequest& request = *plan->request;
-  const int sources[3] = {request.stdin_fd, request.stdout_fd, request.stderr_fd};
-  int moved[3];
-  for (int i = 0; i < 3; ++i) {
-    moved[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, kFirstFreeFd);
-    Check(plan, Step::kDescriptors, moved[i]);
+  int sources[3] = {request.stdin_fd, request.stdout_fd, request.stderr_fd};
+  for (int& source : sources) {
+    if (source >= kFirstFreeFd) continue;
+    source = fcntl(source, F_DUPFD_CLOEXEC, kFirstFreeFd);
+    Check(plan, Step::kDescriptors, source);
   }
-  for (int i = 0; i < 3; ++i) Check(plan, Step::kDescriptors, dup2(moved[i], i));
+  for (int i = 0; i < 3; ++i) Check(plan, Step::kDescriptors, dup2(sources[i], i));
   Check(plan, Step::kDescriptors,
         syscall(SYS_close_range, unsigned{kFirstFreeFd}, ~0U, CLOSE_RANGE_CLOEXEC));
+}
+
+// What the agent is; where its processor is emulated, each of these calls costs.
+bool IsPlainRoot(const User& user) {
+  static const bool agent_is = geteuid() == 0 && getegid() == 0 && getgroups(0, nullptr) == 0;
+  return agent_is && user.uid == 0 && user.gid == 0 && user.groups.empty();
 }
 
 // Raw calls: glibc's wrappers would apply the ids to every thread of the agent.
@@ -107,7 +106,6 @@ void BecomeUser(Plan* plan, const User& user) {
   struct sigaction action = {};
   action.sa_handler = SIG_DFL;
   sigaction(SIGPIPE, &action, nullptr);
-  ResetOomScore();
   (void)setpriority(PRIO_PROCESS, 0, 0);  // the agent's own is higher
   PlaceDescriptors(plan);
   Check(plan, Step::kSession, setsid());
@@ -119,7 +117,7 @@ void BecomeUser(Plan* plan, const User& user) {
   // As container runtimes do: an image may start its user in a directory that only root may enter,
   // and a user may have one that root may not (a network file system).
   const bool entered = chdir(request.workdir.c_str()) == 0;
-  if (request.change_user) BecomeUser(plan, request.user);
+  if (plan->change_user) BecomeUser(plan, request.user);
   if (!entered) Check(plan, Step::kWorkdir, chdir(request.workdir.c_str()));
   umask(022);
   sigset_t none;
@@ -183,7 +181,8 @@ std::expected<pid_t, SpawnFailure> Spawn(const SpawnRequest& request) {
   Plan plan{.request = &request,
             .argv = Pointers(request.argv),
             .envp = Pointers(request.env),
-            .candidates = ProgramCandidates(request.argv[0], Lookup(request.env, "PATH"))};
+            .candidates = ProgramCandidates(request.argv[0], Lookup(request.env, "PATH")),
+            .change_user = request.change_user && !IsPlainRoot(request.user)};
   clone_args args = {};
   args.flags = CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND;
   args.exit_signal = SIGCHLD;

@@ -38,8 +38,8 @@ struct SpawnFailure {
 
 // Returns once the program has been executed, in a session and process group of its own, or has
 // failed to be. The program is looked up in the PATH of `env`, inside the root and with the user's
-// rights. No signal is blocked or handled, SIGPIPE is not ignored, the umask is 022 and the
-// out-of-memory score is the ordinary 0. Resource limits are the caller's.
+// rights. No signal is blocked or handled, SIGPIPE is not ignored and the umask is 022.
+// Resource limits and the out-of-memory score are the caller's.
 //
 // The child is the caller's to reap; a child that failed to start already is.
 std::expected<pid_t, SpawnFailure> Spawn(const SpawnRequest& request);
