@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,13 @@ bool IsHost(std::string_view text) {
   return !text.empty() && text.size() <= 253 && std::all_of(text.begin(), text.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
   });
+}
+
+bool IsLinkLocal(const policy::IpAddress& address) {
+  static const std::array kBlocks = {policy::Cidr::Parse("169.254.0.0/16").value(),
+                                     policy::Cidr::Parse("fe80::/10").value()};
+  return std::ranges::any_of(kBlocks,
+                             [&](const policy::Cidr& block) { return block.Contains(address); });
 }
 
 // Takes `prefix` off the front.
@@ -66,7 +74,10 @@ std::optional<SuggestedRule> ParseSuggestion(std::string_view text) {
   if (Skip(text, "{ cidr: ")) {
     rule.kind = SuggestedRule::Kind::kCidr;
     auto parsed = ParseBraces(text, std::move(rule));
-    if (!parsed || !policy::Cidr::Parse(parsed->target)) return std::nullopt;
+    if (!parsed) return std::nullopt;
+    const auto block = policy::Cidr::Parse(parsed->target);
+    if (!block) return std::nullopt;
+    parsed->link_local = IsLinkLocal(block->base());
     return parsed;
   }
   const size_t colon = text.rfind(':');
@@ -138,15 +149,22 @@ std::string ToYaml(const Suggestion& suggestion) {
   std::string out;
   if (suggestion.rules.empty() && suggestion.others.empty())
     return "# Nothing was refused.\nallow: []\n";
-  if (suggestion.rules.empty()) {
+  if (std::ranges::all_of(suggestion.rules, &SuggestedRule::link_local)) {
     out = "allow: []\n";
   } else {
     out = "# The sandbox chose these destinations: allow only what you know.\nallow:\n";
   }
   for (const SuggestedRule& rule : suggestion.rules) {
+    if (rule.link_local) continue;
     out +=
         fmt::format("  {}  # {}{}\n", Line(rule), fmt::join(rule.reasons, ", "),
                     rule.port_guessed ? "; only the name was asked for, the port is a guess" : "");
+  }
+  if (std::ranges::any_of(suggestion.rules, &SuggestedRule::link_local))
+    out += "# Link-local, where clouds hand out a machine's credentials: not for untrusted code.\n";
+  for (const SuggestedRule& rule : suggestion.rules) {
+    if (rule.link_local)
+      out += fmt::format("#   {}  # {}\n", Line(rule), fmt::join(rule.reasons, ", "));
   }
   if (!suggestion.others.empty()) out += "# Refused, and no rule of `allow` can change that:\n";
   for (const std::string& line : suggestion.others) out += "#   " + line + "\n";
@@ -164,6 +182,7 @@ std::string ToJson(const Suggestion& suggestion) {
     item["protocol"] = rule.protocol;
     item["reason_codes"] = rule.reasons;
     if (rule.port_guessed) item["port_guessed"] = true;
+    if (rule.link_local) item["link_local"] = true;
     json["allow"].push_back(std::move(item));
   }
   json["not_allowable"] = suggestion.others;

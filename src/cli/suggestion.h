@@ -21,6 +21,8 @@ struct SuggestedRule {
   std::set<uint16_t> ports;
   std::set<std::string> reasons;  // codes of the refusals that it answers
   bool port_guessed = false;      // only a name was asked for
+  // In 169.254.0.0/16 or fe80::/10, where clouds hand out a machine's credentials.
+  bool link_local = false;
 };
 
 struct Suggestion {
@@ -35,9 +37,11 @@ struct Suggestion {
 // becomes part of a policy was chosen by the sandbox.
 Suggestion Suggest(const std::vector<v1::NetworkDecision>& decisions);
 
-// YAML that can stand under `sandbox.network`, with the reasons as comments.
+// YAML that can stand under `sandbox.network`, with the reasons as comments; link-local rules are
+// comments too.
 std::string ToYaml(const Suggestion& suggestion);
-// {"allow": [{"host"|"cidr", "ports", "protocol", "reason_codes"}], "not_allowable": [text]}.
+// {"allow": [{"host"|"cidr", "ports", "protocol", "reason_codes", "port_guessed"?, "link_local"?}],
+// "not_allowable": [text]}.
 std::string ToJson(const Suggestion& suggestion);
 
 // "tcp evil.example.com:443", "dns evil.example.com", "udp [2001:db8::1]:53".

@@ -44,6 +44,22 @@ TEST(SuggestionTest, MergesSortsAndSaysWhy) {
             "  - { cidr: 2001:db8::1/128, ports: [22] }  # host_not_allowed\n");
 }
 
+TEST(SuggestionTest, LinkLocalAddressesAreNotOffered) {
+  std::vector<v1::NetworkDecision> decisions = {
+      Refused("tcp", "169.254.169.254", 80, "- { cidr: 169.254.169.254/32, ports: [80] }",
+              "private_address"),
+      Refused("tcp", "fe80::1", 80, "- { cidr: fe80::1/128, ports: [80] }", "private_address"),
+  };
+  EXPECT_EQ(ToYaml(Suggest(decisions)),
+            "allow: []\n"
+            "# Link-local, where clouds hand out a machine's credentials: not for untrusted code.\n"
+            "#   - { cidr: 169.254.169.254/32, ports: [80] }  # private_address\n"
+            "#   - { cidr: fe80::1/128, ports: [80] }  # private_address\n");
+  decisions.push_back(Refused("tcp", "a.example.com", 443, "- a.example.com:443"));
+  EXPECT_THAT(ToYaml(Suggest(decisions)), HasSubstr("allow:\n  - a.example.com:443"));
+  EXPECT_THAT(ToJson(Suggest(decisions)), HasSubstr("\"link_local\": true"));
+}
+
 // What is printed is what the policy parser takes.
 TEST(SuggestionTest, IsAPolicy) {
   const std::vector<v1::NetworkDecision> decisions = {
