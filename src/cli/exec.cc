@@ -1,4 +1,5 @@
 // exec, console and create: the repo-aware commands.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -67,6 +68,15 @@ Result<std::vector<std::string>> Environment(const RunFlags& flags, bool tty) {
   return out;
 }
 
+// What CI and agents give a command that is to read nothing. It has such a device in its sandbox,
+// so nothing need be passed on.
+bool StdinIsNull() {
+  struct stat in = {};
+  struct stat null = {};
+  return fstat(STDIN_FILENO, &in) == 0 && stat("/dev/null", &null) == 0 && S_ISCHR(in.st_mode) &&
+         in.st_rdev == null.st_rdev;
+}
+
 // The execution that the flags describe, without its sandbox.
 Result<v1::CreateExecutionRequest> ExecutionFor(const RunFlags& flags, RunKind kind,
                                                 std::vector<std::string> command) {
@@ -79,7 +89,7 @@ Result<v1::CreateExecutionRequest> ExecutionFor(const RunFlags& flags, RunKind k
   CR_TRY_ASSIGN(auto env, Environment(flags, tty));
   for (std::string& variable : env) options.add_env(std::move(variable));
   options.set_tty(tty);
-  options.set_stdin(!flags.no_stdin);
+  options.set_stdin(tty || (!flags.no_stdin && !StdinIsNull()));
   options.set_workdir(flags.workdir);
   options.set_user(flags.user);
   options.set_launch_seconds(flags.launch_seconds);
@@ -125,10 +135,10 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   run.progress = ChooseProgress(invocation, flags.quiet ? Quiet::kYes : Quiet::kNo);
   // In a terminal's session the program itself shows what it was refused.
   if (flags.quiet || kind == RunKind::kConsole) run.refusals = RunRequest::Refusals::kHide;
-  run.stdin_mode = flags.no_stdin ? StdinMode::kNone : StdinMode::kForward;
   auto execution = ExecutionFor(flags, kind, std::move(command));
   if (!execution) return Fail(invocation, execution.error());
   run.execution = std::move(*execution);
+  run.stdin_mode = run.execution.options().stdin() ? StdinMode::kForward : StdinMode::kNone;
 
   PolicySource source;
   if (!flags.sandbox_id.empty()) {

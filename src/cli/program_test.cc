@@ -56,6 +56,15 @@ TEST_F(ProgramTest, PassesTheExitCodeAndStandardErrorOn) {
   EXPECT_FALSE(daemon_.Noted("terminate"));
 }
 
+TEST_F(ProgramTest, AnInputThatHoldsNothingIsNotPassedOn) {
+  const auto output =
+      os::Run({"/bin/sh", "-c", "exec \"$@\" </dev/null", "sh", CLEANROOM_PROGRAM, "--host",
+               daemon_.url(), "exec", "--in", sandbox_, "--", "exit", "3"});
+  EXPECT_EQ(output->status.ShellCode(), 3);
+  EXPECT_TRUE(daemon_.Noted("execute exit 3")) << daemon_.All();
+  EXPECT_THAT(daemon_.All(), testing::Not(HasSubstr("stdin")));
+}
+
 TEST_F(ProgramTest, BinaryInputComesBackUnchanged) {
   std::string data(8U << 20, '\0');
   uint32_t state = 1;
