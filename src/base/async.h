@@ -81,8 +81,8 @@ class TaskScope {
   TaskScope(const TaskScope&) = delete;
   TaskScope& operator=(const TaskScope&) = delete;
 
-  // Starts the task (from the executor, not from within Spawn). An exception that leaves it is a
-  // bug and aborts the process.
+  // Starts the task; on the executor's thread it runs to its first wait within this call. An
+  // exception that leaves it is a bug and aborts the process.
   void Spawn(Awaitable<void> task);
   // Asks every running task to stop: pending Asio operations end with operation_aborted, now and
   // later.
