@@ -1,5 +1,6 @@
 // exec, console and create: the repo-aware commands.
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -71,10 +72,8 @@ Result<std::vector<std::string>> Environment(const RunFlags& flags, bool tty) {
 // What CI and agents give a command that is to read nothing. It has such a device in its sandbox,
 // so nothing need be passed on.
 bool StdinIsNull() {
-  struct stat in = {};
-  struct stat null = {};
-  return fstat(STDIN_FILENO, &in) == 0 && stat("/dev/null", &null) == 0 && S_ISCHR(in.st_mode) &&
-         in.st_rdev == null.st_rdev;
+  struct stat info = {};
+  return fstat(STDIN_FILENO, &info) == 0 && S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3);
 }
 
 // The execution that the flags describe, without its sandbox.
@@ -89,7 +88,7 @@ Result<v1::CreateExecutionRequest> ExecutionFor(const RunFlags& flags, RunKind k
   CR_TRY_ASSIGN(auto env, Environment(flags, tty));
   for (std::string& variable : env) options.add_env(std::move(variable));
   options.set_tty(tty);
-  options.set_stdin(tty || (!flags.no_stdin && !StdinIsNull()));
+  options.set_stdin(!flags.no_stdin && (tty || !StdinIsNull()));
   options.set_workdir(flags.workdir);
   options.set_user(flags.user);
   options.set_launch_seconds(flags.launch_seconds);

@@ -76,7 +76,7 @@ std::optional<SuggestedRule> ParseSuggestion(std::string_view text) {
     auto parsed = ParseBraces(text, std::move(rule));
     if (!parsed) return std::nullopt;
     const auto block = policy::Cidr::Parse(parsed->target);
-    if (!block) return std::nullopt;
+    if (!block || !block->IsSingle()) return std::nullopt;
     parsed->link_local = IsLinkLocal(block->base());
     return parsed;
   }

@@ -118,6 +118,7 @@ TEST(SuggestionTest, NothingThatADoorDoesNotWriteBecomesARule) {
            "- { host: a.example.com, ports: [443] }, { host: b }",
            "- { host: a.example.com, ports: [443, 80] }",
            "- { cidr: 0.0.0.0/99, ports: [443] }",
+           "- { cidr: 168.0.0.0/6, ports: [443] }",
            "- { cidr: any, ports: [443] }",
            "a.example.com:443",
            "- :443",

@@ -41,10 +41,11 @@ bool MakePipe(os::UniqueFd& read_end, os::UniqueFd& write_end) {
   return true;
 }
 
-// The agent's end: does not block, and Asio is told so, who would else see to it at each wait.
-void TakeOver(asio::posix::stream_descriptor& descriptor) {
-  boost::system::error_code ignored;
-  descriptor.non_blocking(true, ignored);
+// For the agent's end. Asio, who is told so, would else see to it at each wait.
+bool Unblock(asio::posix::stream_descriptor& descriptor) {
+  boost::system::error_code error;
+  descriptor.non_blocking(true, error);
+  return !error;
 }
 
 }  // namespace
@@ -63,9 +64,7 @@ struct Execution::Stream {
   };
 
   Stream(const asio::any_io_executor& executor, os::UniqueFd fd)
-      : descriptor(executor, fd.release()) {
-    TakeOver(descriptor);
-  }
+      : descriptor(executor, fd.release()) {}
 
   // Sees to it that the wakeup is notified when there is something to read.
   void Arm(const std::shared_ptr<Wakeup>& wakeup) {
@@ -178,7 +177,7 @@ std::expected<void, SpawnFailure> Execution::OpenPipes(SpawnRequest& request, bo
   if (with_stdin) {
     if (!MakePipe(child_fds_[0], in)) return std::unexpected(SystemFailure("pipe"));
     stdin_.emplace(executor_, in.release());
-    TakeOver(*stdin_);
+    if (!Unblock(*stdin_)) return std::unexpected(SystemFailure("pipe"));
   } else {
     child_fds_[0] = os::UniqueFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
     if (!child_fds_[0]) return std::unexpected(SystemFailure("open /dev/null"));
@@ -194,6 +193,8 @@ std::expected<void, SpawnFailure> Execution::OpenPipes(SpawnRequest& request, bo
   }
   stdout_ = std::make_unique<Stream>(executor_, std::move(out));
   stderr_ = std::make_unique<Stream>(executor_, std::move(err));
+  if (!Unblock(stdout_->descriptor) || !Unblock(stderr_->descriptor))
+    return std::unexpected(SystemFailure("pipe"));
   request.stdin_fd = child_fds_[0].get();
   request.stdout_fd = child_fds_[1].get();
   request.stderr_fd = child_fds_[2].get();
@@ -212,8 +213,9 @@ std::expected<void, SpawnFailure> Execution::OpenTerminalFor(SpawnRequest& reque
   if (!writer) return std::unexpected(SystemFailure("duplicate the terminal"));
   terminal_ = true;
   stdin_.emplace(executor_, writer.release());
-  TakeOver(*stdin_);
   stdout_ = std::make_unique<Stream>(executor_, std::move(terminal->master));
+  if (!Unblock(*stdin_) || !Unblock(stdout_->descriptor))
+    return std::unexpected(SystemFailure("the terminal"));
   child_fds_[0] = std::move(terminal->slave);
   request.stdin_fd = request.stdout_fd = request.stderr_fd = child_fds_[0].get();
   request.controlling_terminal = true;

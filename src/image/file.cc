@@ -57,11 +57,8 @@ Result<void> PwriteAll(int fd, std::span<const uint8_t> data, uint64_t offset) {
 }
 
 Result<size_t> PreadSome(int fd, std::span<uint8_t> data, uint64_t offset) {
-  while (true) {
-    const ssize_t n = ::pread(fd, data.data(), data.size(), static_cast<off_t>(offset));
-    if (n >= 0) return static_cast<size_t>(n);
-    if (errno != EINTR) return ErrErrno(ErrorCode::kInternal, "read");
-  }
+  return os::ReadAt(fd, reinterpret_cast<char*>(data.data()), data.size(),
+                    static_cast<int64_t>(offset), "a file");
 }
 
 Result<size_t> ReadSome(int fd, std::span<uint8_t> data) {

@@ -17,7 +17,6 @@ namespace cleanroom::sandbox {
 namespace {
 
 constexpr std::string_view kWhat = "an execution's record";
-
 constexpr std::string_view kMagic = "CRSPOOL1";
 constexpr size_t kHeaderBytes = 13;
 using Header = std::array<char, kHeaderBytes>;
@@ -36,8 +35,6 @@ int64_t NowMicros() {
              std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
-
-// Reads up to `size` bytes at `offset`; fewer only at the end of the file.
 
 }  // namespace
 

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "base/machine_limits.h"
-#include "server/admission.h"
 
 namespace cleanroom::server {
 namespace {

@@ -410,13 +410,7 @@ void KillTest::Round() {
   }
   std::string still;
   EXPECT_TRUE(Eventually([&] {
-    still.clear();
-    for (const auto& [name, pids] : HostView::HoldersOf(dead_spaces)) {
-      for (const pid_t pid : pids) {
-        if (holders.contains(name) && holders.at(name).contains(pid))
-          still += name + " is held by process " + std::to_string(pid) + "\n";
-      }
-    }
+    still = HostView::StillHeld(dead_spaces, holders);
     return still.empty();
   })) << still;
   for (const v1::Execution& execution : Executions()) {

@@ -169,6 +169,18 @@ HostView::Holders HostView::HoldersOf(const std::set<std::string>& namespaces) {
   return holders;
 }
 
+std::string HostView::StillHeld(const std::set<std::string>& namespaces, const Holders& before) {
+  std::string lines;
+  for (const auto& [name, pids] : HoldersOf(namespaces)) {
+    const auto had = before.find(name);
+    if (had == before.end()) continue;
+    for (const pid_t pid : pids)
+      if (had->second.contains(pid))
+        lines += name + " is held by process " + std::to_string(pid) + "\n";
+  }
+  return lines;
+}
+
 std::vector<std::string> HostView::StrayFiles(const std::set<std::string>& executions) const {
   static const std::set<std::string> kParts = {"lock",      "records.db", "records.db-wal",
                                                "sandboxes", "executions", "records.db-shm",

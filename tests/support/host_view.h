@@ -40,10 +40,12 @@ class HostView {
   // Those of the process that are not this process's own: "net:[4026532281]".
   static std::set<std::string> Namespaces(pid_t pid);
   // Who has which of these: pids of processes that are in it or hold it open, kMounted for a mount.
-  // What is gone leaves its number to the next, so only those count that had it before.
   using Holders = std::map<std::string, std::set<pid_t>>;
   static constexpr pid_t kMounted = 0;
   static Holders HoldersOf(const std::set<std::string>& namespaces);
+  // A line for each of these namespaces and each holder that it had `before` and still has: what is
+  // gone leaves its number to the next.
+  static std::string StillHeld(const std::set<std::string>& namespaces, const Holders& before);
   // Files in the daemon's state folder that belong to no sandbox and are no part of its layout:
   // drafts, temporary files. `executions`: ids whose output may be kept.
   std::vector<std::string> StrayFiles(const std::set<std::string>& executions) const;

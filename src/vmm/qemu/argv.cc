@@ -130,8 +130,8 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
   }
   if (machine.tap_fd >= 0) {
     add("-netdev", fmt::format("tap,id=net,fd={},vhost=off", kQemuTapFd));
-    // A copy that had told its network of a move would lose the timer for that, and QEMU 7.2 falls
-    // over its absence at the device's next reset.
+    // A copy is not to announce itself: QEMU 7.2 drops the timer for that when it has restored the
+    // device, and falls over its absence at the device's next reset.
     add("-device",
         fmt::format("virtio-net-device,netdev=net,mac={},guest_announce=off", machine.guest_mac));
   }
