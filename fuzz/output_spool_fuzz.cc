@@ -8,10 +8,10 @@
 
 #include "cleanroom/internal/v1/warden.pb.h"
 #include "os/file.h"
-#include "sandbox/spool.h"
+#include "warden/spool.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace cleanroom::sandbox;  // NOLINT
+  using namespace cleanroom::warden;  // NOLINT
   static const auto* const folder = new cleanroom::os::TempDir(*cleanroom::os::TempDir::Create());
   const std::string file = folder->path() + "/output.log";
   std::ofstream(file, std::ios::binary | std::ios::trunc)

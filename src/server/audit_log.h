@@ -21,7 +21,7 @@ namespace cleanroom::server {
 // A piece that tools open without pain.
 inline constexpr int64_t kAuditPieceBytes = 64LL << 20;
 // Of all files: beyond it the oldest go before their time. A guest that never stops writes some 150
-// MB a day (sandbox/decision_coalescer.h), so this is months of one, or days of very many.
+// MB a day (warden/decision_coalescer.h), so this is months of one, or days of very many.
 inline constexpr int64_t kAuditTotalBytes = 16LL << 30;
 
 class AuditLog {

@@ -9,11 +9,11 @@
 #include <set>
 
 #include "base/id.h"
-#include "sandbox/spool.h"
 #include "server/observability.h"
 #include "server/plain_text.h"
 #include "server/sandboxes.h"
 #include "server/warden_api.h"
+#include "warden/spool.h"
 
 namespace cleanroom::server {
 namespace {
@@ -27,11 +27,11 @@ constexpr std::chrono::seconds kSignalLimit{10};
 
 // The end on record in a spool file; nothing when it has none.
 std::optional<pb::ExecutionEnd> FindEnd(const std::string& file) {
-  auto reader = sandbox::SpoolReader::Open(file);
+  auto reader = warden::SpoolReader::Open(file);
   while (reader) {
     auto frame = reader->Next();
     if (!frame || !*frame) break;
-    if ((*frame)->kind != sandbox::FrameKind::kEnd) continue;
+    if ((*frame)->kind != warden::FrameKind::kEnd) continue;
     pb::ExecutionEnd end;
     if (end.ParseFromString((*frame)->payload)) return end;
     break;
@@ -141,7 +141,7 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
   const std::string id = running->record.id;
   const auto channel = running->sandbox->channel();
   Error failure(ErrorCode::kUnavailable, "the warden ended the record without an end");
-  for (const int64_t offset : {sandbox::kOnlyTheEnd, int64_t{0}}) {
+  for (const int64_t offset : {warden::kOnlyTheEnd, int64_t{0}}) {
     auto attachment = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
         warden_api::kAttachExecution, rpc::Shape::kBidi);
     if (!attachment) break;

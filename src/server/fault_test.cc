@@ -9,8 +9,8 @@
 
 #include "base/id.h"
 #include "os/file.h"
-#include "sandbox/spool.h"
 #include "server/testing/plane.h"
+#include "warden/spool.h"
 
 namespace cleanroom::server {
 namespace {

@@ -7,9 +7,9 @@
 #include "base/id.h"
 #include "os/file.h"
 #include "os/process.h"
-#include "sandbox/jail_check.h"
 #include "server/layout.h"
 #include "server/sandbox_user.h"
+#include "warden/jail_check.h"
 
 namespace cleanroom::server {
 namespace {
@@ -40,7 +40,7 @@ Result<std::vector<Check>> Inspect(const Settings& settings) {
   CR_TRY(os::MakeDirs(folder));
   CR_TRY_ASSIGN(const auto user, GiveToUser(settings.users, layout, id));
   std::vector<std::string> argv = {settings.warden_program.string(),
-                                   std::string(sandbox::kCheckFlag),
+                                   std::string(warden::kCheckFlag),
                                    "--sandbox-id",
                                    id,
                                    "--dir",
@@ -53,7 +53,7 @@ Result<std::vector<Check>> Inspect(const Settings& settings) {
   options.spawn.env = std::vector<std::string>();
   options.timeout = kLimit;
   CR_TRY_ASSIGN(const os::Output output, os::Run(argv, options));
-  auto checks = sandbox::ParseJailReport(output.out);
+  auto checks = warden::ParseJailReport(output.out);
   if (!output.status.ok() || checks.empty()) {
     return Err(ErrorCode::kFailedPrecondition,
                "the warden " + output.status.ToString() + " " + output.err);

@@ -14,10 +14,10 @@
 
 #include "base/id.h"
 #include "os/file.h"
-#include "sandbox/network_log.h"
-#include "sandbox/network_spool.h"
 #include "server/remains.h"
 #include "server/warden_api.h"
+#include "warden/network_log.h"
+#include "warden/network_spool.h"
 
 namespace cleanroom::server {
 namespace {
@@ -228,7 +228,7 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
   co_await ReadSpool(live);
 
   pb::NetworkCounters counters = live->counters;
-  const auto bytes = ReadRemains(layout_, sandbox.id(), sandbox::kCountersFile);
+  const auto bytes = ReadRemains(layout_, sandbox.id(), warden::kCountersFile);
   if (bytes) {
     pb::NetworkCounters last;
     if (last.ParseFromString(*bytes)) counters = std::move(last);
@@ -261,7 +261,7 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
 // What the warden recorded and nobody has taken.
 Awaitable<void> NetworkRecords::ReadSpool(std::shared_ptr<Live> live) {
   using Batch = std::vector<pb::NetworkRecord>;
-  const auto reader = std::make_shared<sandbox::NetworkSpoolReader>(layout_.Sandbox(live->id));
+  const auto reader = std::make_shared<warden::NetworkSpoolReader>(layout_.Sandbox(live->id));
   for (;;) {
     const uint64_t after = live->taken;
     auto work = [reader, after, id = live->id] {

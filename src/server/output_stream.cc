@@ -4,10 +4,10 @@
 #include <algorithm>
 
 #include "base/id.h"
-#include "sandbox/spool.h"
 #include "server/executions.h"
 #include "server/network_decision.h"
 #include "server/warden_api.h"
+#include "warden/spool.h"
 
 namespace cleanroom::server {
 namespace {
@@ -18,20 +18,20 @@ constexpr size_t kBatchBytes = 1U << 20;
 // Refusals of an exit; what a warden sends beyond is not passed on.
 constexpr int kMaxRefused = 64;
 
-using Batch = std::vector<sandbox::Frame>;
+using Batch = std::vector<warden::Frame>;
 
 // Frames from the offset on; empty at the end of the record. `files`: the places where the record
 // may lie, tried in order, because it moves when its sandbox ends.
 Result<Batch> ReadBatch(const std::vector<std::string>& files, int64_t offset) {
   for (const std::string& file : files) {
-    auto reader = sandbox::SpoolReader::Open(file, offset);
+    auto reader = warden::SpoolReader::Open(file, offset);
     if (!reader && reader.error().code() == ErrorCode::kNotFound) continue;
     if (!reader) return Err(std::move(reader).error());
     Batch batch;
     for (size_t bytes = 0; bytes < kBatchBytes;) {
       CR_TRY_ASSIGN(auto frame, reader->Next());
       if (!frame) break;
-      bytes += frame->payload.size() + sizeof(sandbox::Frame);
+      bytes += frame->payload.size() + sizeof(warden::Frame);
       batch.push_back(std::move(*frame));
     }
     return batch;
@@ -48,7 +48,7 @@ struct Executions::Cursor {
   std::string image_ref;
   std::string image_digest;
   Follow follow = Follow::kNo;
-  int64_t offset = sandbox::kSpoolStart;
+  int64_t offset = warden::kSpoolStart;
   bool first = true;
   bool ended = false;      // the end on record was passed
   pb::ExecutionEnd end{};  // which was this
@@ -208,16 +208,16 @@ Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor,
     auto batch = co_await pool_.Run(work);
     if (!batch) co_return Err(std::move(batch).error());
     if (batch->empty()) co_return Result<void>();
-    for (sandbox::Frame& frame : *batch) {
+    for (warden::Frame& frame : *batch) {
       cursor.offset = frame.next_offset;
-      if (frame.kind == sandbox::FrameKind::kEnd) {
+      if (frame.kind == warden::FrameKind::kEnd) {
         cursor.ended = true;
         (void)cursor.end.ParseFromString(frame.payload);
         break;
       }
       v1::ExecutionStreamEvent message =
           cursor.Event(store::ExecutionStatus::kRunning, frame.time_us);
-      if (frame.kind == sandbox::FrameKind::kStdout) {
+      if (frame.kind == warden::FrameKind::kStdout) {
         message.set_stdout(std::move(frame.payload));
       } else {
         message.set_stderr(std::move(frame.payload));

@@ -72,7 +72,7 @@ class WardenProcess {
 // The wardens of sandboxes under `sandboxes_dir`, whoever started them, by their command lines in
 // /proc.
 // A process that is still in its execve has no command line yet and is not found; such a warden has
-// no launch to carry out and ends by itself (sandbox/main.cc).
+// no launch to carry out and ends by itself (warden/main.cc).
 std::vector<FoundWarden> FindWardens(const std::string& sandboxes_dir);
 
 // The --sandbox-id and --dir of a warden's command line (/proc/PID/cmdline: NUL-terminated

@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "os/file.h"
-#include "sandbox/confinement.h"
 #include "tests/jail/probes.h"
 #include "vmm/jail.h"
 #include "vmm/qemu/qemu_backend.h"
+#include "warden/confinement.h"
 
 namespace cleanroom::jail {
 namespace {
@@ -40,11 +40,11 @@ Result<std::string> AskMachine(const std::string& program, const Targets& target
   return os::ReadAll(console.get(), kMaxText, "the console");
 }
 
-int ActAsWarden(const sandbox::ConfinementConfig& config, const std::string& program) {
+int ActAsWarden(const warden::ConfinementConfig& config, const std::string& program) {
   const auto text = os::ReadFile(config.folder + "/targets", kMaxText);
   if (!text) return Fail(text.error());
   const Targets targets = FromText(*text);
-  auto confined = sandbox::Confine(config);
+  auto confined = warden::Confine(config);
   if (!confined) return Fail(confined.error());
   if (const auto problem = confined->problem()) return Fail(*problem);
   const std::string own = ToText(TryAll(targets));
@@ -63,7 +63,7 @@ int Say(const Targets& targets) {
 }
 
 int Main(const std::vector<std::string>& arguments) {
-  sandbox::ConfinementConfig config;
+  warden::ConfinementConfig config;
   for (size_t i = 1; i + 1 < arguments.size(); ++i) {
     const std::string& value = arguments[i + 1];
     if (arguments[i] == "--dir") config.folder = value;

@@ -21,10 +21,10 @@
 #include "http/byte_stream.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
-#include "sandbox/network_log.h"
-#include "sandbox/spool.h"
+#include "warden/network_log.h"
+#include "warden/spool.h"
 
-namespace cleanroom::sandbox {
+namespace cleanroom::warden {
 namespace {
 
 namespace pb = ::cleanroom::internal::v1;
@@ -219,6 +219,6 @@ int Main() {
 }
 
 }  // namespace
-}  // namespace cleanroom::sandbox
+}  // namespace cleanroom::warden
 
-int main() { return cleanroom::sandbox::Main(); }
+int main() { return cleanroom::warden::Main(); }

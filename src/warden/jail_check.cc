@@ -1,0 +1,156 @@
+#include "warden/jail_check.h"
+
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <utility>
+
+#include "os/process.h"
+#include "vmm/jail.h"
+
+namespace cleanroom::warden {
+namespace {
+
+using vmm::Check;
+
+constexpr std::chrono::milliseconds kProgramLimit{5000};
+// Of the distribution's programs the one that does nothing.
+constexpr const char* kProgram = "/usr/bin/true";
+
+// What errors of os/jail and os/netns say after "; " is what to do about it.
+Check Failed(std::string name, const Error& error) {
+  const std::string& text = error.message();
+  const size_t semicolon = text.find("; ");
+  return {std::move(name), Check::Status::kFail, text.substr(0, semicolon),
+          semicolon == std::string::npos ? "see docs/threat-model.md" : text.substr(semicolon + 2)};
+}
+
+Check Ok(std::string name, std::string message) {
+  return {std::move(name), Check::Status::kOk, std::move(message), ""};
+}
+
+Check Missing(std::string name, std::string message) {
+  return {std::move(name), Check::Status::kFail, std::move(message),
+          "this is a defect of this build: sandboxes are less confined than documented"};
+}
+
+bool HasNoCapability() {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, 2> sets = {};
+  if (syscall(SYS_capget, &header, sets.data()) != 0) return false;
+  return std::ranges::all_of(sets, [](const auto& set) {
+    return set.effective == 0 && set.permitted == 0 && set.inheritable == 0;
+  });
+}
+
+Check CheckUser(const ConfinementConfig& config) {
+  if (geteuid() == 0) {
+    return {"jail-user", Check::Status::kWarn, "sandboxes run as root, in a user namespace",
+            "run as an ordinary user, or as root with all capabilities and user ids of the host"};
+  }
+  return Ok("jail-user", config.user ? "each sandbox runs as a user of its own"
+                                     : fmt::format("sandboxes run as you, user {}", geteuid()));
+}
+
+Check CheckPrivileges() {
+  if (!HasNoCapability() || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) {
+    return Missing("jail-privileges", "capabilities are left");
+  }
+  return Ok("jail-privileges", "no capability, and no way to any (no_new_privs)");
+}
+
+Check CheckFiles(const Confined& confined) {
+  if (confined.no_root) return Failed("jail-files", *confined.no_root);
+  for (const char* path : {"/usr/bin", "/etc/passwd", "/proc/self"}) {
+    if (access(path, F_OK) == 0) return Missing("jail-files", fmt::format("{} is seen", path));
+  }
+  return Ok("jail-files",
+            "a warden sees its sandbox's folder and nothing else of the host's files");
+}
+
+Check CheckSystemCalls() {
+  if (prctl(PR_GET_SECCOMP, 0, 0, 0, 0) != SECCOMP_MODE_FILTER) {
+    return Missing("jail-system-calls", "no filter of system calls is in force");
+  }
+  return Ok("jail-system-calls", "a filter denies what neither warden nor machine needs");
+}
+
+Check CheckNetwork(const Confined& confined) {
+  if (confined.no_network) return Failed("jail-network", *confined.no_network);
+  return Ok("jail-network", confined.network.has_ipv6
+                                ? "a network of its own, IPv4 and IPv6, with the doors as only way"
+                                : "a network of its own, IPv4 only, with the doors as only way");
+}
+
+Check CheckMachine() {
+  vmm::MachineSpec machine;
+  os::SpawnOptions options;
+  vmm::Jail(machine, vmm::kJailRoot, &options);
+  auto ran = os::Process::Spawn({kProgram}, options);
+  Result<std::optional<os::ExitStatus>> ended =
+      ran ? ran->WaitFor(kProgramLimit) : std::unexpected(ran.error());
+  if (!ended) {
+    return {"jail-machine", Check::Status::kFail, ended.error().message(),
+            "user, mount, process, network, IPC and UTS namespaces must be allowed: "
+            "sysctl user.max_*_namespaces must not be 0"};
+  }
+  if (!*ended || !(*ended)->ok()) {
+    return {"jail-machine", Check::Status::kFail, "a program does not run in a machine's root",
+            "its programs and libraries must be readable for everybody"};
+  }
+  return Ok("jail-machine",
+            "namespaces, a root and limits of its own, without processes or network of the host's");
+}
+
+}  // namespace
+
+std::vector<Check> InspectJail(const ConfinementConfig& config) {
+  auto confined = Confine(config);
+  if (!confined) return {Failed("jail", confined.error())};
+  std::vector<Check> checks = {CheckUser(config), CheckPrivileges(), CheckFiles(*confined),
+                               CheckSystemCalls(), CheckNetwork(*confined)};
+  if (!confined->no_root) checks.push_back(CheckMachine());
+  return checks;
+}
+
+std::string FormatJailReport(const std::vector<Check>& checks) {
+  std::string out;
+  for (const Check& check : checks) {
+    std::string line = fmt::format("{}\t{}\t{}\t{}", check.name, ToString(check.status),
+                                   check.message, check.remedy);
+    std::ranges::replace(line, '\n', ' ');
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::vector<Check> ParseJailReport(std::string_view report) {
+  std::vector<Check> checks;
+  while (!report.empty()) {
+    const size_t end = std::min(report.find('\n'), report.size());
+    std::string_view line = report.substr(0, end);
+    report.remove_prefix(std::min(end + 1, report.size()));
+    std::vector<std::string> fields;
+    for (;;) {
+      const size_t tab = std::min(line.find('\t'), line.size());
+      fields.emplace_back(line.substr(0, tab));
+      if (tab == line.size()) break;
+      line.remove_prefix(tab + 1);
+    }
+    if (fields.size() != 4) continue;
+    Check check{fields[0], Check::Status::kFail, fields[2], fields[3]};
+    if (fields[1] == ToString(Check::Status::kOk)) check.status = Check::Status::kOk;
+    if (fields[1] == ToString(Check::Status::kWarn)) check.status = Check::Status::kWarn;
+    checks.push_back(std::move(check));
+  }
+  return checks;
+}
+
+}  // namespace cleanroom::warden
