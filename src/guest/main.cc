@@ -23,9 +23,9 @@
 #include "guest/prime.h"
 #include "guest/reaper.h"
 #include "guest/service.h"
+#include "guest_link/rehearsal.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
-#include "rehearsal/rehearsal.h"
 #include "rpc/server.h"
 
 namespace cleanroom::guest {
@@ -120,7 +120,7 @@ Awaitable<void> ServePort(const rpc::Server& server, const GuestService& service
     if (!port) Die(std::move(port).error());
     auto connected = co_await WaitForHost(port->get());
     if (!connected) Die(std::move(connected).error());
-    if (!first) Say(kWaitingLine);
+    if (!first) Say(guest_link::kWaitingLine);
     const auto executor = co_await asio::this_coro::executor;
     auto stream = http::AdoptDescriptor(executor, port->release());
     co_await server.Serve(std::move(stream));
@@ -139,7 +139,7 @@ Awaitable<void> EndAfterShutdown(GuestService& service) {
 Awaitable<void> PrimeAndSay(const rpc::Server& server, internal::v1::PrepareRequest prepared) {
   co_await Prime(server, std::move(prepared));
   sync();
-  Say(kPrimedLine);
+  Say(guest_link::kPrimedLine);
 }
 
 Result<void> Run() {

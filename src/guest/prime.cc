@@ -7,9 +7,9 @@
 #include <memory>
 #include <string>
 
+#include "guest_link/rehearsal.h"
 #include "http/byte_stream.h"
 #include "os/socket.h"
-#include "rehearsal/rehearsal.h"
 #include "rpc/client.h"
 
 namespace cleanroom::guest {
@@ -78,8 +78,8 @@ Awaitable<void> Prime(const rpc::Server& server, internal::v1::PrepareRequest pr
   const std::shared_ptr<rpc::Channel> agent =
       rpc::Channel::Create(http::AdoptSocket(executor, pair->second.release()), {});
   // What fails is not in memory then: copies are slower, and as good.
-  (void)co_await Rehearse(agent, Nobody(std::move(prepared)),
-                          std::chrono::steady_clock::now() + kLimit);
+  (void)co_await guest_link::Rehearse(agent, Nobody(std::move(prepared)),
+                                      std::chrono::steady_clock::now() + kLimit);
   co_await agent->Close();
   co_await serving.Join();
 }

@@ -11,7 +11,7 @@
 #include <limits>
 
 #include "guest/execution.h"
-#include "rehearsal/guest_api.h"
+#include "guest_link/procedures.h"
 
 namespace cleanroom::guest {
 namespace {
@@ -38,29 +38,29 @@ GuestService::GuestService(asio::any_io_executor executor, Machine& machine, Rea
 
 void GuestService::Register(rpc::Router& router) {
   router.Unary<ConfigureRequest, ConfigureResponse>(
-      guest_api::kConfigure, [this](rpc::CallContext& call, ConfigureRequest request) {
+      guest_link::kConfigure, [this](rpc::CallContext& call, ConfigureRequest request) {
         return Configure(call, std::move(request));
       });
   router.Unary<AdjustClockRequest, AdjustClockResponse>(
-      guest_api::kAdjustClock, [this](rpc::CallContext& call, AdjustClockRequest request) {
+      guest_link::kAdjustClock, [this](rpc::CallContext& call, AdjustClockRequest request) {
         return AdjustClock(call, std::move(request));
       });
   router.Bidi<ExecInput, ExecOutput>(
-      guest_api::kExec, [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
-                               rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
+      guest_link::kExec, [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
+                                rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
   router.Unary<ControlRequest, ControlResponse>(
-      guest_api::kControl, [this](rpc::CallContext& call, ControlRequest request) {
+      guest_link::kControl, [this](rpc::CallContext& call, ControlRequest request) {
         return Control(call, std::move(request));
       });
-  router.Unary<PingRequest, PingResponse>(guest_api::kPing,
+  router.Unary<PingRequest, PingResponse>(guest_link::kPing,
                                           [](rpc::CallContext&, PingRequest) { return Ping(); });
   router.ServerStream<ReadFileRequest, FileChunk>(
-      guest_api::kReadFile,
+      guest_link::kReadFile,
       [this](rpc::CallContext& call, ReadFileRequest request, rpc::Writer<FileChunk>& out) {
         return ReadFile(call, std::move(request), out);
       });
   router.Unary<ShutdownRequest, ShutdownResponse>(
-      guest_api::kShutdown, [this](rpc::CallContext& call, ShutdownRequest request) {
+      guest_link::kShutdown, [this](rpc::CallContext& call, ShutdownRequest request) {
         return Shutdown(call, std::move(request));
       });
 }

@@ -12,11 +12,11 @@
 #include <boost/asio/io_context.hpp>
 
 #include "guest/execution.h"
+#include "guest_link/procedures.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/socket.h"
-#include "rehearsal/guest_api.h"
 #include "rpc/client.h"
 #include "rpc/server.h"
 
@@ -134,7 +134,7 @@ class ServiceTest : public ::testing::Test {
     request.set_hostname("box");
     request.add_env("PATH=/usr/bin:/bin");
     request.add_env("FROM=image");
-    auto response = co_await channel_->Call<ConfigureResponse>(guest_api::kConfigure, request);
+    auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
     EXPECT_TRUE(response) << response.error().ToString();
     if (response) {
       EXPECT_EQ(response->agent_version(), "test");
@@ -143,7 +143,7 @@ class ServiceTest : public ::testing::Test {
 
   Awaitable<Stream> Open(ExecInput start) {
     auto stream =
-        co_await channel_->Open<ExecInput, ExecOutput>(guest_api::kExec, rpc::Shape::kBidi);
+        co_await channel_->Open<ExecInput, ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
     EXPECT_TRUE(stream);
     auto written = co_await stream->Write(start);
     EXPECT_TRUE(written);
@@ -204,7 +204,7 @@ class ServiceTest : public ::testing::Test {
  public:
   // The tests' bodies: coroutines are named functions.
   Awaitable<void> ConfigureFirst();
-  Awaitable<void> Rehearse();
+  Awaitable<void> guest_link::Rehearse();
   Awaitable<void> Separate();
   Awaitable<void> Failures();
   Awaitable<void> Signals();
@@ -226,7 +226,7 @@ Awaitable<void> ServiceTest::ConfigureFirst() {
   EXPECT_EQ(next.error().code(), ErrorCode::kFailedPrecondition);
   co_await Configure();
   auto again =
-      co_await channel_->Call<ConfigureResponse>(guest_api::kConfigure, ConfigureRequest());
+      co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, ConfigureRequest());
   EXPECT_EQ(again.error().code(), ErrorCode::kFailedPrecondition);
 }
 TEST_F(ServiceTest, ConfigureComesFirstAndOnce) { Await(ConfigureFirst()); }
@@ -237,7 +237,7 @@ Awaitable<void> ServiceTest::Rehearse() {
   request.set_hostname("nobody");
   request.set_rehearsal(true);
   for (int i = 0; i < 2; ++i) {
-    auto response = co_await channel_->Call<ConfigureResponse>(guest_api::kConfigure, request);
+    auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
     EXPECT_TRUE(response) << response.error().ToString();
     const Ran ran = co_await Run(Start("/bin/sh", "-c", "true"));
     EXPECT_EQ(ran.exit.exit_code(), 0);
@@ -246,10 +246,12 @@ Awaitable<void> ServiceTest::Rehearse() {
   co_await Configure();
   EXPECT_EQ(machine_.identified, 3);
   EXPECT_EQ(machine_.caches_dropped, 0);
-  auto again = co_await channel_->Call<ConfigureResponse>(guest_api::kConfigure, request);
+  auto again = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
   EXPECT_FALSE(again);
 }
-TEST_F(ServiceTest, APreparedMachineIsRehearsedBeforeItIsConfiguredOnce) { Await(Rehearse()); }
+TEST_F(ServiceTest, APreparedMachineIsRehearsedBeforeItIsConfiguredOnce) {
+  Await(guest_link::Rehearse());
+}
 
 Awaitable<void> ServiceTest::Separate() {
   co_await Configure();
@@ -473,7 +475,7 @@ Awaitable<void> ServiceTest::Files() {
     ReadFileRequest request;
     request.set_path(folder.path() + name);
     request.set_max_bytes(150'000);
-    auto stream = co_await channel_->CallServerStream<FileChunk>(guest_api::kReadFile, request);
+    auto stream = co_await channel_->CallServerStream<FileChunk>(guest_link::kReadFile, request);
     std::string data;
     int64_t size = -1;
     Result<void> ended;
@@ -501,7 +503,7 @@ Awaitable<void> ServiceTest::Files() {
   ReadFileRequest small;
   small.set_path(folder.path() + "/file");
   small.set_max_bytes(149'999);
-  auto stream = co_await channel_->CallServerStream<FileChunk>(guest_api::kReadFile, small);
+  auto stream = co_await channel_->CallServerStream<FileChunk>(guest_link::kReadFile, small);
   auto next = co_await stream->Next();
   EXPECT_EQ(next.error().code(), ErrorCode::kResourceExhausted);
 }
@@ -510,7 +512,7 @@ TEST_F(ServiceTest, FilesAreReadWithinTheirLimit) { Await(Files()); }
 Awaitable<void> ServiceTest::ShutDown() {
   co_await Configure();
   auto response =
-      co_await channel_->Call<ShutdownResponse>(guest_api::kShutdown, ShutdownRequest());
+      co_await channel_->Call<ShutdownResponse>(guest_link::kShutdown, ShutdownRequest());
   EXPECT_TRUE(response);
   EXPECT_TRUE(service_.ended());
   EXPECT_TRUE(machine_.quiesced);

@@ -5,7 +5,7 @@
 #include <csignal>
 #include <utility>
 
-#include "rehearsal/guest_api.h"
+#include "guest_link/procedures.h"
 
 namespace cleanroom::warden {
 namespace {
@@ -72,7 +72,7 @@ Awaitable<void> Execution::Run(rpc::Channel& agent) {
 
 Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
   auto opened =
-      co_await agent.Open<pb::ExecInput, pb::ExecOutput>(guest_api::kExec, rpc::Shape::kBidi);
+      co_await agent.Open<pb::ExecInput, pb::ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
   if (!opened)
     co_return Lost(std::move(opened).error().Context("handing the command to the guest"));
   Stream stream = *std::move(opened);
@@ -192,7 +192,7 @@ Awaitable<Result<void>> Execution::Control(rpc::Channel& agent, pb::ExecInput in
   request.set_execution_id(id_);
   *request.mutable_input() = std::move(input);
   auto answer = co_await agent.Call<pb::ControlResponse>(
-      guest_api::kControl, std::move(request),
+      guest_link::kControl, std::move(request),
       rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + limits_.control});
   if (!answer && answer.error().code() == ErrorCode::kDeadlineExceeded) {
     co_return Err(ErrorCode::kDeadlineExceeded,

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/id.h"
-#include "rehearsal/guest_api.h"
+#include "guest_link/procedures.h"
 #include "rpc/test_link.h"
 
 namespace cleanroom::warden {
@@ -120,10 +120,12 @@ class ExecutionTest : public testing::Test {
     std::string name = testing::TempDir() + "execXXXXXX";
     dir_ = mkdtemp(name.data());
     router_.Bidi<pb::ExecInput, pb::ExecOutput>(
-        guest_api::kExec, [this](CallContext&, Reader<pb::ExecInput>& in,
-                                 Writer<pb::ExecOutput>& out) { return Exec(&signals_, in, out); });
+        guest_link::kExec,
+        [this](CallContext&, Reader<pb::ExecInput>& in, Writer<pb::ExecOutput>& out) {
+          return Exec(&signals_, in, out);
+        });
     router_.Unary<pb::ControlRequest, pb::ControlResponse>(
-        guest_api::kControl, [this](CallContext&, pb::ControlRequest request) {
+        guest_link::kControl, [this](CallContext&, pb::ControlRequest request) {
           return Control(&signals_, frozen_, std::move(request));
         });
     link_ = std::make_unique<rpc::TestLink>(router_);

@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "rehearsal/guest_api.h"
+#include "guest_link/procedures.h"
 #include "warden/machine_setup.h"
 
 namespace cleanroom::warden {
@@ -25,7 +25,7 @@ Awaitable<Result<std::string>> GiveIdentity(std::shared_ptr<rpc::Channel> agent,
                                             pb::ConfigureRequest identity,
                                             steady_clock::time_point deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto answer = co_await agent->Call<pb::ConfigureResponse>(guest_api::kConfigure,
+  auto answer = co_await agent->Call<pb::ConfigureResponse>(guest_link::kConfigure,
                                                             std::move(identity), options);
   if (!answer) co_return Err(std::move(answer).error());
   // What the request took to arrive, which is long where all code is run for the first time, is
@@ -35,7 +35,7 @@ Awaitable<Result<std::string>> GiveIdentity(std::shared_ptr<rpc::Channel> agent,
     pb::AdjustClockRequest adjust;
     adjust.set_offset_ns(late);
     auto adjusted =
-        co_await agent->Call<pb::AdjustClockResponse>(guest_api::kAdjustClock, adjust, options);
+        co_await agent->Call<pb::AdjustClockResponse>(guest_link::kAdjustClock, adjust, options);
     if (!adjusted) co_return Err(std::move(adjusted).error().Context("setting the guest's clock"));
   }
   co_return answer->kernel_release().substr(0, kMaxRelease);
@@ -45,7 +45,7 @@ Awaitable<Result<void>> CopyFile(std::shared_ptr<rpc::Channel> agent, pb::ReadFi
                                  rpc::Writer<pb::FileChunk>& out) {
   int64_t left = request.max_bytes();
   auto stream =
-      co_await agent->CallServerStream<pb::FileChunk>(guest_api::kReadFile, std::move(request));
+      co_await agent->CallServerStream<pb::FileChunk>(guest_link::kReadFile, std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   while (true) {
     auto chunk = co_await WithDeadline(stream->Next(), steady_clock::now() + kFileLimit,
@@ -64,7 +64,7 @@ Awaitable<Result<void>> CopyFile(std::shared_ptr<rpc::Channel> agent, pb::ReadFi
 Awaitable<bool> AskToShutDown(std::shared_ptr<rpc::Channel> agent,
                               steady_clock::time_point deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto asked = co_await agent->Call<pb::ShutdownResponse>(guest_api::kShutdown,
+  auto asked = co_await agent->Call<pb::ShutdownResponse>(guest_link::kShutdown,
                                                           pb::ShutdownRequest(), options);
   co_return asked.has_value();
 }

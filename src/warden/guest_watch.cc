@@ -1,7 +1,7 @@
 #include "warden/guest_watch.h"
 
 #include "cleanroom/internal/v1/guest.pb.h"
-#include "rehearsal/guest_api.h"
+#include "guest_link/procedures.h"
 
 namespace cleanroom::warden {
 namespace {
@@ -39,7 +39,7 @@ Awaitable<GuestWatch::Outcome> GuestWatch::Wait(std::shared_ptr<rpc::Channel> ag
       if (waiting_ == 0) continue;
     }
     auto answer = co_await agent->Call<pb::PingResponse>(
-        guest_api::kPing, pb::PingRequest(),
+        guest_link::kPing, pb::PingRequest(),
         rpc::CallOptions{.deadline = steady_clock::now() + silence_ / kQuestions});
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Outcome::kCancelled;

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "cleanroom/internal/v1/guest.pb.h"
-#include "rehearsal/guest_api.h"
+#include "guest_link/procedures.h"
 #include "rpc/test_link.h"
 
 namespace cleanroom::warden {
@@ -32,7 +32,7 @@ class GuestWatchTest : public testing::Test {
  protected:
   GuestWatchTest() {
     router_.Unary<pb::PingRequest, pb::PingResponse>(
-        guest_api::kPing, [this](rpc::CallContext&, pb::PingRequest) { return Ping(&guest_); });
+        guest_link::kPing, [this](rpc::CallContext&, pb::PingRequest) { return Ping(&guest_); });
     link_.emplace(router_);
     watch_.emplace(link_->io().get_executor());
     watch_->set_silence(milliseconds(80));

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "base/id.h"
+#include "guest_link/rehearsal.h"
 #include "os/file.h"
-#include "rehearsal/rehearsal.h"
 #include "warden/guest_agent.h"
 #include "warden/machine_setup.h"
 
@@ -163,10 +163,10 @@ Awaitable<Result<void>> Supervisor::PrepareMachine(pb::PrepareMachineRequest req
                      IdentityOf(config_.sandbox_id, config_.network));
     // What an owner runs has not been read yet.
     identity.set_drop_caches(request.hold() && i < kColdRehearsals);
-    auto rehearsed = co_await Rehearse(machine->agent(), std::move(identity), deadline);
+    auto rehearsed = co_await guest_link::Rehearse(machine->agent(), std::move(identity), deadline);
     CR_CO_TRY(rehearsed);
     // Forks begin with a new connection, too.
-    if (request.hold()) rehearsed = co_await machine->HangUp(kWaitingLine, deadline);
+    if (request.hold()) rehearsed = co_await machine->HangUp(guest_link::kWaitingLine, deadline);
     CR_CO_TRY(rehearsed);
   }
   if (state_.phase() != pb::WardenState::PHASE_PREPARING || !machine_) {
@@ -206,7 +206,7 @@ Awaitable<Result<void>> Supervisor::SaveTemplate(pb::MakeTemplateRequest request
   CR_CO_TRY_ASSIGN(machine_, RunningMachine::Start(executor_, config_.folder, spec,
                                                    request.machine(), deadline));
   const auto machine = machine_;
-  auto primed = co_await machine->WaitForLine(kPrimedLine, deadline);
+  auto primed = co_await machine->WaitForLine(guest_link::kPrimedLine, deadline);
   CR_CO_TRY(primed);
   auto saved = machine->Save((config_.folder / "state").string(), deadline);
   co_return saved;

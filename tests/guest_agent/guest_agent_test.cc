@@ -13,10 +13,10 @@
 
 #include "base/async.h"
 #include "cleanroom/internal/v1/guest.pb.h"
+#include "guest_link/procedures.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "os/process.h"
-#include "rehearsal/guest_api.h"
 #include "rpc/client.h"
 #include "vmm/initramfs.h"
 #include "vmm/qemu/qemu_backend.h"
@@ -147,7 +147,7 @@ class Guest {
     request.mutable_prepare()->mutable_network()->add_nameservers("10.0.2.1");
     request.add_env("PATH=/bin");
     request.set_workdir("/srv/made");
-    auto response = co_await channel_->Call<ConfigureResponse>(guest_api::kConfigure, request);
+    auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
     if (!response) {
       failed = response.error().ToString();
       co_return;
@@ -159,7 +159,7 @@ class Guest {
   Awaitable<void> ExecInto(ExecInput start, std::string input, Ran& ran) {
     start.mutable_start()->set_stdin(!input.empty());
     auto stream =
-        co_await channel_->Open<ExecInput, ExecOutput>(guest_api::kExec, rpc::Shape::kBidi);
+        co_await channel_->Open<ExecInput, ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
     EXPECT_TRUE(stream);
     auto written = co_await stream->Write(start);
     EXPECT_TRUE(written);
@@ -187,7 +187,7 @@ class Guest {
 
   Awaitable<void> CancelDaemon() {
     auto stream =
-        co_await channel_->Open<ExecInput, ExecOutput>(guest_api::kExec, rpc::Shape::kBidi);
+        co_await channel_->Open<ExecInput, ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
     (void)co_await stream->Write(Shell("setsid sleep 987 & echo up; sleep 986"));
     for (std::string seen; seen != "up\n";) {
       auto next = co_await stream->Next();
@@ -199,18 +199,18 @@ class Guest {
 
   Awaitable<void> Shutdown(Result<void>& answered) {
     auto response =
-        co_await channel_->Call<ShutdownResponse>(guest_api::kShutdown, ShutdownRequest());
+        co_await channel_->Call<ShutdownResponse>(guest_link::kShutdown, ShutdownRequest());
     if (!response) answered = Err(std::move(response).error());
   }
   Awaitable<void> ConfigureAgain(ErrorCode& code) {
     auto again =
-        co_await channel_->Call<ConfigureResponse>(guest_api::kConfigure, ConfigureRequest());
+        co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, ConfigureRequest());
     code = again.error().code();
   }
   Awaitable<void> ReadFile(std::string path, std::string& data, Result<void>& ended) {
     ReadFileRequest request;
     request.set_path(path);
-    auto stream = co_await channel_->CallServerStream<FileChunk>(guest_api::kReadFile, request);
+    auto stream = co_await channel_->CallServerStream<FileChunk>(guest_link::kReadFile, request);
     for (;;) {
       auto next = co_await stream->Next();
       if (!next) {

@@ -10,7 +10,7 @@
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "rpc/client.h"
 
-namespace cleanroom {
+namespace cleanroom::guest_link {
 
 // What the agent says on the console of a machine that has rehearsed by itself and may be saved,
 inline constexpr std::string_view kPrimedLine = "cleanroom-guest: primed";
@@ -23,4 +23,4 @@ Awaitable<Result<void>> Rehearse(std::shared_ptr<rpc::Channel> agent,
                                  internal::v1::ConfigureRequest identity,
                                  std::chrono::steady_clock::time_point deadline);
 
-}  // namespace cleanroom
+}  // namespace cleanroom::guest_link

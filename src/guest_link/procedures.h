@@ -1,7 +1,7 @@
 // The guest agent's procedures, by name.
 #pragma once
 
-namespace cleanroom::guest_api {
+namespace cleanroom::guest_link {
 
 inline constexpr char kConfigure[] = "/cleanroom.internal.v1.GuestService/Configure";
 inline constexpr char kAdjustClock[] = "/cleanroom.internal.v1.GuestService/AdjustClock";
@@ -11,4 +11,4 @@ inline constexpr char kPing[] = "/cleanroom.internal.v1.GuestService/Ping";
 inline constexpr char kReadFile[] = "/cleanroom.internal.v1.GuestService/ReadFile";
 inline constexpr char kShutdown[] = "/cleanroom.internal.v1.GuestService/Shutdown";
 
-}  // namespace cleanroom::guest_api
+}  // namespace cleanroom::guest_link

@@ -1,10 +1,10 @@
-#include "rehearsal/rehearsal.h"
+#include "guest_link/rehearsal.h"
 
 #include <utility>
 
-#include "rehearsal/guest_api.h"
+#include "guest_link/procedures.h"
 
-namespace cleanroom {
+namespace cleanroom::guest_link {
 namespace {
 
 namespace pb = ::cleanroom::internal::v1;
@@ -52,7 +52,7 @@ enum class Input { kOpen, kEnded };
 Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart start, Input input,
                             TimePoint deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto call = co_await agent->Open<pb::ExecInput, pb::ExecOutput>(guest_api::kExec,
+  auto call = co_await agent->Open<pb::ExecInput, pb::ExecOutput>(guest_link::kExec,
                                                                   rpc::Shape::kBidi, options);
   if (!call) co_return Err(std::move(call).error());
   pb::ExecInput first;
@@ -73,13 +73,13 @@ Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart s
 Awaitable<Result<void>> Rehearse(std::shared_ptr<rpc::Channel> agent, pb::ConfigureRequest identity,
                                  TimePoint deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto answer = co_await agent->Call<pb::ConfigureResponse>(guest_api::kConfigure,
+  auto answer = co_await agent->Call<pb::ConfigureResponse>(guest_link::kConfigure,
                                                             InDetail(std::move(identity)), options);
   if (!answer) co_return Err(std::move(answer).error());
   pb::AdjustClockRequest adjust;
   adjust.set_offset_ns(1);
   auto adjusted =
-      co_await agent->Call<pb::AdjustClockResponse>(guest_api::kAdjustClock, adjust, options);
+      co_await agent->Call<pb::AdjustClockResponse>(guest_link::kAdjustClock, adjust, options);
   if (!adjusted) co_return Err(std::move(adjusted).error());
   auto ran = co_await Run(agent, Shell(), Input::kEnded, deadline);
   CR_CO_TRY(ran);
@@ -87,4 +87,4 @@ Awaitable<Result<void>> Rehearse(std::shared_ptr<rpc::Channel> agent, pb::Config
   co_return ran;
 }
 
-}  // namespace cleanroom
+}  // namespace cleanroom::guest_link
