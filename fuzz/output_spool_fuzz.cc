@@ -8,7 +8,7 @@
 
 #include "cleanroom/internal/v1/warden.pb.h"
 #include "os/file.h"
-#include "warden/spool.h"
+#include "warden_link/spool.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cleanroom::warden;  // NOLINT

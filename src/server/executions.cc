@@ -12,8 +12,8 @@
 #include "server/observability.h"
 #include "server/plain_text.h"
 #include "server/sandboxes.h"
-#include "server/warden_api.h"
-#include "warden/spool.h"
+#include "warden_link/procedures.h"
+#include "warden_link/spool.h"
 
 namespace cleanroom::server {
 namespace {
@@ -27,11 +27,11 @@ constexpr std::chrono::seconds kSignalLimit{10};
 
 // The end on record in a spool file; nothing when it has none.
 std::optional<pb::ExecutionEnd> FindEnd(const std::string& file) {
-  auto reader = warden::SpoolReader::Open(file);
+  auto reader = warden_link::SpoolReader::Open(file);
   while (reader) {
     auto frame = reader->Next();
     if (!frame || !*frame) break;
-    if ((*frame)->kind != warden::FrameKind::kEnd) continue;
+    if ((*frame)->kind != warden_link::FrameKind::kEnd) continue;
     pb::ExecutionEnd end;
     if (end.ParseFromString((*frame)->payload)) return end;
     break;
@@ -105,7 +105,7 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + start_limit;
   running->started = steady_clock::now();
-  auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_api::kStartExecution,
+  auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_link::kStartExecution,
                                                                     std::move(request), options);
   if (!started) {
     // A sandbox that is ending settles its commands itself, from what is on record.
@@ -118,7 +118,7 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
     kill.mutable_input()->set_signal(SIGKILL);
     rpc::CallOptions limit;
     limit.deadline = steady_clock::now() + kSignalLimit;
-    auto killed = co_await channel->Call<pb::SendInputResponse>(warden_api::kSendInput,
+    auto killed = co_await channel->Call<pb::SendInputResponse>(warden_link::kSendInput,
                                                                 std::move(kill), limit);
     (void)killed;  // most often there is none
     co_return;
@@ -141,9 +141,9 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
   const std::string id = running->record.id;
   const auto channel = running->sandbox->channel();
   Error failure(ErrorCode::kUnavailable, "the warden ended the record without an end");
-  for (const int64_t offset : {warden::kOnlyTheEnd, int64_t{0}}) {
+  for (const int64_t offset : {warden_link::kOnlyTheEnd, int64_t{0}}) {
     auto attachment = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
-        warden_api::kAttachExecution, rpc::Shape::kBidi);
+        warden_link::kAttachExecution, rpc::Shape::kBidi);
     if (!attachment) break;
     pb::AttachInput first;
     first.set_execution_id(id);
@@ -362,7 +362,7 @@ Awaitable<Result<void>> Executions::Send(std::shared_ptr<Running> running, pb::E
   pb::SendInputRequest request;
   request.set_execution_id(running->record.id);
   *request.mutable_input() = std::move(input);
-  auto sent = co_await channel->Call<pb::SendInputResponse>(warden_api::kSendInput,
+  auto sent = co_await channel->Call<pb::SendInputResponse>(warden_link::kSendInput,
                                                             std::move(request), options);
   if (!sent) co_return Err(std::move(sent).error());
   co_return Result<void>();

@@ -10,7 +10,7 @@
 #include "base/id.h"
 #include "os/file.h"
 #include "server/testing/plane.h"
-#include "warden/spool.h"
+#include "warden_link/spool.h"
 
 namespace cleanroom::server {
 namespace {

@@ -12,7 +12,7 @@
 #include "server/launch_request.h"
 #include "server/plain_text.h"
 #include "server/remains.h"
-#include "server/warden_api.h"
+#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -233,7 +233,7 @@ Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chron
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kLaunchSlack;
   auto events = co_await link_.channel->CallServerStream<pb::LaunchEvent>(
-      warden_api::kLaunch, std::move(request), options);
+      warden_link::kLaunch, std::move(request), options);
   if (!events) co_return Err(std::move(events).error());
   for (;;) {
     auto event = co_await events->Next();
@@ -262,7 +262,7 @@ Awaitable<void> LiveSandbox::Serve() {
 
 Awaitable<void> LiveSandbox::Watch() {
   std::string reason = "unavailable: the connection to the warden was lost";
-  auto states = co_await link_.channel->CallServerStream<pb::WardenState>(warden_api::kWatchState,
+  auto states = co_await link_.channel->CallServerStream<pb::WardenState>(warden_link::kWatchState,
                                                                           pb::WatchStateRequest());
   while (states) {
     auto state = co_await states->Next();
@@ -338,7 +338,7 @@ Awaitable<void> LiveSandbox::EndWarden() {
     rpc::CallOptions options;
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;
     auto stopped =
-        co_await link_.channel->Call<pb::StopResponse>(warden_api::kStop, request, options);
+        co_await link_.channel->Call<pb::StopResponse>(warden_link::kStop, request, options);
     if (!stopped)
       spdlog::debug("stop unanswered sandbox_id={} error=\"{}\"", id(), stopped.error().ToString());
   }

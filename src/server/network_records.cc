@@ -15,9 +15,9 @@
 #include "base/id.h"
 #include "os/file.h"
 #include "server/remains.h"
-#include "server/warden_api.h"
 #include "warden/network_log.h"
-#include "warden/network_spool.h"
+#include "warden_link/network_spool.h"
+#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -162,7 +162,7 @@ Awaitable<Result<void>> NetworkRecords::Watch(std::shared_ptr<rpc::Channel> chan
   pb::WatchNetworkRequest request;
   request.set_after_sequence(live->taken);
   request.set_follow(follow);
-  auto events = co_await channel->CallServerStream<pb::NetworkEvent>(warden_api::kWatchNetwork,
+  auto events = co_await channel->CallServerStream<pb::NetworkEvent>(warden_link::kWatchNetwork,
                                                                      std::move(request));
   if (!events) co_return Err(std::move(events).error());
   for (;;) {
@@ -261,7 +261,7 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
 // What the warden recorded and nobody has taken.
 Awaitable<void> NetworkRecords::ReadSpool(std::shared_ptr<Live> live) {
   using Batch = std::vector<pb::NetworkRecord>;
-  const auto reader = std::make_shared<warden::NetworkSpoolReader>(layout_.Sandbox(live->id));
+  const auto reader = std::make_shared<warden_link::NetworkSpoolReader>(layout_.Sandbox(live->id));
   for (;;) {
     const uint64_t after = live->taken;
     auto work = [reader, after, id = live->id] {

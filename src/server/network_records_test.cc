@@ -13,7 +13,7 @@
 #include "http/byte_stream.h"
 #include "os/socket.h"
 #include "server/testing/plane.h"
-#include "server/warden_api.h"
+#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -91,7 +91,7 @@ class NetworkRecordsTest : public testing::Test {
     request.set_execution_id(NewId());
     request.mutable_start()->add_argv("refuse");
     request.mutable_start()->add_argv(host);
-    auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_api::kStartExecution,
+    auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_link::kStartExecution,
                                                                       std::move(request));
     EXPECT_TRUE(started);
     co_await channel->Close();

@@ -6,8 +6,8 @@
 #include "base/id.h"
 #include "server/executions.h"
 #include "server/network_decision.h"
-#include "server/warden_api.h"
-#include "warden/spool.h"
+#include "warden_link/procedures.h"
+#include "warden_link/spool.h"
 
 namespace cleanroom::server {
 namespace {
@@ -18,20 +18,20 @@ constexpr size_t kBatchBytes = 1U << 20;
 // Refusals of an exit; what a warden sends beyond is not passed on.
 constexpr int kMaxRefused = 64;
 
-using Batch = std::vector<warden::Frame>;
+using Batch = std::vector<warden_link::Frame>;
 
 // Frames from the offset on; empty at the end of the record. `files`: the places where the record
 // may lie, tried in order, because it moves when its sandbox ends.
 Result<Batch> ReadBatch(const std::vector<std::string>& files, int64_t offset) {
   for (const std::string& file : files) {
-    auto reader = warden::SpoolReader::Open(file, offset);
+    auto reader = warden_link::SpoolReader::Open(file, offset);
     if (!reader && reader.error().code() == ErrorCode::kNotFound) continue;
     if (!reader) return Err(std::move(reader).error());
     Batch batch;
     for (size_t bytes = 0; bytes < kBatchBytes;) {
       CR_TRY_ASSIGN(auto frame, reader->Next());
       if (!frame) break;
-      bytes += frame->payload.size() + sizeof(warden::Frame);
+      bytes += frame->payload.size() + sizeof(warden_link::Frame);
       batch.push_back(std::move(*frame));
     }
     return batch;
@@ -48,7 +48,7 @@ struct Executions::Cursor {
   std::string image_ref;
   std::string image_digest;
   Follow follow = Follow::kNo;
-  int64_t offset = warden::kSpoolStart;
+  int64_t offset = warden_link::kSpoolStart;
   bool first = true;
   bool ended = false;      // the end on record was passed
   pb::ExecutionEnd end{};  // which was this
@@ -142,7 +142,7 @@ Awaitable<Result<void>> Executions::StreamLive(Cursor& cursor, std::shared_ptr<R
   }
   const auto channel = running->sandbox->channel();
   auto opened = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
-      warden_api::kAttachExecution, rpc::Shape::kBidi);
+      warden_link::kAttachExecution, rpc::Shape::kBidi);
   if (!opened) co_return Result<void>();
   Attachment attachment = std::move(*opened);
   pb::AttachInput first;
@@ -208,16 +208,16 @@ Awaitable<Result<void>> Executions::StreamKept(Cursor& cursor,
     auto batch = co_await pool_.Run(work);
     if (!batch) co_return Err(std::move(batch).error());
     if (batch->empty()) co_return Result<void>();
-    for (warden::Frame& frame : *batch) {
+    for (warden_link::Frame& frame : *batch) {
       cursor.offset = frame.next_offset;
-      if (frame.kind == warden::FrameKind::kEnd) {
+      if (frame.kind == warden_link::FrameKind::kEnd) {
         cursor.ended = true;
         (void)cursor.end.ParseFromString(frame.payload);
         break;
       }
       v1::ExecutionStreamEvent message =
           cursor.Event(store::ExecutionStatus::kRunning, frame.time_us);
-      if (frame.kind == warden::FrameKind::kStdout) {
+      if (frame.kind == warden_link::FrameKind::kStdout) {
         message.set_stdout(std::move(frame.payload));
       } else {
         message.set_stderr(std::move(frame.payload));

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "server/launch_request.h"
-#include "server/warden_api.h"
+#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -208,7 +208,7 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(
   read.set_path(path);
   read.set_max_bytes(limit);
   auto chunks =
-      co_await channel->CallServerStream<pb::FileChunk>(warden_api::kReadFile, std::move(read));
+      co_await channel->CallServerStream<pb::FileChunk>(warden_link::kReadFile, std::move(read));
   if (!chunks) co_return Err(std::move(chunks).error());
   v1::DownloadSandboxFileResponse response;
   response.set_sandbox_id(sandbox->id());

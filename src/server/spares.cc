@@ -9,8 +9,8 @@
 #include "image/disk.h"
 #include "os/file.h"
 #include "server/remains.h"
-#include "server/warden_api.h"
 #include "vmm/backend.h"
+#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -259,8 +259,8 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
   request.set_hold(purpose == Purpose::kHold);
   request.set_deadline_ms(kPrepareLimit.count());
   const auto channel = spare.link.channel;
-  auto events =
-      co_await channel->CallServerStream<pb::LaunchEvent>(warden_api::kPrepare, std::move(request));
+  auto events = co_await channel->CallServerStream<pb::LaunchEvent>(warden_link::kPrepare,
+                                                                    std::move(request));
   if (!events) co_return Err(std::move(events).error());
   const auto deadline = steady_clock::now() + kPrepareLimit;
   for (;;) {

@@ -11,7 +11,7 @@
 #include "os/file.h"
 #include "server/admission.h"
 #include "server/remains.h"
-#include "server/warden_api.h"
+#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -199,7 +199,7 @@ Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const Mach
   request.set_deadline_ms(kMakeLimit.count());
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + kMakeLimit + kCallSlack;
-  auto answer = co_await link.channel->Call<pb::MakeTemplateResponse>(warden_api::kMakeTemplate,
+  auto answer = co_await link.channel->Call<pb::MakeTemplateResponse>(warden_link::kMakeTemplate,
                                                                       request, options);
   co_await KillWarden(link);
   if (!answer) co_return Err(std::move(answer).error());

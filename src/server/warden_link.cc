@@ -10,7 +10,7 @@
 #include "os/file.h"
 #include "os/socket.h"
 #include "server/sandbox_user.h"
-#include "server/warden_api.h"
+#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -109,7 +109,7 @@ Awaitable<void> KillWarden(WardenLink& link) {
   if (link.process && link.channel && link.channel->alive()) {
     rpc::CallOptions options;
     options.deadline = std::chrono::steady_clock::now() + kStopWait;
-    auto stopped = co_await link.channel->Call<pb::StopResponse>(warden_api::kStop,
+    auto stopped = co_await link.channel->Call<pb::StopResponse>(warden_link::kStop,
                                                                  pb::StopRequest(), options);
     (void)stopped;
   }

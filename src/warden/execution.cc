@@ -22,18 +22,18 @@ pb::ExecutionEnd Lost(const Error& error) {
   return end;
 }
 
-pb::AttachEvent ToEvent(Frame frame) {
+pb::AttachEvent ToEvent(warden_link::Frame frame) {
   pb::AttachEvent event;
   event.set_offset(frame.next_offset);
   event.set_time_us(frame.time_us);
   switch (frame.kind) {
-    case FrameKind::kStdout:
+    case warden_link::FrameKind::kStdout:
       event.set_stdout(std::move(frame.payload));
       break;
-    case FrameKind::kStderr:
+    case warden_link::FrameKind::kStderr:
       event.set_stderr(std::move(frame.payload));
       break;
-    case FrameKind::kEnd:
+    case warden_link::FrameKind::kEnd:
       event.mutable_end()->ParseFromString(frame.payload);
       break;
   }
@@ -46,7 +46,7 @@ Result<std::shared_ptr<Execution>> Execution::Create(asio::any_io_executor execu
                                                      const std::filesystem::path& record,
                                                      pb::ExecStart start, ExecutionLimits limits,
                                                      BeforeEnd before_end) {
-  CR_TRY_ASSIGN(SpoolWriter spool, SpoolWriter::Create(record));
+  CR_TRY_ASSIGN(warden_link::SpoolWriter spool, warden_link::SpoolWriter::Create(record));
   start.set_execution_id(id);
   return std::shared_ptr<Execution>(new Execution(std::move(executor), std::move(id), record,
                                                   std::move(spool), std::move(start), limits,
@@ -54,7 +54,7 @@ Result<std::shared_ptr<Execution>> Execution::Create(asio::any_io_executor execu
 }
 
 Execution::Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record,
-                     SpoolWriter spool, pb::ExecStart start, ExecutionLimits limits,
+                     warden_link::SpoolWriter spool, pb::ExecStart start, ExecutionLimits limits,
                      BeforeEnd before_end)
     : id_(std::move(id)),
       record_(std::move(record)),
@@ -139,9 +139,9 @@ Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
 
     Result<void> recorded;
     if (output.has_stdout()) {
-      recorded = spool_.Append(FrameKind::kStdout, output.stdout());
+      recorded = spool_.Append(warden_link::FrameKind::kStdout, output.stdout());
     } else if (output.has_stderr()) {
-      recorded = spool_.Append(FrameKind::kStderr, output.stderr());
+      recorded = spool_.Append(warden_link::FrameKind::kStderr, output.stderr());
     } else if (output.has_exit()) {
       end.set_cause(signaled_ && output.exit().signal() != 0 ? pb::ExecutionEnd::CAUSE_CANCELED
                                                              : pb::ExecutionEnd::CAUSE_EXITED);
@@ -238,19 +238,20 @@ Awaitable<Result<void>> Execution::Input(rpc::Channel& agent, pb::ExecInput inpu
 
 Awaitable<Result<void>> Execution::Follow(int64_t offset, bool follow,
                                           rpc::Writer<pb::AttachEvent>& out) {
-  while (offset == kOnlyTheEnd && follow && !ended_) {
+  while (offset == warden_link::kOnlyTheEnd && follow && !ended_) {
     co_await changed_.Wait();
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Err(ErrorCode::kCanceled, "no longer followed");
   }
-  if (offset == kOnlyTheEnd) offset = ended_ ? end_offset_ : spool_.size();
-  auto reader = SpoolReader::Open(record_, offset == 0 ? kSpoolStart : offset);
+  if (offset == warden_link::kOnlyTheEnd) offset = ended_ ? end_offset_ : spool_.size();
+  auto reader =
+      warden_link::SpoolReader::Open(record_, offset == 0 ? warden_link::kSpoolStart : offset);
   if (!reader) co_return Err(std::move(reader).error());
   while (true) {
     auto frame = reader->Next();
     if (!frame) co_return Err(std::move(frame).error());
     if (*frame) {
-      const bool last = (*frame)->kind == FrameKind::kEnd;
+      const bool last = (*frame)->kind == warden_link::FrameKind::kEnd;
       const pb::AttachEvent event = ToEvent(**std::move(frame));
       auto written = co_await out.Write(event);
       if (!written) co_return written;
@@ -269,7 +270,7 @@ void Execution::RecordEnd(pb::ExecutionEnd end) {
   // Should even this small frame not fit on the disk, followers see a record without an end and
   // `ended_`.
   end_offset_ = spool_.size();
-  auto recorded = spool_.Append(FrameKind::kEnd, end.SerializeAsString());
+  auto recorded = spool_.Append(warden_link::FrameKind::kEnd, end.SerializeAsString());
   (void)recorded;
   ended_ = true;
   // It is kept for its followers, as one of many.

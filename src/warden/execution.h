@@ -17,7 +17,7 @@
 #include "cleanroom/internal/v1/warden.pb.h"
 #include "rpc/client.h"
 #include "rpc/service.h"
-#include "warden/spool.h"
+#include "warden_link/spool.h"
 
 namespace cleanroom::warden {
 
@@ -69,7 +69,8 @@ class Execution {
   using Stream = rpc::ClientStream<pb::ExecInput, pb::ExecOutput>;
 
   Execution(asio::any_io_executor executor, std::string id, std::filesystem::path record,
-            SpoolWriter spool, pb::ExecStart start, ExecutionLimits limits, BeforeEnd before_end);
+            warden_link::SpoolWriter spool, pb::ExecStart start, ExecutionLimits limits,
+            BeforeEnd before_end);
   Awaitable<pb::ExecutionEnd> Drive(rpc::Channel& agent);
   Awaitable<pb::ExecutionEnd> Converse(rpc::Channel& agent, Stream& stream, TaskScope& side);
   Awaitable<pb::ExecutionEnd> Collect(Stream& stream);
@@ -82,7 +83,7 @@ class Execution {
 
   std::string id_;
   std::filesystem::path record_;
-  SpoolWriter spool_;
+  warden_link::SpoolWriter spool_;
   pb::ExecStart start_;
   ExecutionLimits limits_;
   BeforeEnd before_end_;
@@ -97,7 +98,7 @@ class Execution {
   bool heard_ = false;  // the guest has taken the command
   std::optional<pb::ExecutionEnd> ended_here_;
   bool ended_ = false;
-  int64_t end_offset_ = kSpoolStart;  // of the last frame, once ended
+  int64_t end_offset_ = warden_link::kSpoolStart;  // of the last frame, once ended
 };
 
 }  // namespace cleanroom::warden

@@ -147,7 +147,7 @@ class ExecutionTest : public testing::Test {
   }
   Collected Replay(Execution& execution) {
     Collected collected;
-    link_->Run(FollowInto(execution, kSpoolStart, collected));
+    link_->Run(FollowInto(execution, warden_link::kSpoolStart, collected));
     return collected;
   }
   static Awaitable<void> FollowInto(Execution& execution, int64_t offset, Collected& collected) {
@@ -175,7 +175,7 @@ TEST_F(ExecutionTest, RecordsBothStreamsAndTheExit) {
   EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_EXITED);
   EXPECT_EQ(all.end.exit_code(), 3);
   Collected end;
-  link_->Run(FollowInto(*execution, kOnlyTheEnd, end));
+  link_->Run(FollowInto(*execution, warden_link::kOnlyTheEnd, end));
   EXPECT_EQ(end.out + end.err, "");
   EXPECT_EQ(end.end.exit_code(), 3);
 }
@@ -201,7 +201,7 @@ TEST_F(ExecutionTest, InputFlowsAndFollowersSeeAllOfIt) {
   const auto execution = Make("cat");
   Collected early;
   link_->scope().Spawn(FeedCat(*execution, link_->channel()));
-  link_->scope().Spawn(FollowInto(*execution, kSpoolStart, early));
+  link_->scope().Spawn(FollowInto(*execution, warden_link::kSpoolStart, early));
   link_->Run(execution->Run(link_->channel()));
   const Collected late = Replay(*execution);
   EXPECT_EQ(late.out.size(), size_t{100} * (64 << 10));

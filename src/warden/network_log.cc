@@ -32,7 +32,7 @@ NetworkLog::NetworkLog(asio::any_io_executor executor, const std::filesystem::pa
       folder_(folder),
       coalescer_(clock_.steady()),
       changed_(std::move(executor)) {
-  auto spool = NetworkSpoolWriter::Create(folder);
+  auto spool = warden_link::NetworkSpoolWriter::Create(folder);
   if (spool) {
     spool_.emplace(std::move(*spool));
   } else {
@@ -171,7 +171,7 @@ void NetworkLog::Close() {
 
 Awaitable<Result<void>> NetworkLog::Watch(pb::WatchNetworkRequest request,
                                           rpc::Writer<pb::NetworkEvent>& out) {
-  NetworkSpoolReader reader(folder_);
+  warden_link::NetworkSpoolReader reader(folder_);
   uint64_t last = request.after_sequence();
   uint64_t version = 0;
   std::chrono::steady_clock::time_point counted{};

@@ -25,7 +25,7 @@
 #include "doors/decision.h"
 #include "rpc/service.h"
 #include "warden/decision_coalescer.h"
-#include "warden/network_spool.h"
+#include "warden_link/network_spool.h"
 
 namespace cleanroom::warden {
 
@@ -92,7 +92,7 @@ class NetworkLog : public doors::DecisionSink {
   int64_t WallMicros() const;
 
   NetworkClock clock_;
-  std::optional<NetworkSpoolWriter> spool_;
+  std::optional<warden_link::NetworkSpoolWriter> spool_;
   std::filesystem::path folder_;
   DecisionCoalescer coalescer_;
   Notifier changed_;

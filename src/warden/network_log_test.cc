@@ -60,7 +60,7 @@ class NetworkLogTest : public testing::Test {
     return {.steady = [this] { return steady_; }, .wall = [this] { return wall_; }};
   }
   std::vector<pb::NetworkRecord> Spool() {
-    NetworkSpoolReader reader(folder_.path());
+    warden_link::NetworkSpoolReader reader(folder_.path());
     std::vector<pb::NetworkRecord> records;
     for (;;) {
       auto record = reader.Next();
@@ -218,9 +218,9 @@ pb::NetworkRecord Numbered(uint64_t sequence) {
 }
 
 TEST_F(NetworkLogTest, TheSpoolKeepsTwoPiecesAndTellsWhatItDropped) {
-  auto writer = NetworkSpoolWriter::Create(folder_.path(), 1000);
+  auto writer = warden_link::NetworkSpoolWriter::Create(folder_.path(), 1000);
   ASSERT_TRUE(writer);
-  NetworkSpoolReader early(folder_.path());
+  warden_link::NetworkSpoolReader early(folder_.path());
   uint64_t dropped = 0;
   for (uint64_t i = 1; i <= 1000; ++i) {
     ASSERT_TRUE(writer->Append(Numbered(i)));
@@ -254,7 +254,7 @@ TEST_F(NetworkLogTest, TheSpoolKeepsTwoPiecesAndTellsWhatItDropped) {
 }
 
 TEST_F(NetworkLogTest, TornAndDamagedFilesEndTheRecordsNotTheReader) {
-  auto writer = NetworkSpoolWriter::Create(folder_.path());
+  auto writer = warden_link::NetworkSpoolWriter::Create(folder_.path());
   ASSERT_TRUE(writer->Append(Numbered(1)));
   const std::string file = folder_.path() + "/network.spool";
   const auto whole = *os::ReadFile(file, 1U << 20);
@@ -265,7 +265,7 @@ TEST_F(NetworkLogTest, TornAndDamagedFilesEndTheRecordsNotTheReader) {
     EXPECT_EQ(Spool().size(), 1U) << size;
   }
   ASSERT_TRUE(os::WriteFileAtomic(file, whole + std::string("\xff\xff\xff\x7f garbage")));
-  NetworkSpoolReader reader(folder_.path());
+  warden_link::NetworkSpoolReader reader(folder_.path());
   EXPECT_TRUE(*reader.Next());
   auto damaged = reader.Next();
   ASSERT_FALSE(damaged);

@@ -11,7 +11,7 @@
 #include "os/file.h"
 #include "vmm/jail.h"
 #include "vmm/qemu/qemu_backend.h"
-#include "warden/spool.h"
+#include "warden_link/spool.h"
 
 namespace cleanroom::warden {
 namespace {
@@ -98,7 +98,7 @@ RunningMachine::RunningMachine(asio::any_io_executor executor,
 const std::shared_ptr<rpc::Channel>& RunningMachine::agent() {
   if (!agent_) {
     rpc::ChannelOptions link;
-    link.max_message_bytes = kMaxFrameBytes;
+    link.max_message_bytes = warden_link::kMaxFrameBytes;
     os::UniqueFd stream = agent_stream_ ? std::move(agent_stream_) : machine_->TakeAgentStream();
     if (to_hold_) agent_stream_ = os::UniqueFd(fcntl(stream.get(), F_DUPFD_CLOEXEC, 0));
     agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, stream.release()), std::move(link));

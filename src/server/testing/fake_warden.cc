@@ -22,7 +22,7 @@
 #include "rpc/server.h"
 #include "rpc/service.h"
 #include "warden/network_log.h"
-#include "warden/spool.h"
+#include "warden_link/spool.h"
 
 namespace cleanroom::warden {
 namespace {
@@ -79,8 +79,8 @@ struct FakeWarden {
     co_return Result<void>();
   }
   Awaitable<Result<pb::StartExecutionResponse>> Start(pb::StartExecutionRequest request) {
-    CR_CO_TRY_ASSIGN(auto spool,
-                     SpoolWriter::Create("executions/" + request.execution_id() + ".log"));
+    CR_CO_TRY_ASSIGN(auto spool, warden_link::SpoolWriter::Create("executions/" +
+                                                                  request.execution_id() + ".log"));
     const auto& argv = request.start().argv();
     auto [place, fresh] = spools.emplace(request.execution_id(), std::move(spool));
     if (argv[0] == "die") _exit(9);
@@ -88,9 +88,9 @@ struct FakeWarden {
     if (argv[0] == "refuse" || argv[0] == "refuse-wait" || argv[0] == "allow") {
       for (int i = 1; i < argv.size(); ++i) Decide(argv[i], argv[0] == "allow");
     }
-    if (argv[0] == "say") (void)place->second.Append(FrameKind::kStdout, argv[1]);
+    if (argv[0] == "say") (void)place->second.Append(warden_link::FrameKind::kStdout, argv[1]);
     if (argv[0] == "wait" || argv[0] == "refuse-wait") {
-      (void)place->second.Append(FrameKind::kStdout, "waiting");
+      (void)place->second.Append(warden_link::FrameKind::kStdout, "waiting");
     } else {
       End(request.execution_id(), pb::ExecutionEnd::CAUSE_EXITED,
           argv[0] == "exit" ? std::stoi(argv[1]) : 0, 0);
@@ -101,17 +101,18 @@ struct FakeWarden {
                                  rpc::Writer<pb::AttachEvent>& out) {
     auto first = co_await in.Next();
     if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "nothing to attach to");
-    const int64_t offset = std::max((*first)->offset(), kSpoolStart);
-    CR_CO_TRY_ASSIGN(auto reader,
-                     SpoolReader::Open("executions/" + (*first)->execution_id() + ".log", offset));
+    const int64_t offset = std::max((*first)->offset(), warden_link::kSpoolStart);
+    CR_CO_TRY_ASSIGN(auto reader, warden_link::SpoolReader::Open(
+                                      "executions/" + (*first)->execution_id() + ".log", offset));
     for (;;) {
       CR_CO_TRY_ASSIGN(const auto frame, reader.Next());
       if (frame) {
         pb::AttachEvent event;
         event.set_offset(frame->next_offset);
         event.set_time_us(frame->time_us);
-        if (frame->kind == FrameKind::kStdout) event.set_stdout(frame->payload);
-        if (frame->kind == FrameKind::kEnd) event.mutable_end()->ParseFromString(frame->payload);
+        if (frame->kind == warden_link::FrameKind::kStdout) event.set_stdout(frame->payload);
+        if (frame->kind == warden_link::FrameKind::kEnd)
+          event.mutable_end()->ParseFromString(frame->payload);
         auto written = co_await out.Write(event);
         if (!written) co_return written;
         if (event.has_end()) co_return Result<void>();
@@ -150,13 +151,13 @@ struct FakeWarden {
     end.set_exit_code(code);
     end.set_signal(signal);
     network.ExecutionEnded(id, end);
-    (void)spools.at(id).Append(FrameKind::kEnd, end.SerializeAsString());
+    (void)spools.at(id).Append(warden_link::FrameKind::kEnd, end.SerializeAsString());
     changed.NotifyAll();
   }
 
   Notifier changed;
   NetworkLog network;
-  std::map<std::string, SpoolWriter> spools;
+  std::map<std::string, warden_link::SpoolWriter> spools;
   std::function<void()> executor_stop;
 };
 

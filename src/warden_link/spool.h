@@ -17,7 +17,7 @@
 #include "base/result.h"
 #include "os/unique_fd.h"
 
-namespace cleanroom::warden {
+namespace cleanroom::warden_link {
 
 enum class FrameKind : uint8_t { kStdout = 1, kStderr = 2, kEnd = 3 };
 
@@ -73,4 +73,4 @@ class SpoolReader {
   int64_t offset_;
 };
 
-}  // namespace cleanroom::warden
+}  // namespace cleanroom::warden_link

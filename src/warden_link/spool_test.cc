@@ -1,11 +1,11 @@
-#include "warden/spool.h"
+#include "warden_link/spool.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <fstream>
 
-namespace cleanroom::warden {
+namespace cleanroom::warden_link {
 namespace {
 
 class SpoolTest : public testing::Test {
@@ -64,4 +64,4 @@ TEST_F(SpoolTest, RefusesAnOffsetInsideAFrame) {
 }
 
 }  // namespace
-}  // namespace cleanroom::warden
+}  // namespace cleanroom::warden_link

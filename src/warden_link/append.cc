@@ -1,10 +1,10 @@
-#include "warden/append.h"
+#include "warden_link/append.h"
 
 #include <unistd.h>
 
 #include <cerrno>
 
-namespace cleanroom::warden {
+namespace cleanroom::warden_link {
 
 Result<void> AppendWhole(int fd, int64_t size, std::span<const iovec> parts,
                          std::string_view what) {
@@ -20,4 +20,4 @@ Result<void> AppendWhole(int fd, int64_t size, std::span<const iovec> parts,
   return Err(Error::FromErrno(ErrorCode::kResourceExhausted, reason, what));
 }
 
-}  // namespace cleanroom::warden
+}  // namespace cleanroom::warden_link

@@ -1,7 +1,7 @@
 // The warden's procedures, by name.
 #pragma once
 
-namespace cleanroom::server::warden_api {
+namespace cleanroom::warden_link {
 
 inline constexpr char kLaunch[] = "/cleanroom.internal.v1.WardenService/Launch";
 inline constexpr char kPrepare[] = "/cleanroom.internal.v1.WardenService/Prepare";
@@ -14,4 +14,4 @@ inline constexpr char kReadFile[] = "/cleanroom.internal.v1.WardenService/ReadFi
 inline constexpr char kWatchNetwork[] = "/cleanroom.internal.v1.WardenService/WatchNetwork";
 inline constexpr char kStop[] = "/cleanroom.internal.v1.WardenService/Stop";
 
-}  // namespace cleanroom::server::warden_api
+}  // namespace cleanroom::warden_link

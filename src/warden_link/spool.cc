@@ -1,4 +1,4 @@
-#include "warden/spool.h"
+#include "warden_link/spool.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -11,9 +11,9 @@
 #include <cstring>
 
 #include "os/file.h"
-#include "warden/append.h"
+#include "warden_link/append.h"
 
-namespace cleanroom::warden {
+namespace cleanroom::warden_link {
 namespace {
 
 constexpr std::string_view kWhat = "an execution's record";
@@ -104,4 +104,4 @@ Result<std::optional<Frame>> SpoolReader::Next() {
   return std::optional<Frame>(std::move(frame));
 }
 
-}  // namespace cleanroom::warden
+}  // namespace cleanroom::warden_link

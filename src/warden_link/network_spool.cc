@@ -1,4 +1,4 @@
-#include "warden/network_spool.h"
+#include "warden_link/network_spool.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,9 +12,9 @@
 #include <cstring>
 
 #include "os/file.h"
-#include "warden/append.h"
+#include "warden_link/append.h"
 
-namespace cleanroom::warden {
+namespace cleanroom::warden_link {
 namespace {
 
 constexpr std::string_view kWhat = "the network records";
@@ -159,4 +159,4 @@ Result<std::optional<pb::NetworkRecord>> NetworkSpoolReader::Next() {
   }
 }
 
-}  // namespace cleanroom::warden
+}  // namespace cleanroom::warden_link

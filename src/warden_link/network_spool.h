@@ -17,7 +17,7 @@
 #include "cleanroom/internal/v1/warden.pb.h"
 #include "os/unique_fd.h"
 
-namespace cleanroom::warden {
+namespace cleanroom::warden_link {
 
 namespace pb = ::cleanroom::internal::v1;
 
@@ -75,4 +75,4 @@ class NetworkSpoolReader {
 // The record in one frame, as the reader takes it.
 Result<pb::NetworkRecord> ParseNetworkFrame(std::string_view payload);
 
-}  // namespace cleanroom::warden
+}  // namespace cleanroom::warden_link
