@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "document/document.h"
 #include "policy/compiled.h"
-#include "policy/document.h"
 #include "policy/policy.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

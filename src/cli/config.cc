@@ -55,8 +55,8 @@ int Validate(const Flags& flags) {
   if (!path) return Fail(path.error());
   const auto parsed = config::Load(*path);
   if (!parsed) return Fail(parsed.error());
-  for (const policy::Diagnostic& warning : parsed->warnings) {
-    const std::string line = "cleanroom: warning: " + Printable(policy::Format(warning)) + "\n";
+  for (const document::Diagnostic& warning : parsed->warnings) {
+    const std::string line = "cleanroom: warning: " + Printable(document::Format(warning)) + "\n";
     std::fwrite(line.data(), 1, line.size(), stderr);
   }
   return PrintAnswer(fmt::format("source: {}\n", Printable(*path)));

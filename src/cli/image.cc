@@ -24,9 +24,9 @@
 #include "cli/text.h"
 #include "cli/warm_up.h"
 #include "client/compiled_policy.h"
+#include "document/document.h"
 #include "os/file.h"
 #include "policy/compiled.h"
-#include "policy/document.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -275,7 +275,7 @@ Awaitable<Result<int>> BumpRef(client::Api& api, Flags flags) {
   if (!resolved) co_return Err(std::move(resolved).error());
   CR_CO_TRY_ASSIGN(const std::string pinned, PinnedWithTag(flags.ref, *resolved));
   // As it is now: asking the registry took its time.
-  auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
+  auto text = os::ReadFile(flags.file, document::kMaxDocumentBytes + 1);
   if (!text) co_return Err(std::move(text).error());
   auto rewritten = RewriteImageRef(*text, flags.file, pinned);
   if (!rewritten) co_return Err(std::move(rewritten).error());
@@ -292,7 +292,7 @@ int RunBumpRef(const Invocation& invocation, Flags flags) {
     if (!found) return Fail(invocation, found.error());
     flags.file = std::move(found->path);
   }
-  auto text = os::ReadFile(flags.file, policy::kMaxDocumentBytes + 1);
+  auto text = os::ReadFile(flags.file, document::kMaxDocumentBytes + 1);
   if (!text) return Fail(invocation, text.error());
   const auto current = FindImageRef(*text, flags.file);
   if (!current) return Fail(invocation, current.error());

@@ -201,12 +201,12 @@ std::string ValidPolicyJson(const std::string& source, const std::string& hash,
 }
 
 std::string InvalidPolicyJson(const std::string& source,
-                              const std::vector<policy::Diagnostic>& errors) {
+                              const std::vector<document::Diagnostic>& errors) {
   Json json;
   json["valid"] = false;
   json["source"] = source;
   json["errors"] = Json::array();
-  for (const policy::Diagnostic& error : errors) {
+  for (const document::Diagnostic& error : errors) {
     json["errors"].push_back({{"file", error.file},
                               {"line", error.line},
                               {"column", error.column},

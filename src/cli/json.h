@@ -10,7 +10,7 @@
 #include "cleanroom/v1/image.pb.h"
 #include "cleanroom/v1/sandbox.pb.h"
 #include "cleanroom/v1/system.pb.h"
-#include "policy/diagnostic.h"
+#include "document/diagnostic.h"
 
 namespace cleanroom::cli {
 
@@ -34,6 +34,6 @@ std::string ValidPolicyJson(const std::string& source, const std::string& hash,
                             const std::string& canonical_json);
 // {"valid": false, "source", "errors": [{"file", "line", "column", "message"}]}.
 std::string InvalidPolicyJson(const std::string& source,
-                              const std::vector<policy::Diagnostic>& errors);
+                              const std::vector<document::Diagnostic>& errors);
 
 }  // namespace cleanroom::cli

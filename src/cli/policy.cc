@@ -16,8 +16,8 @@
 #include "cli/sandbox_create.h"
 #include "cli/session.h"
 #include "cli/text.h"
+#include "document/document.h"
 #include "policy/compiled.h"
-#include "policy/document.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -36,12 +36,12 @@ struct Flags {
 };
 
 int Invalid(const Flags& flags, const std::string& path,
-            const std::vector<policy::Diagnostic>& errors) {
+            const std::vector<document::Diagnostic>& errors) {
   if (flags.json) {
     const int printed = PrintAnswer(InvalidPolicyJson(path, errors));
     if (printed != 0) return printed;
   } else {
-    const std::string lines = Printable(policy::Format(errors), Newlines::kKeep) + "\n";
+    const std::string lines = Printable(document::Format(errors), Newlines::kKeep) + "\n";
     std::fwrite(lines.data(), 1, lines.size(), stderr);
   }
   return Fail(Error(ErrorCode::kPolicyInvalid, fmt::format("{} has {} error{}", path, errors.size(),
@@ -62,7 +62,7 @@ int Validate(const Invocation& invocation, const Flags& flags) {
   }
   WarnAbout(invocation, source);
 
-  const auto text = policy::ReadDocumentFile(source.path);
+  const auto text = document::ReadDocumentFile(source.path);
   if (!text) return Fail(invocation, text.error());
   auto parsed = policy::Parse(*text, source.path);
   if (!parsed) return Invalid(flags, source.path, parsed.error());

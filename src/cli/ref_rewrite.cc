@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include "base/image_ref.h"
-#include "policy/document.h"
+#include "document/document.h"
 
 namespace cleanroom::cli {
 namespace {
 
-const policy::Node* Child(const policy::Node* node, std::string_view key) {
-  if (node == nullptr || node->kind != policy::Node::Kind::kMap) return nullptr;
+const document::Node* Child(const document::Node* node, std::string_view key) {
+  if (node == nullptr || node->kind != document::Node::Kind::kMap) return nullptr;
   for (const auto& [name, value] : node->entries) {
     if (name.text == key) return &value;
   }
@@ -50,10 +50,10 @@ size_t OffsetOf(std::string_view text, int line, int column) {
 }  // namespace
 
 Result<FoundRef> FindImageRef(std::string_view yaml, const std::string& file_name) {
-  const auto document = policy::ReadYaml(yaml, file_name);
-  if (!document) return Err(ErrorCode::kPolicyInvalid, policy::Format(document.error()));
-  const policy::Node* ref = Child(Child(Child(&*document, "sandbox"), "image"), "ref");
-  if (ref == nullptr || ref->kind != policy::Node::Kind::kScalar) {
+  const auto document = document::ReadYaml(yaml, file_name);
+  if (!document) return Err(ErrorCode::kPolicyInvalid, document::Format(document.error()));
+  const document::Node* ref = Child(Child(Child(&*document, "sandbox"), "image"), "ref");
+  if (ref == nullptr || ref->kind != document::Node::Kind::kScalar) {
     return Cannot(file_name, document->line, document->column,
                   "there is no sandbox.image.ref to change");
   }

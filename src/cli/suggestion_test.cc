@@ -79,7 +79,7 @@ TEST(SuggestionTest, IsAPolicy) {
     at = end + 1;
   }
   const auto parsed = policy::Parse(text, "cleanroom.yaml");
-  ASSERT_TRUE(parsed) << policy::Format(parsed.error()) << "\n" << text;
+  ASSERT_TRUE(parsed) << document::Format(parsed.error()) << "\n" << text;
 }
 
 TEST(SuggestionTest, APortOfAQuestionForANameIsAGuess) {

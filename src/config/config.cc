@@ -10,17 +10,17 @@
 #include "base/image_ref.h"
 #include "base/machine_limits.h"
 #include "config/endpoint.h"
+#include "document/document.h"
+#include "document/fields.h"
 #include "policy/address.h"
-#include "policy/document.h"
-#include "policy/fields.h"
 #include "policy/host.h"
 
 namespace cleanroom::config {
 namespace {
 
-using policy::Fields;
-using policy::Node;
-using policy::Report;
+using document::Fields;
+using document::Node;
+using document::Report;
 
 constexpr size_t kMaxLine = 4096;
 constexpr size_t kMaxEntries = 256;
@@ -399,12 +399,12 @@ std::string_view ToString(Accelerator accelerator) {
 
 std::string_view ToString(LogFormat format) { return format == LogFormat::kJson ? "json" : "text"; }
 
-std::expected<ParsedConfig, std::vector<policy::Diagnostic>> Parse(std::string_view yaml,
-                                                                   std::string_view file_name) {
-  policy::ReadResult document = policy::ReadYaml(yaml, file_name);
+std::expected<ParsedConfig, std::vector<document::Diagnostic>> Parse(std::string_view yaml,
+                                                                     std::string_view file_name) {
+  document::ReadResult document = document::ReadYaml(yaml, file_name);
   if (!document) {
     // A file of nothing but comments says nothing: the defaults.
-    if (document.error().front().message == policy::kEmptyDocument) return ParsedConfig{};
+    if (document.error().front().message == document::kEmptyDocument) return ParsedConfig{};
     return std::unexpected(std::move(document).error());
   }
   Report report(file_name);
@@ -417,10 +417,10 @@ std::expected<ParsedConfig, std::vector<policy::Diagnostic>> Parse(std::string_v
 }
 
 Result<ParsedConfig> Load(const std::string& path) {
-  CR_TRY_ASSIGN(const std::string text, policy::ReadDocumentFile(path));
+  CR_TRY_ASSIGN(const std::string text, document::ReadDocumentFile(path));
   auto parsed = Parse(text, path);
   if (parsed) return *std::move(parsed);
-  return Err(ErrorCode::kInvalidArgument, policy::Format(parsed.error()));
+  return Err(ErrorCode::kInvalidArgument, document::Format(parsed.error()));
 }
 
 Result<ParsedConfig> LoadOrDefault(const std::string& path) {

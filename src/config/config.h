@@ -13,7 +13,7 @@
 
 #include "base/result.h"
 #include "base/secret.h"
-#include "policy/diagnostic.h"
+#include "document/diagnostic.h"
 
 namespace cleanroom::config {
 
@@ -139,12 +139,12 @@ struct Config {
 
 struct ParsedConfig {
   Config config;
-  std::vector<policy::Diagnostic> warnings;  // keys of earlier versions that have no effect
+  std::vector<document::Diagnostic> warnings;  // keys of earlier versions that have no effect
 };
 
 // Reads a config.yaml; reports everything that is wrong. An empty file is the defaults.
-std::expected<ParsedConfig, std::vector<policy::Diagnostic>> Parse(std::string_view yaml,
-                                                                   std::string_view file_name);
+std::expected<ParsedConfig, std::vector<document::Diagnostic>> Parse(std::string_view yaml,
+                                                                     std::string_view file_name);
 
 // Reads a file: not_found when it is absent, invalid_argument with every diagnostic, a line each.
 // This is all that `config validate` does.

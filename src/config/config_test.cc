@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 
 std::string Errors(std::string_view yaml) {
   const auto result = Parse(yaml, "f");
-  return result ? "accepted" : policy::Format(result.error());
+  return result ? "accepted" : document::Format(result.error());
 }
 
 TEST(Config, NothingIsTheDefaults) {
@@ -63,7 +63,7 @@ observability: { logs: { format: json }, otlp: "http://c.example.com:4317", metr
 retention: { audit_days: 7 }
 )",
                             "f");
-  ASSERT_TRUE(parsed) << policy::Format(parsed.error());
+  ASSERT_TRUE(parsed) << document::Format(parsed.error());
   const Config& c = parsed->config;
   EXPECT_EQ(c.default_backend, "firecracker");
   EXPECT_EQ(c.control_host, "https://box.example.com:7777");
@@ -93,7 +93,7 @@ retention: { audit_days: 7 }
   EXPECT_EQ(c.observability.log_format, LogFormat::kJson);
   EXPECT_EQ(c.audit_days, 7);
   ASSERT_EQ(parsed->warnings.size(), 1u);
-  EXPECT_THAT(policy::Format(parsed->warnings[0]), HasSubstr("f:14:"));
+  EXPECT_THAT(document::Format(parsed->warnings[0]), HasSubstr("f:14:"));
 }
 
 TEST(Config, RefusesWithItsPlace) {
@@ -155,7 +155,7 @@ TEST(InitText, ParsesToTheDefaultsAlsoWhenUncommented) {
     open += line + "\n";
   }
   const auto parsed = Parse(open, "f");
-  ASSERT_TRUE(parsed) << policy::Format(parsed.error()) << open;
+  ASSERT_TRUE(parsed) << document::Format(parsed.error()) << open;
   EXPECT_EQ(parsed->config.qemu, Config().qemu);
   EXPECT_EQ(parsed->config.firecracker, Config().firecracker);
   EXPECT_EQ(parsed->config.observability, Config().observability);

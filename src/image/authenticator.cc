@@ -6,7 +6,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "image/bounded_json.h"
+#include "document/bounded_json.h"
 
 namespace cleanroom::image {
 namespace {
@@ -38,7 +38,7 @@ Secret BasicHeader(const Credentials& credentials) {
 
 // A token from the answer of a token server; nothing when there is none that a header can carry.
 std::optional<std::string> TokenOf(const std::string& body) {
-  const Json json = ParseBoundedJson(body);
+  const Json json = document::ParseBoundedJson(body);
   for (const char* key : {"token", "access_token"}) {
     if (!json.is_object() || !json.contains(key) || !json[key].is_string()) continue;
     std::string token = json[key];

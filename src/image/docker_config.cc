@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "image/bounded_json.h"
+#include "document/bounded_json.h"
 
 namespace cleanroom::image {
 namespace {
@@ -117,7 +117,7 @@ size_t KeyCovers(std::string_view key, std::string_view host, std::string_view r
 Result<DockerConfig> ParseDockerConfig(std::string_view text) {
   if (text.size() > kMaxDockerConfigBytes)
     return Wrong(fmt::format("it is larger than {} bytes", kMaxDockerConfigBytes));
-  const Json json = ParseBoundedJson(text);
+  const Json json = document::ParseBoundedJson(text);
   if (!json.is_object()) return Wrong("it is not a JSON object");
   DockerConfig out;
   if (const auto auths = json.find("auths"); auths != json.end() && !auths->is_null()) {
@@ -148,7 +148,7 @@ Result<DockerConfig> ParseDockerConfig(std::string_view text) {
 }
 
 Result<Credentials> ParseHelperAnswer(std::string_view text) {
-  const Json json = text.size() > kMaxDockerConfigBytes ? Json() : ParseBoundedJson(text);
+  const Json json = text.size() > kMaxDockerConfigBytes ? Json() : document::ParseBoundedJson(text);
   const auto username = json.is_object() ? Text(json, "Username") : std::nullopt;
   const auto secret = json.is_object() ? Text(json, "Secret") : std::nullopt;
   if (!username || !secret)

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/image_ref.h"
-#include "image/bounded_json.h"
+#include "document/bounded_json.h"
 
 namespace cleanroom::image {
 namespace {
@@ -25,7 +25,7 @@ Result<Json> ParseObject(std::string_view text, const Limits& limits, std::strin
   if (text.size() > limits.max_manifest_bytes) {
     return Corrupt(fmt::format("the {} is larger than {} bytes", what, limits.max_manifest_bytes));
   }
-  Json json = ParseBoundedJson(text);
+  Json json = document::ParseBoundedJson(text);
   if (json.is_discarded()) return Corrupt(fmt::format("the {} is not JSON", what));
   return json;
 }

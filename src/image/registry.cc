@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "image/bounded_json.h"
+#include "document/bounded_json.h"
 #include "image/digest.h"
 
 namespace cleanroom::image {
@@ -57,7 +57,7 @@ std::string Registry::Url(std::string_view rest) const {
 // What a server says about a refusal, cut to one short printable line.
 std::string Registry::Excerpt(const std::string& body) const {
   std::string out;
-  const Json json = ParseBoundedJson(body);
+  const Json json = document::ParseBoundedJson(body);
   if (json.is_object() && json.contains("errors") && json["errors"].is_array() &&
       !json["errors"].empty()) {
     const Json& error = json["errors"][0];

@@ -198,11 +198,12 @@ std::string Dump(const Json& json) {
 // Canonical JSON to a policy; nothing is said yet about the text being the canonical one.
 Result<Policy> Decode(std::string_view json) {
   constexpr std::string_view kName = "policy";
-  ReadResult document = ReadJson(json, kName);
-  if (!document) return Err(ErrorCode::kPolicyInvalid, Format(document.error()));
-  Report report(kName);
+  document::ReadResult document = document::ReadJson(json, kName);
+  if (!document) return Err(ErrorCode::kPolicyInvalid, document::Format(document.error()));
+  document::Report report(kName);
   Policy policy = DecodePolicy(*document, Dialect::kCanonical, report);
-  if (!report.empty()) return Err(ErrorCode::kPolicyInvalid, Format(std::move(report).Take()));
+  if (!report.empty())
+    return Err(ErrorCode::kPolicyInvalid, document::Format(std::move(report).Take()));
   return policy;
 }
 
@@ -229,10 +230,10 @@ Result<CompiledPolicy> CompiledPolicy::Compile(Policy policy) {
   Normalize(policy);
   Json json = Encode(policy);
   const std::string unhashed = Dump(json);
-  if (unhashed.size() > kMaxDocumentBytes - 64) {
+  if (unhashed.size() > document::kMaxDocumentBytes - 64) {
     return Err(ErrorCode::kPolicyInvalid,
                fmt::format("the compiled policy has {} bytes; at most {} fit", unhashed.size(),
-                           kMaxDocumentBytes - 64));
+                           document::kMaxDocumentBytes - 64));
   }
   CR_TRY(Decode(unhashed));
   std::string hash = Sha256Hex(unhashed);

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "policy/document.h"
+#include "document/document.h"
 
 namespace cleanroom::policy {
 namespace {
@@ -24,7 +24,7 @@ const std::string kMinimal = "version: 1\nsandbox:\n  image: { ref: " + kRef + "
 CompiledPolicy MustCompile(const std::string& yaml) {
   ParseResult parsed = Parse(yaml, "f");
   if (!parsed) {
-    ADD_FAILURE() << Format(parsed.error());
+    ADD_FAILURE() << document::Format(parsed.error());
     std::abort();
   }
   Result<CompiledPolicy> compiled = CompiledPolicy::Compile(*std::move(parsed));
@@ -130,8 +130,8 @@ TEST(FromCanonicalJson, TakesNothingButTheCanonicalText) {
            replaced("\"ports\":[80,443]", "\"ports\":[]"),
            replaced("a\\n\\tb", "a\\u0000b"),
            replaced("\"metadata\":", "\"metadata\":[],\"secrets\":"),
-           std::string(kMaxDocumentBytes, '['),
-           std::string(2 * kMaxDocumentBytes, ' '),
+           std::string(document::kMaxDocumentBytes, '['),
+           std::string(2 * document::kMaxDocumentBytes, ' '),
        }) {
     const Result<CompiledPolicy> policy = CompiledPolicy::FromCanonicalJson(bad);
     ASSERT_FALSE(policy) << bad.substr(0, 400);
@@ -145,7 +145,7 @@ TEST(CompiledPolicy, BoundsItsSize) {
   std::string yaml = kMinimal + "metadata:\n";
   for (int i = 0; i < 17; ++i) yaml += "  k" + std::to_string(i) + ": '" + text + "'\n";
   ParseResult parsed = Parse(yaml, "f");
-  ASSERT_TRUE(parsed) << Format(parsed.error());
+  ASSERT_TRUE(parsed) << document::Format(parsed.error());
   const auto compiled = CompiledPolicy::Compile(*std::move(parsed));
   ASSERT_FALSE(compiled);
   EXPECT_THAT(compiled.error().message(), HasSubstr("at most 1048512 fit"));

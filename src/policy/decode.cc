@@ -17,8 +17,9 @@ constexpr int kMaxTtlMinutes = 525'600;  // a year
 constexpr int kMaxSecretTtl = 86'400;
 constexpr size_t kMaxShort = 1024;
 
-void DecodeResources(const Node& node, const std::string& path, Resources& out, Report& report) {
-  Fields fields(node, path, report);
+void DecodeResources(const document::Node& node, const std::string& path, Resources& out,
+                     document::Report& report) {
+  document::Fields fields(node, path, report);
   if (const auto vcpus = fields.Integer("vcpus", 1, kMaxVcpus))
     out.vcpus = static_cast<int>(*vcpus);
   out.memory_bytes = fields.Size("memory", kMinMemoryMib * kMib, kMaxMemoryMib * kMib);
@@ -26,20 +27,22 @@ void DecodeResources(const Node& node, const std::string& path, Resources& out, 
   fields.Finish();
 }
 
-bool DecodeDocker(const Node& node, const std::string& path, Report& report) {
-  Fields fields(node, path, report);
+bool DecodeDocker(const document::Node& node, const std::string& path, document::Report& report) {
+  document::Fields fields(node, path, report);
   bool required = false;
-  if (const Node* value = fields.Require("required", "write required: true or false")) {
-    required = ReadBoolean(*value, fields.Path("required"), report).value_or(false);
+  if (const document::Node* value = fields.Require("required", "write required: true or false")) {
+    required = document::ReadBoolean(*value, fields.Path("required"), report).value_or(false);
   }
   fields.Finish();
   return required;
 }
 
-void DecodeImage(const Node& node, const std::string& path, ImageRef& out, Report& report) {
-  Fields fields(node, path, report);
-  if (const Node* ref = fields.Require("ref", "name an image by digest, as HOST/REPO@sha256:…")) {
-    if (const auto text = ReadLine(*ref, fields.Path("ref"), kMaxShort, report)) {
+void DecodeImage(const document::Node& node, const std::string& path, ImageRef& out,
+                 document::Report& report) {
+  document::Fields fields(node, path, report);
+  if (const document::Node* ref =
+          fields.Require("ref", "name an image by digest, as HOST/REPO@sha256:…")) {
+    if (const auto text = document::ReadLine(*ref, fields.Path("ref"), kMaxShort, report)) {
       Result<ImageRef> parsed = ImageRef::ParsePinned(*text);
       if (parsed) {
         out = *std::move(parsed);
@@ -51,39 +54,41 @@ void DecodeImage(const Node& node, const std::string& path, ImageRef& out, Repor
   fields.Finish();
 }
 
-void DecodeSandbox(const Node& node, Dialect dialect, Policy& policy, Report& report) {
-  Fields fields(node, "sandbox", report);
+void DecodeSandbox(const document::Node& node, Dialect dialect, Policy& policy,
+                   document::Report& report) {
+  document::Fields fields(node, "sandbox", report);
   const auto get = [&](std::string_view key) {
-    const Node* value = fields.Get(key);
+    const document::Node* value = fields.Get(key);
     if (value != nullptr) policy.key_lines[fields.Path(key)] = fields.LineOf(key);
     return value;
   };
-  if (const Node* image = fields.Require("image", "write image: { ref: HOST/REPO@sha256:… }")) {
+  if (const document::Node* image =
+          fields.Require("image", "write image: { ref: HOST/REPO@sha256:… }")) {
     DecodeImage(*image, fields.Path("image"), policy.image, report);
   }
-  if (const Node* resources = get("resources")) {
+  if (const document::Node* resources = get("resources")) {
     DecodeResources(*resources, fields.Path("resources"), policy.resources, report);
   }
   get("ttl_minutes");
   if (const auto ttl = fields.Integer("ttl_minutes", 1, kMaxTtlMinutes)) {
     policy.ttl_minutes = static_cast<int>(*ttl);
   }
-  const Node* docker = get("docker");
+  const document::Node* docker = get("docker");
   if (docker != nullptr) policy.docker_required = DecodeDocker(*docker, "sandbox.docker", report);
-  if (const Node* network = get("network")) {
+  if (const document::Node* network = get("network")) {
     policy.network = DecodeNetwork(*network, fields.Path("network"), dialect, report);
   }
 
-  const Node* dependencies = get("dependencies");
+  const document::Node* dependencies = get("dependencies");
   if (dependencies != nullptr) {
     policy.dependencies = DecodeBlocks(*dependencies, fields.Path("dependencies"), report);
   }
   // A list is the setup blocks; a map is the earlier spelling of sandbox.docker.
-  const Node* services = get("services");
-  const Node* service_blocks = nullptr;
-  if (services != nullptr && services->kind == Node::Kind::kMap) {
-    Fields older(*services, fields.Path("services"), report);
-    if (const Node* value =
+  const document::Node* services = get("services");
+  const document::Node* service_blocks = nullptr;
+  if (services != nullptr && services->kind == document::Node::Kind::kMap) {
+    document::Fields older(*services, fields.Path("services"), report);
+    if (const document::Node* value =
             older.Require("docker", "blocks are a list: services: [ { name, command } ]")) {
       policy.key_lines["sandbox.docker"] = older.LineOf("docker");
       policy.docker_required = DecodeDocker(*value, older.Path("docker"), report);
@@ -102,10 +107,12 @@ void DecodeSandbox(const Node& node, Dialect dialect, Policy& policy, Report& re
   }
   CheckOutputs(policy, dependencies, service_blocks, report);
 
-  if (const Node* run = get("run")) {
-    Fields run_fields(*run, fields.Path("run"), report);
-    if (const Node* before = run_fields.Require("before", "write the shell command to run")) {
-      policy.run_before = ReadText(*before, run_fields.Path("before"), report).value_or("");
+  if (const document::Node* run = get("run")) {
+    document::Fields run_fields(*run, fields.Path("run"), report);
+    if (const document::Node* before =
+            run_fields.Require("before", "write the shell command to run")) {
+      policy.run_before =
+          document::ReadText(*before, run_fields.Path("before"), report).value_or("");
       policy.key_lines["sandbox.run.before"] = run_fields.LineOf("before");
     }
     run_fields.Finish();
@@ -121,11 +128,11 @@ void DecodeSandbox(const Node& node, Dialect dialect, Policy& policy, Report& re
                  {"disk", "sandbox.resources.disk"}});
 }
 
-void DecodeRepository(const Node& node, Repository& out, Report& report) {
-  Fields fields(node, "repository", report);
+void DecodeRepository(const document::Node& node, Repository& out, document::Report& report) {
+  document::Fields fields(node, "repository", report);
   if (const auto enabled = fields.Boolean("enabled")) out.enabled = *enabled;
-  if (const Node* remote = fields.Get("remote")) {
-    if (const auto text = ReadLine(*remote, fields.Path("remote"), kMaxShort, report)) {
+  if (const document::Node* remote = fields.Get("remote")) {
+    if (const auto text = document::ReadLine(*remote, fields.Path("remote"), kMaxShort, report)) {
       out.remote = *text;
       // The name becomes an argument of git.
       if (!IsBlockName(*text)) {
@@ -134,8 +141,8 @@ void DecodeRepository(const Node& node, Repository& out, Report& report) {
       }
     }
   }
-  if (const Node* path = fields.Get("path")) {
-    if (const auto text = ReadLine(*path, fields.Path("path"), kMaxShort, report)) {
+  if (const document::Node* path = fields.Get("path")) {
+    if (const auto text = document::ReadLine(*path, fields.Path("path"), kMaxShort, report)) {
       std::string why;
       const std::string normal = NormalizePath(*text, why);
       if (!normal.starts_with('/') || normal == "/") {
@@ -148,38 +155,40 @@ void DecodeRepository(const Node& node, Repository& out, Report& report) {
     }
   }
   if (const auto submodules = fields.Boolean("submodules")) out.submodules = *submodules;
-  if (const Node* network = fields.Get("network")) {
-    Fields rules(*network, fields.Path("network"), report);
-    if (const Node* allow = rules.Get("allow"))
+  if (const document::Node* network = fields.Get("network")) {
+    document::Fields rules(*network, fields.Path("network"), report);
+    if (const document::Node* allow = rules.Get("allow"))
       out.allow = DecodeAllow(*allow, rules.Path("allow"), report);
     rules.Finish();
   }
   fields.Finish();
 }
 
-void DecodeRegistries(const Node& node, std::map<Ecosystem, Registry>& out, Report& report) {
-  Fields fields(node, "registries", report);
+void DecodeRegistries(const document::Node& node, std::map<Ecosystem, Registry>& out,
+                      document::Report& report) {
+  document::Fields fields(node, "registries", report);
   for (Ecosystem ecosystem :
        {Ecosystem::kNpm, Ecosystem::kPypi, Ecosystem::kGo, Ecosystem::kRubygems, Ecosystem::kOci}) {
-    const Node* written = fields.Get(ToString(ecosystem));
+    const document::Node* written = fields.Get(ToString(ecosystem));
     if (written == nullptr) continue;
-    Fields entry(*written, fields.Path(ToString(ecosystem)), report);
+    document::Fields entry(*written, fields.Path(ToString(ecosystem)), report);
     Registry& registry = out[ecosystem];
-    if (const Node* hosts = entry.Get("allowed_hosts")) {
+    if (const document::Node* hosts = entry.Get("allowed_hosts")) {
       registry.allowed_hosts = DecodeHosts(*hosts, entry.Path("allowed_hosts"), report);
     }
     entry.Choice("fallback", {"deny"});
-    if (const Node* lockfile = entry.Get("lockfile")) {
-      Fields lock(*lockfile, entry.Path("lockfile"), report);
+    if (const document::Node* lockfile = entry.Get("lockfile")) {
+      document::Fields lock(*lockfile, entry.Path("lockfile"), report);
       registry.lockfile.emplace();
       const auto mode = lock.Choice("mode", {"deny_unknown", "warn", "off"});
       if (mode == "warn") registry.lockfile->mode = LockfileMode::kWarn;
       if (mode == "off") registry.lockfile->mode = LockfileMode::kOff;
       size_t index = 0;
-      if (const Node* files = lock.Get("files")) {
-        for (const Node& file : ReadList(*files, lock.Path("files"), kMaxPaths, report)) {
+      if (const document::Node* files = lock.Get("files")) {
+        for (const document::Node& file :
+             document::ReadList(*files, lock.Path("files"), kMaxPaths, report)) {
           const std::string here = fmt::format("{}[{}]", lock.Path("files"), index++);
-          const auto text = ReadLine(file, here, kMaxShort, report);
+          const auto text = document::ReadLine(file, here, kMaxShort, report);
           if (!text) continue;
           std::string why;
           const std::string normal = NormalizePath(*text, why);
@@ -208,14 +217,15 @@ bool IsHeaderName(std::string_view name) {
          });
 }
 
-void DecodeSecrets(const Node& node, std::vector<Secret>& out, Report& report) {
+void DecodeSecrets(const document::Node& node, std::vector<Secret>& out, document::Report& report) {
   std::set<std::string> ids;
   size_t index = 0;
-  for (const Node& item : ReadList(node, "secrets", kMaxEntries, report)) {
-    Fields fields(item, fmt::format("secrets[{}]", index++), report);
+  for (const document::Node& item : document::ReadList(node, "secrets", kMaxEntries, report)) {
+    document::Fields fields(item, fmt::format("secrets[{}]", index++), report);
     Secret secret;
-    if (const Node* id = fields.Require("id", "name the credential that the host holds")) {
-      secret.id = ReadLine(*id, fields.Path("id"), kMaxShort, report).value_or("");
+    if (const document::Node* id =
+            fields.Require("id", "name the credential that the host holds")) {
+      secret.id = document::ReadLine(*id, fields.Path("id"), kMaxShort, report).value_or("");
       if (!secret.id.empty() && !IsBlockName(secret.id)) {
         report.Add(*id, fields.Path("id"),
                    "is not an id: up to 64 letters, digits, `_`, `.` and `-`, beginning with a "
@@ -224,15 +234,16 @@ void DecodeSecrets(const Node& node, std::vector<Secret>& out, Report& report) {
         report.Add(*id, fields.Path("id"), fmt::format("another secret is called `{}`", secret.id));
       }
     }
-    if (const Node* hosts = fields.Require("allowed_hosts", "name the hosts that may receive it")) {
+    if (const document::Node* hosts =
+            fields.Require("allowed_hosts", "name the hosts that may receive it")) {
       secret.allowed_hosts = DecodeHosts(*hosts, fields.Path("allowed_hosts"), report);
-      if (hosts->kind == Node::Kind::kList && hosts->items.empty()) {
+      if (hosts->kind == document::Node::Kind::kList && hosts->items.empty()) {
         report.Add(*hosts, fields.Path("allowed_hosts"),
                    "is empty; name the hosts that may receive it");
       }
     }
-    if (const Node* header = fields.Get("header")) {
-      if (const auto text = ReadLine(*header, fields.Path("header"), kMaxShort, report)) {
+    if (const document::Node* header = fields.Get("header")) {
+      if (const auto text = document::ReadLine(*header, fields.Path("header"), kMaxShort, report)) {
         secret.header = *text;
         if (!IsHeaderName(*text)) {
           report.Add(*header, fields.Path("header"),
@@ -249,11 +260,11 @@ void DecodeSecrets(const Node& node, std::vector<Secret>& out, Report& report) {
 }
 
 // A host name in which `{sandbox_id}` stands for the id.
-std::optional<std::string> DecodeTemplate(const Node& node, const std::string& path,
-                                          Report& report) {
+std::optional<std::string> DecodeTemplate(const document::Node& node, const std::string& path,
+                                          document::Report& report) {
   constexpr std::string_view kHole = "{sandbox_id}";
   constexpr std::string_view kSample = "00000000000000000000000000";
-  auto text = ReadLine(node, path, kMaxShort, report);
+  auto text = document::ReadLine(node, path, kMaxShort, report);
   if (!text) return std::nullopt;
   std::string sample = *text;
   for (size_t at = 0; (at = sample.find(kHole, at)) != sample.npos; at += kSample.size()) {
@@ -271,26 +282,29 @@ std::optional<std::string> DecodeTemplate(const Node& node, const std::string& p
   return text;
 }
 
-void DecodeHttps(const Node& node, HttpsExposure& out, Report& report) {
-  Fields fields(node, "expose.https", report);
-  if (const Node* base = fields.Get("base")) {
+void DecodeHttps(const document::Node& node, HttpsExposure& out, document::Report& report) {
+  document::Fields fields(node, "expose.https", report);
+  if (const document::Node* base = fields.Get("base")) {
     if (auto text = DecodeTemplate(*base, fields.Path("base"), report)) out.base = *text;
   }
   std::set<std::string> seen;
-  const Node* routes = fields.Get("routes");
+  const document::Node* routes = fields.Get("routes");
   size_t index = 0;
-  static const std::vector<Node> kNone;
-  for (const Node& item :
-       routes == nullptr ? kNone : ReadList(*routes, fields.Path("routes"), kMaxEntries, report)) {
-    Fields entry(item, fmt::format("{}[{}]", fields.Path("routes"), index++), report);
+  static const std::vector<document::Node> kNone;
+  for (const document::Node& item :
+       routes == nullptr
+           ? kNone
+           : document::ReadList(*routes, fields.Path("routes"), kMaxEntries, report)) {
+    document::Fields entry(item, fmt::format("{}[{}]", fields.Path("routes"), index++), report);
     HttpsRoute route;
-    if (const Node* port = entry.Require("port", "name the port in the sandbox")) {
+    if (const document::Node* port = entry.Require("port", "name the port in the sandbox")) {
       route.port = static_cast<uint16_t>(
-          ReadInteger(*port, entry.Path("port"), 1, 65535, report).value_or(0));
+          document::ReadInteger(*port, entry.Path("port"), 1, 65535, report).value_or(0));
     }
     size_t host_index = 0;
-    if (const Node* hosts = entry.Get("hosts")) {
-      for (const Node& host : ReadList(*hosts, entry.Path("hosts"), kMaxEntries, report)) {
+    if (const document::Node* hosts = entry.Get("hosts")) {
+      for (const document::Node& host :
+           document::ReadList(*hosts, entry.Path("hosts"), kMaxEntries, report)) {
         const std::string here = fmt::format("{}[{}]", entry.Path("hosts"), host_index++);
         const auto text = DecodeTemplate(host, here, report);
         if (!text) continue;
@@ -309,13 +323,13 @@ void DecodeHttps(const Node& node, HttpsExposure& out, Report& report) {
 
 // Free-form: whole numbers, true, false and null keep their type, everything else is text as
 // written.
-nlohmann::json ToJson(const Node& node) {
-  if (node.kind == Node::Kind::kList) {
+nlohmann::json ToJson(const document::Node& node) {
+  if (node.kind == document::Node::Kind::kList) {
     nlohmann::json list = nlohmann::json::array();
-    for (const Node& item : node.items) list.push_back(ToJson(item));
+    for (const document::Node& item : node.items) list.push_back(ToJson(item));
     return list;
   }
-  if (node.kind == Node::Kind::kMap) {
+  if (node.kind == document::Node::Kind::kMap) {
     nlohmann::json map = nlohmann::json::object();
     for (const auto& [key, value] : node.entries) map[key.text] = ToJson(value);
     return map;
@@ -333,38 +347,39 @@ nlohmann::json ToJson(const Node& node) {
 
 }  // namespace
 
-Policy DecodePolicy(const Node& root, Dialect dialect, Report& report) {
+Policy DecodePolicy(const document::Node& root, Dialect dialect, document::Report& report) {
   Policy policy;
-  Fields fields(root, "", report);
+  document::Fields fields(root, "", report);
   const auto get = [&](std::string_view key) {
-    const Node* value = fields.Get(key);
+    const document::Node* value = fields.Get(key);
     if (value != nullptr) policy.key_lines[std::string(key)] = fields.LineOf(key);
     return value;
   };
   if (dialect == Dialect::kCanonical) fields.Get("hash");
-  if (const Node* version = fields.Require("version", "write version: 1")) {
-    ReadInteger(*version, "version", 1, 1, report);
+  if (const document::Node* version = fields.Require("version", "write version: 1")) {
+    document::ReadInteger(*version, "version", 1, 1, report);
   }
-  if (const Node* repository = get("repository")) {
+  if (const document::Node* repository = get("repository")) {
     DecodeRepository(*repository, policy.repository.emplace(), report);
   }
-  if (const Node* sandbox =
+  if (const document::Node* sandbox =
           fields.Require("sandbox", "write sandbox: { image: { ref: HOST/REPO@sha256:… } }")) {
     DecodeSandbox(*sandbox, dialect, policy, report);
   }
-  if (const Node* registries = get("registries"))
+  if (const document::Node* registries = get("registries"))
     DecodeRegistries(*registries, policy.registries, report);
-  if (const Node* secrets = get("secrets")) DecodeSecrets(*secrets, policy.secrets, report);
-  if (const Node* expose = get("expose")) {
-    Fields exposed(*expose, "expose", report);
-    if (const Node* https = exposed.Get("https")) {
+  if (const document::Node* secrets = get("secrets"))
+    DecodeSecrets(*secrets, policy.secrets, report);
+  if (const document::Node* expose = get("expose")) {
+    document::Fields exposed(*expose, "expose", report);
+    if (const document::Node* https = exposed.Get("https")) {
       policy.key_lines["expose.https"] = exposed.LineOf("https");
       DecodeHttps(*https, policy.expose_https.emplace(), report);
     }
     exposed.Finish();
   }
-  if (const Node* metadata = get("metadata")) {
-    if (metadata->kind == Node::Kind::kMap) {
+  if (const document::Node* metadata = get("metadata")) {
+    if (metadata->kind == document::Node::Kind::kMap) {
       policy.metadata_json = ToJson(*metadata).dump();
     } else {
       report.Add(*metadata, "metadata",

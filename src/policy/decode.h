@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "policy/document.h"
-#include "policy/fields.h"
+#include "document/document.h"
+#include "document/fields.h"
 #include "policy/policy.h"
 
 namespace cleanroom::policy {
@@ -15,18 +15,22 @@ namespace cleanroom::policy {
 enum class Dialect { kFile, kCanonical };
 
 // Complete only when `report` stays empty.
-Policy DecodePolicy(const Node& root, Dialect dialect, Report& report);
+Policy DecodePolicy(const document::Node& root, Dialect dialect, document::Report& report);
 
 // decode_network.cc
-Network DecodeNetwork(const Node& node, const std::string& path, Dialect dialect, Report& report);
-std::vector<AllowRule> DecodeAllow(const Node& node, const std::string& path, Report& report);
-std::vector<HostPattern> DecodeHosts(const Node& node, const std::string& path, Report& report);
+Network DecodeNetwork(const document::Node& node, const std::string& path, Dialect dialect,
+                      document::Report& report);
+std::vector<AllowRule> DecodeAllow(const document::Node& node, const std::string& path,
+                                   document::Report& report);
+std::vector<HostPattern> DecodeHosts(const document::Node& node, const std::string& path,
+                                     document::Report& report);
 
 // decode_blocks.cc
-std::vector<Block> DecodeBlocks(const Node& node, const std::string& path, Report& report);
+std::vector<Block> DecodeBlocks(const document::Node& node, const std::string& path,
+                                document::Report& report);
 // Reports outputs of all blocks that are the repository, contain it, or overlap one another.
-void CheckOutputs(const Policy& policy, const Node* dependencies, const Node* services,
-                  Report& report);
+void CheckOutputs(const Policy& policy, const document::Node* dependencies,
+                  const document::Node* services, document::Report& report);
 // "" when `path` cannot be normalised; `why` then says so.
 std::string NormalizePath(std::string_view path, std::string& why);
 // Whether `name` is [A-Za-z0-9][A-Za-z0-9_.-]* of at most 64 characters.

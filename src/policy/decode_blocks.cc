@@ -22,10 +22,10 @@ bool IsEnvName(std::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) { return IsAlnum(c) || c == '_'; });
 }
 
-std::map<std::string, std::string> DecodeEnv(const Node& node, const std::string& path,
-                                             Report& report) {
+std::map<std::string, std::string> DecodeEnv(const document::Node& node, const std::string& path,
+                                             document::Report& report) {
   std::map<std::string, std::string> env;
-  if (node.kind != Node::Kind::kMap) {
+  if (node.kind != document::Node::Kind::kMap) {
     report.Add(node, path,
                fmt::format("expected a map of names and values, found {}", node.Describe()));
     return env;
@@ -42,11 +42,12 @@ std::map<std::string, std::string> DecodeEnv(const Node& node, const std::string
                              name.Describe()));
       continue;
     }
-    if (value.kind != Node::Kind::kScalar || value.IsNull() || value.text.size() > kMaxText) {
+    if (value.kind != document::Node::Kind::kScalar || value.IsNull() ||
+        value.text.size() > document::kMaxText) {
       report.Add(
           value, fmt::format("{}.{}", path, name.text),
           fmt::format("expected text of at most {} bytes, found {}; write \"\" for an empty value",
-                      kMaxText, value.Describe()));
+                      document::kMaxText, value.Describe()));
       continue;
     }
     env[name.text] = value.text;
@@ -56,13 +57,13 @@ std::map<std::string, std::string> DecodeEnv(const Node& node, const std::string
 
 enum class PathUse { kInput, kOutput };
 
-std::vector<std::string> DecodePaths(const Node& node, const std::string& path, PathUse use,
-                                     Report& report) {
+std::vector<std::string> DecodePaths(const document::Node& node, const std::string& path,
+                                     PathUse use, document::Report& report) {
   std::vector<std::string> paths;
   size_t index = 0;
-  for (const Node& item : ReadList(node, path, kMaxPaths, report)) {
+  for (const document::Node& item : document::ReadList(node, path, kMaxPaths, report)) {
     const std::string here = fmt::format("{}[{}]", path, index++);
-    const auto text = ReadLine(item, here, kMaxPath, report);
+    const auto text = document::ReadLine(item, here, kMaxPath, report);
     if (!text) continue;
     std::string why;
     const std::string normal = NormalizePath(*text, why);
@@ -91,13 +92,13 @@ struct Output {
   std::string absolute;
   std::string written;
   std::string block;
-  const Node* at;
+  const document::Node* at;
 };
 
-void Collect(const std::vector<Block>& blocks, const Node* list, const std::string& repository,
-             std::vector<Output>& outputs) {
+void Collect(const std::vector<Block>& blocks, const document::Node* list,
+             const std::string& repository, std::vector<Output>& outputs) {
   for (size_t i = 0; i < blocks.size(); ++i) {
-    const Node* at = list != nullptr && i < list->items.size() ? &list->items[i] : list;
+    const document::Node* at = list != nullptr && i < list->items.size() ? &list->items[i] : list;
     for (const auto* paths : {&blocks[i].output_dirs, &blocks[i].output_files}) {
       for (const std::string& path : *paths) {
         outputs.push_back({Absolute(path, repository), path, blocks[i].name, at});
@@ -135,15 +136,17 @@ std::string NormalizePath(std::string_view path, std::string& why) {
   return out.empty() ? "." : out;
 }
 
-std::vector<Block> DecodeBlocks(const Node& node, const std::string& path, Report& report) {
+std::vector<Block> DecodeBlocks(const document::Node& node, const std::string& path,
+                                document::Report& report) {
   std::vector<Block> blocks;
   std::set<std::string> names;
   size_t index = 0;
-  for (const Node& item : ReadList(node, path, kMaxBlocks, report)) {
-    Fields fields(item, fmt::format("{}[{}]", path, index++), report);
+  for (const document::Node& item : document::ReadList(node, path, kMaxBlocks, report)) {
+    document::Fields fields(item, fmt::format("{}[{}]", path, index++), report);
     Block block;
-    if (const Node* name = fields.Require("name", "give the block a name")) {
-      block.name = ReadLine(*name, fields.Path("name"), kMaxText, report).value_or("");
+    if (const document::Node* name = fields.Require("name", "give the block a name")) {
+      block.name =
+          document::ReadLine(*name, fields.Path("name"), document::kMaxText, report).value_or("");
       if (!block.name.empty() && !IsBlockName(block.name)) {
         report.Add(
             *name, fields.Path("name"),
@@ -155,24 +158,25 @@ std::vector<Block> DecodeBlocks(const Node& node, const std::string& path, Repor
                    fmt::format("another block is called `{}`; names are unique", block.name));
       }
     }
-    if (const Node* command = fields.Require("command", "write the shell command to run")) {
-      block.command = ReadText(*command, fields.Path("command"), report).value_or("");
+    if (const document::Node* command =
+            fields.Require("command", "write the shell command to run")) {
+      block.command = document::ReadText(*command, fields.Path("command"), report).value_or("");
     }
-    if (const Node* env = fields.Get("env"))
+    if (const document::Node* env = fields.Get("env"))
       block.env = DecodeEnv(*env, fields.Path("env"), report);
-    if (const Node* inputs = fields.Get("inputs")) {
-      Fields in(*inputs, fields.Path("inputs"), report);
-      if (const Node* files = in.Get("files")) {
+    if (const document::Node* inputs = fields.Get("inputs")) {
+      document::Fields in(*inputs, fields.Path("inputs"), report);
+      if (const document::Node* files = in.Get("files")) {
         block.input_files = DecodePaths(*files, in.Path("files"), PathUse::kInput, report);
       }
       in.Finish();
     }
-    if (const Node* outputs = fields.Get("outputs")) {
-      Fields out(*outputs, fields.Path("outputs"), report);
-      if (const Node* dirs = out.Get("dirs")) {
+    if (const document::Node* outputs = fields.Get("outputs")) {
+      document::Fields out(*outputs, fields.Path("outputs"), report);
+      if (const document::Node* dirs = out.Get("dirs")) {
         block.output_dirs = DecodePaths(*dirs, out.Path("dirs"), PathUse::kOutput, report);
       }
-      if (const Node* files = out.Get("files")) {
+      if (const document::Node* files = out.Get("files")) {
         block.output_files = DecodePaths(*files, out.Path("files"), PathUse::kOutput, report);
       }
       out.Finish();
@@ -184,8 +188,8 @@ std::vector<Block> DecodeBlocks(const Node& node, const std::string& path, Repor
   return blocks;
 }
 
-void CheckOutputs(const Policy& policy, const Node* dependencies, const Node* services,
-                  Report& report) {
+void CheckOutputs(const Policy& policy, const document::Node* dependencies,
+                  const document::Node* services, document::Report& report) {
   const std::string repository = policy.repository ? policy.repository->path : Repository().path;
   std::vector<Output> outputs;
   Collect(policy.dependencies, dependencies, repository, outputs);

@@ -20,8 +20,8 @@ std::string HostRemedy(std::string_view text) {
   return "";
 }
 
-std::optional<Target> DecodeHostText(const Node& node, std::string_view text, std::string_view path,
-                                     Report& report) {
+std::optional<Target> DecodeHostText(const document::Node& node, std::string_view text,
+                                     std::string_view path, document::Report& report) {
   Result<Target> target = ParseHostTarget(text);
   if (target) return *std::move(target);
   report.Add(node, path, target.error().message() + HostRemedy(text));
@@ -29,43 +29,45 @@ std::optional<Target> DecodeHostText(const Node& node, std::string_view text, st
 }
 
 // `host` or `cidr` of a rule written as a map.
-std::optional<Target> DecodeTarget(Fields& fields) {
-  const Node* host = fields.Get("host");
-  const Node* cidr = fields.Get("cidr");
-  Report& report = fields.report();
+std::optional<Target> DecodeTarget(document::Fields& fields) {
+  const document::Node* host = fields.Get("host");
+  const document::Node* cidr = fields.Get("cidr");
+  document::Report& report = fields.report();
   if (host != nullptr && cidr != nullptr) {
     report.Add(*cidr, fields.Path("cidr"), "`host` and `cidr` exclude each other; write two rules");
     return std::nullopt;
   }
   if (host != nullptr) {
-    const auto text = ReadLine(*host, fields.Path("host"), kMaxHostText, report);
+    const auto text = document::ReadLine(*host, fields.Path("host"), kMaxHostText, report);
     if (!text) return std::nullopt;
     return DecodeHostText(*host, *text, fields.Path("host"), report);
   }
   if (cidr != nullptr) {
-    const auto text = ReadLine(*cidr, fields.Path("cidr"), kMaxHostText, report);
+    const auto text = document::ReadLine(*cidr, fields.Path("cidr"), kMaxHostText, report);
     if (!text) return std::nullopt;
     Result<Cidr> block = Cidr::Parse(*text);
     if (block) return *block;
     report.Add(*cidr, fields.Path("cidr"), block.error().message());
     return std::nullopt;
   }
-  if (fields.node().kind == Node::Kind::kMap) {
+  if (fields.node().kind == document::Node::Kind::kMap) {
     report.Add(fields.node(), fields.Path("host"), "is missing; name a `host` or a `cidr`");
   }
   return std::nullopt;
 }
 
-std::optional<std::vector<uint16_t>> DecodePorts(const Node& node, const std::string& path,
-                                                 Report& report) {
+std::optional<std::vector<uint16_t>> DecodePorts(const document::Node& node,
+                                                 const std::string& path,
+                                                 document::Report& report) {
   std::vector<uint16_t> ports;
-  if (node.kind == Node::Kind::kList && node.items.empty()) {
+  if (node.kind == document::Node::Kind::kList && node.items.empty()) {
     report.Add(node, path, "is empty; name a port, or leave `ports` out for 80 and 443");
     return std::nullopt;
   }
   size_t index = 0;
-  for (const Node& item : ReadList(node, path, kMaxPorts, report)) {
-    const auto port = ReadInteger(item, fmt::format("{}[{}]", path, index++), 1, 65535, report);
+  for (const document::Node& item : document::ReadList(node, path, kMaxPorts, report)) {
+    const auto port =
+        document::ReadInteger(item, fmt::format("{}[{}]", path, index++), 1, 65535, report);
     if (port) ports.push_back(static_cast<uint16_t>(*port));
   }
   std::sort(ports.begin(), ports.end());
@@ -75,9 +77,9 @@ std::optional<std::vector<uint16_t>> DecodePorts(const Node& node, const std::st
 }
 
 // The scalar form: `host`, `host:port`, `address:port` or `[address]:port`.
-std::optional<AllowRule> DecodeScalarRule(const Node& node, const std::string& path,
-                                          Report& report) {
-  const auto text = ReadLine(node, path, kMaxHostText, report);
+std::optional<AllowRule> DecodeScalarRule(const document::Node& node, const std::string& path,
+                                          document::Report& report) {
+  const auto text = document::ReadLine(node, path, kMaxHostText, report);
   if (!text) return std::nullopt;
   std::string_view host = *text;
   std::optional<uint16_t> port;
@@ -104,13 +106,13 @@ std::optional<AllowRule> DecodeScalarRule(const Node& node, const std::string& p
   return rule;
 }
 
-std::optional<AllowRule> DecodeAllowRule(const Node& node, const std::string& path,
-                                         Report& report) {
-  if (node.kind == Node::Kind::kScalar) return DecodeScalarRule(node, path, report);
-  Fields fields(node, path, report);
+std::optional<AllowRule> DecodeAllowRule(const document::Node& node, const std::string& path,
+                                         document::Report& report) {
+  if (node.kind == document::Node::Kind::kScalar) return DecodeScalarRule(node, path, report);
+  document::Fields fields(node, path, report);
   std::optional<Target> target = DecodeTarget(fields);
   std::optional<std::vector<uint16_t>> ports;
-  if (const Node* written = fields.Get("ports")) {
+  if (const document::Node* written = fields.Get("ports")) {
     ports = DecodePorts(*written, fields.Path("ports"), report);
   }
   const auto protocol = fields.Choice("protocol", {"tcp", "udp"});
@@ -124,13 +126,14 @@ std::optional<AllowRule> DecodeAllowRule(const Node& node, const std::string& pa
   return rule;
 }
 
-std::optional<DenyRule> DecodeDenyRule(const Node& node, const std::string& path, Report& report) {
-  if (node.kind == Node::Kind::kScalar) {
+std::optional<DenyRule> DecodeDenyRule(const document::Node& node, const std::string& path,
+                                       document::Report& report) {
+  if (node.kind == document::Node::Kind::kScalar) {
     report.Add(node, path,
                fmt::format("expected {{ host: … }} or {{ cidr: … }}, found {}", node.Describe()));
     return std::nullopt;
   }
-  Fields fields(node, path, report);
+  document::Fields fields(node, path, report);
   std::optional<Target> target = DecodeTarget(fields);
   const auto reason = fields.Line("reason", kMaxReason);
   fields.Finish({{"ports", "sandbox.network.allow: a deny rule covers every port"},
@@ -141,22 +144,24 @@ std::optional<DenyRule> DecodeDenyRule(const Node& node, const std::string& path
 
 }  // namespace
 
-std::vector<AllowRule> DecodeAllow(const Node& node, const std::string& path, Report& report) {
+std::vector<AllowRule> DecodeAllow(const document::Node& node, const std::string& path,
+                                   document::Report& report) {
   std::vector<AllowRule> rules;
   size_t index = 0;
-  for (const Node& item : ReadList(node, path, kMaxRules, report)) {
+  for (const document::Node& item : document::ReadList(node, path, kMaxRules, report)) {
     auto rule = DecodeAllowRule(item, fmt::format("{}[{}]", path, index++), report);
     if (rule) rules.push_back(*std::move(rule));
   }
   return rules;
 }
 
-std::vector<HostPattern> DecodeHosts(const Node& node, const std::string& path, Report& report) {
+std::vector<HostPattern> DecodeHosts(const document::Node& node, const std::string& path,
+                                     document::Report& report) {
   std::vector<HostPattern> hosts;
   size_t index = 0;
-  for (const Node& item : ReadList(node, path, kMaxEntries, report)) {
+  for (const document::Node& item : document::ReadList(node, path, kMaxEntries, report)) {
     const std::string here = fmt::format("{}[{}]", path, index++);
-    const auto text = ReadLine(item, here, kMaxHostText, report);
+    const auto text = document::ReadLine(item, here, kMaxHostText, report);
     if (!text) continue;
     Result<HostPattern> host = HostPattern::Parse(*text);
     if (host) {
@@ -168,31 +173,33 @@ std::vector<HostPattern> DecodeHosts(const Node& node, const std::string& path, 
   return hosts;
 }
 
-Network DecodeNetwork(const Node& node, const std::string& path, Dialect dialect, Report& report) {
+Network DecodeNetwork(const document::Node& node, const std::string& path, Dialect dialect,
+                      document::Report& report) {
   Network network;
-  Fields fields(node, path, report);
-  if (const Node* action = fields.Get("default")) {
-    if (action->kind == Node::Kind::kScalar && action->text == "allow" &&
+  document::Fields fields(node, path, report);
+  if (const document::Node* action = fields.Get("default")) {
+    if (action->kind == document::Node::Kind::kScalar && action->text == "allow" &&
         dialect == Dialect::kCanonical) {
       network.default_action = NetworkDefault::kAllow;
-    } else if (action->kind != Node::Kind::kScalar || action->text != "deny") {
+    } else if (action->kind != document::Node::Kind::kScalar || action->text != "deny") {
       report.Add(*action, fields.Path("default"),
                  fmt::format("expected deny, found {}; a file cannot open the network (the flag "
                              "--dangerously-allow-all can)",
                              action->Describe()));
     }
   }
-  const Node* allow = fields.Get("allow");
+  const document::Node* allow = fields.Get("allow");
   if (allow != nullptr) network.allow = DecodeAllow(*allow, fields.Path("allow"), report);
-  if (const Node* deny = fields.Get("deny")) {
+  if (const document::Node* deny = fields.Get("deny")) {
     size_t index = 0;
-    for (const Node& item : ReadList(*deny, fields.Path("deny"), kMaxRules, report)) {
+    for (const document::Node& item :
+         document::ReadList(*deny, fields.Path("deny"), kMaxRules, report)) {
       auto rule = DecodeDenyRule(item, fmt::format("{}[{}]", fields.Path("deny"), index++), report);
       if (rule) network.deny.push_back(*std::move(rule));
     }
   }
   for (Stage stage : {Stage::kDependencies, Stage::kServices, Stage::kExecution}) {
-    const Node* written = fields.Get(ToString(stage));
+    const document::Node* written = fields.Get(ToString(stage));
     if (written == nullptr) continue;
     if (allow != nullptr) {
       report.Add(
@@ -201,8 +208,8 @@ Network DecodeNetwork(const Node& node, const std::string& path, Dialect dialect
                       "the stages that need them",
                       fields.Path("allow"), fields.LineOf("allow")));
     }
-    Fields scoped(*written, fields.Path(ToString(stage)), report);
-    if (const Node* rules = scoped.Require("allow", "write allow: [] for none")) {
+    document::Fields scoped(*written, fields.Path(ToString(stage)), report);
+    if (const document::Node* rules = scoped.Require("allow", "write allow: [] for none")) {
       network.stages[stage] = DecodeAllow(*rules, scoped.Path("allow"), report);
     }
     scoped.Finish();

@@ -14,7 +14,7 @@ const std::string kHead =
 CompiledPolicy MustCompile(const std::string& rest) {
   ParseResult parsed = Parse(kHead + rest, "f");
   if (!parsed) {
-    ADD_FAILURE() << Format(parsed.error());
+    ADD_FAILURE() << document::Format(parsed.error());
     std::abort();
   }
   return *CompiledPolicy::Compile(*std::move(parsed));

@@ -73,9 +73,9 @@ Result<Target> ParseHostTarget(std::string_view text) {
 }
 
 ParseResult Parse(std::string_view yaml, std::string_view file_name) {
-  ReadResult document = ReadYaml(yaml, file_name);
+  document::ReadResult document = document::ReadYaml(yaml, file_name);
   if (!document) return std::unexpected(std::move(document).error());
-  Report report(file_name);
+  document::Report report(file_name);
   Policy policy = DecodePolicy(*document, Dialect::kFile, report);
   if (!report.empty()) return std::unexpected(std::move(report).Take());
   return policy;
@@ -98,10 +98,10 @@ Result<PolicyFile> FindPolicyFile(const std::string& directory) {
 }
 
 Result<Policy> LoadPolicy(const std::string& path) {
-  CR_TRY_ASSIGN(const std::string text, ReadDocumentFile(path));
+  CR_TRY_ASSIGN(const std::string text, document::ReadDocumentFile(path));
   ParseResult parsed = Parse(text, path);
   if (parsed) return *std::move(parsed);
-  return Err(ErrorCode::kPolicyInvalid, Format(parsed.error()));
+  return Err(ErrorCode::kPolicyInvalid, document::Format(parsed.error()));
 }
 
 }  // namespace cleanroom::policy

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "base/image_ref.h"
+#include "document/diagnostic.h"
 #include "policy/address.h"
-#include "policy/diagnostic.h"
 #include "policy/host.h"
 
 namespace cleanroom::policy {
@@ -144,7 +144,7 @@ struct Policy {
   std::map<std::string, int> key_lines;
 };
 
-using ParseResult = std::expected<Policy, std::vector<Diagnostic>>;
+using ParseResult = std::expected<Policy, std::vector<document::Diagnostic>>;
 
 // Reads a cleanroom.yaml. Reports everything that is wrong, in the order of the file.
 ParseResult Parse(std::string_view yaml, std::string_view file_name);

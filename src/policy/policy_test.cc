@@ -21,7 +21,7 @@ const std::string kMinimal = "version: 1\nsandbox:\n  image: { ref: " + kRef + "
 // Every diagnostic of a file that must be refused, a line each.
 std::string Errors(const std::string& yaml) {
   const ParseResult result = Parse(yaml, "f");
-  return result ? "accepted" : Format(result.error());
+  return result ? "accepted" : document::Format(result.error());
 }
 
 TEST(Parse, FillsInDefaults) {
@@ -89,7 +89,7 @@ expose:
 metadata: { owner: team, n: 3, nested: { list: [1.5, true, null, "7"] } }
 )",
                                    "f");
-  ASSERT_TRUE(policy) << Format(policy.error());
+  ASSERT_TRUE(policy) << document::Format(policy.error());
   ASSERT_TRUE(policy->repository);
   EXPECT_EQ(policy->repository->remote, "upstream");
   EXPECT_EQ(policy->repository->path, "/srv/src");
@@ -141,7 +141,7 @@ metadata: { owner: team, n: 3, nested: { list: [1.5, true, null, "7"] } }
 TEST(Parse, ReadsTheEarlierSpellingOfDocker) {
   const ParseResult policy =
       Parse(kMinimal + "  services:\n    docker:\n      required: true\n", "f");
-  ASSERT_TRUE(policy) << Format(policy.error());
+  ASSERT_TRUE(policy) << document::Format(policy.error());
   EXPECT_TRUE(policy->docker_required);
   EXPECT_TRUE(policy->services.empty());
   EXPECT_EQ(policy->key_lines.at("sandbox.docker"), 5);
@@ -153,7 +153,7 @@ TEST(Parse, ReadsStageLists) {
     execution: { allow: [] }
 )",
                                    "f");
-  ASSERT_TRUE(policy) << Format(policy.error());
+  ASSERT_TRUE(policy) << document::Format(policy.error());
   EXPECT_EQ(policy->network.stages.at(Stage::kDependencies).size(), 1u);
   EXPECT_TRUE(policy->network.stages.at(Stage::kExecution).empty());
 }
@@ -341,7 +341,7 @@ TEST(Parse, KnowsEveryUnitOfSize) {
   for (const auto& [text, bytes] : kCases) {
     const ParseResult policy =
         Parse(kMinimal + "  resources: { memory: " + std::string(text) + " }\n", "f");
-    ASSERT_TRUE(policy) << text << Format(policy.error());
+    ASSERT_TRUE(policy) << text << document::Format(policy.error());
     EXPECT_EQ(policy->resources.memory_bytes, bytes) << text;
   }
 }

@@ -1,11 +1,11 @@
-#include "image/bounded_json.h"
+#include "document/bounded_json.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
 
-namespace cleanroom::image {
+namespace cleanroom::document {
 namespace {
 
 TEST(BoundedJsonTest, DepthHasALimit) {
@@ -22,4 +22,4 @@ TEST(BoundedJsonTest, DepthHasALimit) {
 }
 
 }  // namespace
-}  // namespace cleanroom::image
+}  // namespace cleanroom::document

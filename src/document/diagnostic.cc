@@ -1,4 +1,4 @@
-#include "policy/diagnostic.h"
+#include "document/diagnostic.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <numeric>
 
-namespace cleanroom::policy {
+namespace cleanroom::document {
 namespace {
 
 // Levenshtein distance. Both words are keys, so short; longer ones are not compared.
@@ -58,4 +58,4 @@ std::string_view Nearest(std::string_view word, const std::vector<std::string_vi
   return best;
 }
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::document

@@ -4,9 +4,9 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string_view>
 
-namespace cleanroom::image {
+namespace cleanroom::document {
 
 // A discarded value when the text is no JSON, or nests deeper than 64.
 nlohmann::json ParseBoundedJson(std::string_view text);
 
-}  // namespace cleanroom::image
+}  // namespace cleanroom::document

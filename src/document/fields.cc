@@ -1,4 +1,4 @@
-#include "policy/fields.h"
+#include "document/fields.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <tuple>
 #include <utility>
 
-namespace cleanroom::policy {
+namespace cleanroom::document {
 namespace {
 
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -292,4 +292,4 @@ void Fields::Finish(const std::vector<std::pair<std::string_view, std::string_vi
   }
 }
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::document

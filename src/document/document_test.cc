@@ -1,10 +1,10 @@
-#include "policy/document.h"
+#include "document/document.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-namespace cleanroom::policy {
+namespace cleanroom::document {
 namespace {
 
 // The first diagnostic of a document that must be refused.
@@ -125,4 +125,4 @@ TEST(Nearest, SuggestsOnlyWhatIsNear) {
 }
 
 }  // namespace
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::document

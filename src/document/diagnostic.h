@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-namespace cleanroom::policy {
+namespace cleanroom::document {
 
 struct Diagnostic {
   std::string file;
@@ -26,4 +26,4 @@ std::string Format(const std::vector<Diagnostic>& diagnostics);
 // The candidate a misspelt `word` most likely meant, or "" when none is near.
 std::string_view Nearest(std::string_view word, const std::vector<std::string_view>& candidates);
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::document

@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "base/result.h"
-#include "policy/diagnostic.h"
+#include "document/diagnostic.h"
 
-namespace cleanroom::policy {
+namespace cleanroom::document {
 
 inline constexpr size_t kMaxDocumentBytes = 1 << 20;
 inline constexpr int kMaxDepth = 32;
@@ -61,4 +61,4 @@ ReadResult ReadYaml(std::string_view text, std::string_view file_name);
 // One JSON text (RFC 8259). Nodes have no places; numbers are plain scalars as written.
 ReadResult ReadJson(std::string_view text, std::string_view file_name);
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::document

@@ -1,8 +1,8 @@
-#include "image/bounded_json.h"
+#include "document/bounded_json.h"
 
 #include <nlohmann/json.hpp>
 
-namespace cleanroom::image {
+namespace cleanroom::document {
 
 nlohmann::json ParseBoundedJson(std::string_view text) {
   using Json = nlohmann::json;
@@ -19,4 +19,4 @@ nlohmann::json ParseBoundedJson(std::string_view text) {
   return json;
 }
 
-}  // namespace cleanroom::image
+}  // namespace cleanroom::document

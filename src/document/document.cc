@@ -1,4 +1,4 @@
-#include "policy/document.h"
+#include "document/document.h"
 
 #include <fmt/format.h>
 #include <yaml.h>
@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <utility>
 
-namespace cleanroom::policy {
+namespace cleanroom::document {
 namespace {
 
 struct Place {
@@ -427,4 +427,4 @@ ReadResult ReadJson(std::string_view text, std::string_view file_name) {
   return std::move(builder).Finish();
 }
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::document

@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "policy/diagnostic.h"
-#include "policy/document.h"
+#include "document/diagnostic.h"
+#include "document/document.h"
 
-namespace cleanroom::policy {
+namespace cleanroom::document {
 
 // Collects diagnostics of one file; drops those after kMaxDiagnostics.
 class Report {
@@ -95,4 +95,4 @@ class Fields {
   std::vector<std::string_view> known_;
 };
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::document
