@@ -46,7 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto now = DnsJudge::Clock::time_point(std::chrono::hours(1));
   NameMemory memory;
   NoSink sink;
-  DnsJudge judge({.gateway = {policy::IpAddress::V4({10, 0, 2, 1})}}, TheRules(), memory, sink);
+  DnsJudge judge({.gateway = {net::IpAddress::V4({10, 0, 2, 1})}}, TheRules(), memory, sink);
   const DnsJudge::Step step = judge.Begin(query, policy::Protocol::kUdp, now);
   if (const auto* reply = std::get_if<DnsJudge::Message>(&step)) {
     if (reply->size() < 12 || reply->size() > wire::kUdpPayload) abort();

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "policy/address.h"
-#include "policy/host.h"
+#include "net/host_name.h"
+#include "net/ip_address.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cleanroom::policy;

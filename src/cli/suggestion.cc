@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "cli/text.h"
-#include "policy/address.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -31,11 +31,11 @@ bool IsHost(std::string_view text) {
   });
 }
 
-bool IsLinkLocal(const policy::IpAddress& address) {
-  static const std::array kBlocks = {policy::Cidr::Parse("169.254.0.0/16").value(),
-                                     policy::Cidr::Parse("fe80::/10").value()};
+bool IsLinkLocal(const net::IpAddress& address) {
+  static const std::array kBlocks = {net::Cidr::Parse("169.254.0.0/16").value(),
+                                     net::Cidr::Parse("fe80::/10").value()};
   return std::ranges::any_of(kBlocks,
-                             [&](const policy::Cidr& block) { return block.Contains(address); });
+                             [&](const net::Cidr& block) { return block.Contains(address); });
 }
 
 // Takes `prefix` off the front.
@@ -75,7 +75,7 @@ std::optional<SuggestedRule> ParseSuggestion(std::string_view text) {
     rule.kind = SuggestedRule::Kind::kCidr;
     auto parsed = ParseBraces(text, std::move(rule));
     if (!parsed) return std::nullopt;
-    const auto block = policy::Cidr::Parse(parsed->target);
+    const auto block = net::Cidr::Parse(parsed->target);
     if (!block || !block->IsSingle()) return std::nullopt;
     parsed->link_local = IsLinkLocal(block->base());
     return parsed;

@@ -13,7 +13,7 @@ v1::Policy ToProto(const policy::CompiledPolicy& compiled) {
   proto.set_image_digest(spec.image.digest);
   proto.set_network_default(std::string(policy::ToString(spec.network.default_action)));
   for (const policy::AllowRule& rule : spec.network.allow) {
-    if (!std::holds_alternative<policy::HostPattern>(rule.target) ||
+    if (!std::holds_alternative<net::HostPattern>(rule.target) ||
         rule.protocol != policy::Protocol::kTcp)
       continue;
     v1::PolicyAllowRule* allow = proto.add_allow();

@@ -12,8 +12,8 @@
 #include "config/endpoint.h"
 #include "document/document.h"
 #include "document/fields.h"
-#include "policy/address.h"
-#include "policy/host.h"
+#include "net/host_name.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::config {
 namespace {
@@ -85,7 +85,7 @@ void ReadHosts(Fields& fields, std::string_view key, std::vector<std::string>& o
     const std::string here = fmt::format("{}[{}]", fields.Path(key), index++);
     const auto text = ReadLine(item, here, kMaxLine, fields.report());
     if (!text) continue;
-    Result<policy::HostPattern> host = policy::HostPattern::Parse(*text);
+    Result<net::HostPattern> host = net::HostPattern::Parse(*text);
     if (host) {
       out.push_back(host->text());
     } else {
@@ -105,7 +105,7 @@ void ReadGateway(const Node& node, Gateway& out, Report& report) {
     }
     for (const auto& [host, value] : credentials->entries) {
       const std::string here = fmt::format("{}.{}", fields.Path("credentials"), host.text);
-      const Result<std::string> name = policy::NormalizeHost(host.text);
+      const Result<std::string> name = net::NormalizeHost(host.text);
       if (!name) {
         report.Add(host, fields.Path("credentials"), name.error().message());
         continue;
@@ -232,9 +232,9 @@ std::string NormalResolver(const std::string& text) {
     const auto [stop, error] = std::from_chars(text.data() + colon + 1, end, port);
     if (error != std::errc() || stop != end || port < 1 || port > 65535) return "";
   }
-  const auto address = policy::IpAddress::Parse(host);
+  const auto address = net::IpAddress::Parse(host);
   if (!address) return "";
-  return address->family() == policy::IpAddress::Family::kV6
+  return address->family() == net::IpAddress::Family::kV6
              ? fmt::format("[{}]:{}", address->ToString(), port)
              : fmt::format("{}:{}", address->ToString(), port);
 }

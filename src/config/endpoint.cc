@@ -5,8 +5,8 @@
 #include <charconv>
 
 #include "config/paths.h"
-#include "policy/address.h"
-#include "policy/host.h"
+#include "net/host_name.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::config {
 namespace {
@@ -77,11 +77,11 @@ Result<Endpoint> Endpoint::Parse(std::string_view text) {
     if (error != std::errc() || end != port.data() + port.size())
       return Refuse(text, "its port is not 0 to 65535");
   }
-  if (const auto address = policy::IpAddress::Parse(host)) {
+  if (const auto address = net::IpAddress::Parse(host)) {
     endpoint.host = address->ToString();
     return endpoint;
   }
-  const Result<std::string> name = policy::NormalizeHost(host);
+  const Result<std::string> name = net::NormalizeHost(host);
   if (!name) return Refuse(text, name.error().message());
   endpoint.host = *name;
   return endpoint;

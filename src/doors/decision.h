@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 #include "policy/policy.h"
 
 namespace cleanroom::doors {
@@ -46,7 +46,7 @@ struct Decision {
   // What was asked for: a name in normal form when one is known, else empty.
   std::string host;
   // The address the guest wanted to reach; none for a DNS query.
-  std::optional<policy::IpAddress> address;
+  std::optional<net::IpAddress> address;
   uint16_t port = 0;  // 0 for a DNS query
   Code code = Code::kHostNotAllowed;
   // For people: one sentence, no trailing dot, e.g. "evil.example.com is not allowed on port 443".

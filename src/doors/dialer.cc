@@ -15,14 +15,14 @@ using Descriptor = asio::posix::stream_descriptor;
 
 }  // namespace
 
-std::vector<Endpoint> Interleave(std::span<const Endpoint> endpoints) {
-  std::vector<Endpoint> same;
-  std::vector<Endpoint> other;
-  for (const Endpoint& endpoint : endpoints) {
+std::vector<net::Endpoint> Interleave(std::span<const net::Endpoint> endpoints) {
+  std::vector<net::Endpoint> same;
+  std::vector<net::Endpoint> other;
+  for (const net::Endpoint& endpoint : endpoints) {
     const bool first = endpoint.address.family() == endpoints.front().address.family();
     (first ? same : other).push_back(endpoint);
   }
-  std::vector<Endpoint> out;
+  std::vector<net::Endpoint> out;
   for (size_t i = 0; i < std::max(same.size(), other.size()); ++i) {
     if (i < same.size()) out.push_back(same[i]);
     if (i < other.size()) out.push_back(other[i]);
@@ -36,7 +36,7 @@ Race::Race(const asio::any_io_executor& executor, const DialerConfig& config)
 
 Race::~Race() = default;
 
-void Race::Begin(Endpoint target) {
+void Race::Begin(net::Endpoint target) {
   begun_at_ = Clock::now();
   scope_.Spawn(Try(target));
 }
@@ -50,7 +50,7 @@ Awaitable<void> Race::WaitUntil(Clock::time_point deadline) {
   (void)co_await changed_.WaitUntil(std::min(deadline, *begun_at_ + config_.limit));
 }
 
-Awaitable<DialOutcome<DialledConnection>> Race::Run(std::vector<Endpoint> targets) {
+Awaitable<DialOutcome<DialledConnection>> Race::Run(std::vector<net::Endpoint> targets) {
   const bool alone = begun_at_ && targets.size() == 1;
   const auto deadline = (alone ? *begun_at_ : Clock::now()) + config_.limit;
   size_t started = begun_at_ ? 1 : 0;
@@ -84,7 +84,7 @@ Awaitable<void> Race::Stop() {
   co_await scope_.Join();
 }
 
-Awaitable<void> Race::Try(Endpoint target) {
+Awaitable<void> Race::Try(net::Endpoint target) {
   if (!over_) {
     const int error = co_await Attempt(target);
     if (error != 0 && !over_) {
@@ -96,8 +96,8 @@ Awaitable<void> Race::Try(Endpoint target) {
 }
 
 // An errno, or 0 when it won or came too late.
-Awaitable<int> Race::Attempt(Endpoint target) {
-  const SocketAddress address = ToSocketAddress(target);
+Awaitable<int> Race::Attempt(net::Endpoint target) {
+  const net::SocketAddress address = net::ToSocketAddress(target);
   os::UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) co_return errno;
   if (connect(fd.get(), address.get(), address.size) != 0) {
@@ -119,7 +119,7 @@ Awaitable<int> Race::Attempt(Endpoint target) {
   co_return 0;
 }
 
-Verdict Race::Failure(const std::vector<Endpoint>& targets) const {
+Verdict Race::Failure(const std::vector<net::Endpoint>& targets) const {
   const std::string others =
       targets.size() > 1 ? fmt::format(" and {} more", targets.size() - 1) : "";
   const bool late = failed_ < targets.size() || first_error_ == 0;
@@ -146,7 +146,8 @@ std::optional<std::string> Dialer::Suspicion(const std::string& name, uint16_t p
   return config_.guard->CheckSending(name, now);
 }
 
-Awaitable<DialOutcome<std::vector<Endpoint>>> Dialer::Targets(std::string name, uint16_t port) {
+Awaitable<DialOutcome<std::vector<net::Endpoint>>> Dialer::Targets(std::string name,
+                                                                   uint16_t port) {
   if (auto suspicion = Suspicion(name, port); suspicion) {
     Verdict verdict{Code::kTunnelSuspected, 0, *std::move(suspicion), ""};
     co_return std::unexpected(std::move(verdict));
@@ -157,9 +158,9 @@ Awaitable<DialOutcome<std::vector<Endpoint>>> Dialer::Targets(std::string name, 
         Verdict{Code::kResolverFailed, 0,
                 fmt::format("{} was not resolved: {}", name, addresses.error().message()), ""});
   }
-  std::vector<Endpoint> allowed;
+  std::vector<net::Endpoint> allowed;
   std::optional<Verdict> refusal;
-  for (const policy::IpAddress& address : addresses->list) {
+  for (const net::IpAddress& address : addresses->list) {
     Verdict verdict = rules_.CheckTarget(name, address, port, policy::Protocol::kTcp);
     if (verdict.allowed()) {
       allowed.push_back({address, port});
@@ -178,7 +179,7 @@ Awaitable<DialOutcome<std::vector<Endpoint>>> Dialer::Targets(std::string name, 
   co_return ordered;
 }
 
-Awaitable<DialOutcome<DialledConnection>> Dialer::Connect(std::vector<Endpoint> targets) {
+Awaitable<DialOutcome<DialledConnection>> Dialer::Connect(std::vector<net::Endpoint> targets) {
   Race race(executor_, config_);
   auto run = race.Run(std::move(targets));
   co_return co_await std::move(run);

@@ -18,9 +18,9 @@
 
 #include "base/async.h"
 #include "doors/dns_limits.h"
-#include "doors/endpoint.h"
 #include "doors/resolver.h"
 #include "doors/rules.h"
+#include "net/socket_address.h"
 #include "os/unique_fd.h"
 
 namespace cleanroom::doors {
@@ -41,7 +41,7 @@ using DialOutcome = std::expected<T, Verdict>;
 
 struct DialledConnection {
   os::UniqueFd fd;  // non-blocking
-  Endpoint endpoint;
+  net::Endpoint endpoint;
 };
 
 class Race {
@@ -52,7 +52,7 @@ class Race {
   ~Race();  // after Run or Stop
 
   // Dials this address in the background. Once, before Run.
-  void Begin(Endpoint target);
+  void Begin(net::Endpoint target);
   // Whether what Begin began has connected, failed, or had all its time.
   bool ended() const;
   // Returns when it has ended, and sometimes earlier; at the latest at `deadline`.
@@ -60,14 +60,14 @@ class Race {
 
   // The first of `targets` that answers. They begin with the address that Begin was given, if it
   // was called: that attempt goes on, and has no second time of its own if it is the only one.
-  Awaitable<DialOutcome<DialledConnection>> Run(std::vector<Endpoint> targets);
+  Awaitable<DialOutcome<DialledConnection>> Run(std::vector<net::Endpoint> targets);
   // Gives up.
   Awaitable<void> Stop();
 
  private:
-  Awaitable<void> Try(Endpoint target);
-  Awaitable<int> Attempt(Endpoint target);
-  Verdict Failure(const std::vector<Endpoint>& targets) const;
+  Awaitable<void> Try(net::Endpoint target);
+  Awaitable<int> Attempt(net::Endpoint target);
+  Verdict Failure(const std::vector<net::Endpoint>& targets) const;
 
   DialerConfig config_;
   Notifier changed_;
@@ -86,10 +86,10 @@ class Dialer {
 
   // The addresses of the allowed name `name` (in normal form) that may be dialled on `port`, in
   // the order to try them; never empty. kTunnelSuspected when the guard objects to the name.
-  Awaitable<DialOutcome<std::vector<Endpoint>>> Targets(std::string name, uint16_t port);
+  Awaitable<DialOutcome<std::vector<net::Endpoint>>> Targets(std::string name, uint16_t port);
 
   // Connects to the first of `targets` that answers. The caller has checked them just now.
-  Awaitable<DialOutcome<DialledConnection>> Connect(std::vector<Endpoint> targets);
+  Awaitable<DialOutcome<DialledConnection>> Connect(std::vector<net::Endpoint> targets);
   // A race of this dialer's limits, for a caller that begins before it knows all targets.
   std::unique_ptr<Race> NewRace() const;
 
@@ -103,6 +103,6 @@ class Dialer {
 };
 
 // The families in turn, beginning with that of the first; otherwise in order.
-std::vector<Endpoint> Interleave(std::span<const Endpoint> endpoints);
+std::vector<net::Endpoint> Interleave(std::span<const net::Endpoint> endpoints);
 
 }  // namespace cleanroom::doors

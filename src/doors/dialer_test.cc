@@ -28,14 +28,14 @@ constexpr char kHosts[] =
     "93.184.216.35 www.wild.example\n";
 
 // An outcome has no default, which co_spawn asks for.
-Awaitable<std::optional<DialOutcome<DialledConnection>>> Connect(Dialer& dialer,
-                                                                 std::vector<Endpoint> targets) {
+Awaitable<std::optional<DialOutcome<DialledConnection>>> Connect(
+    Dialer& dialer, std::vector<net::Endpoint> targets) {
   auto connect = dialer.Connect(std::move(targets));
   co_return co_await std::move(connect);
 }
 
-Awaitable<std::optional<DialOutcome<DialledConnection>>> Finish(Race& race,
-                                                                std::vector<Endpoint> targets) {
+Awaitable<std::optional<DialOutcome<DialledConnection>>> Finish(
+    Race& race, std::vector<net::Endpoint> targets) {
   auto run = race.Run(std::move(targets));
   co_return co_await std::move(run);
 }
@@ -67,10 +67,10 @@ class DialerTest : public ::testing::Test {
 };
 
 TEST(InterleaveTest, FamiliesTakeTurns) {
-  const std::vector<Endpoint> endpoints = {At("2001:db8::1", 1), At("2001:db8::2", 1),
-                                           At("2001:db8::3", 1), At("192.0.2.1", 1)};
-  const std::vector<Endpoint> turns = {At("2001:db8::1", 1), At("192.0.2.1", 1),
-                                       At("2001:db8::2", 1), At("2001:db8::3", 1)};
+  const std::vector<net::Endpoint> endpoints = {At("2001:db8::1", 1), At("2001:db8::2", 1),
+                                                At("2001:db8::3", 1), At("192.0.2.1", 1)};
+  const std::vector<net::Endpoint> turns = {At("2001:db8::1", 1), At("192.0.2.1", 1),
+                                            At("2001:db8::2", 1), At("2001:db8::3", 1)};
   EXPECT_EQ(Interleave(endpoints), turns);
   EXPECT_TRUE(Interleave({}).empty());
 }
@@ -78,7 +78,7 @@ TEST(InterleaveTest, FamiliesTakeTurns) {
 TEST_F(DialerTest, OnlyAddressesThatMayBeDialledAreTargets) {
   const auto mixed = RunTask(io_, dialer_.Targets("mixed.example", 443));
   ASSERT_TRUE(mixed.has_value()) << mixed.error().message;
-  EXPECT_EQ(*mixed, std::vector<Endpoint>{At("93.184.216.34", 443)});
+  EXPECT_EQ(*mixed, std::vector<net::Endpoint>{At("93.184.216.34", 443)});
   const auto inner = RunTask(io_, dialer_.Targets("private.example", 443));
   ASSERT_FALSE(inner.has_value());
   EXPECT_EQ(inner.error().code, Code::kPrivateAddress);
@@ -106,27 +106,27 @@ TEST_F(DialerTest, ANameUnderAWildcardMayNotBeATunnel) {
 TEST_F(DialerTest, TheFirstToAnswerWins) {
   ASSERT_EQ(LoseWhatIsSentTo("93.184.216.90"), "");
   const os::UniqueFd server = ListenAt(At("93.184.216.34", 443));
-  const std::vector<Endpoint> targets = {At("93.184.216.80", 443), At("93.184.216.90", 443),
-                                         At("93.184.216.34", 443)};
+  const std::vector<net::Endpoint> targets = {At("93.184.216.80", 443), At("93.184.216.90", 443),
+                                              At("93.184.216.34", 443)};
   const auto begin = std::chrono::steady_clock::now();
   const auto won = *RunTask(io_, Connect(dialer_, targets));
   const auto took = std::chrono::steady_clock::now() - begin;
   ASSERT_TRUE(won.has_value()) << won.error().message;
   EXPECT_EQ(won->endpoint, At("93.184.216.34", 443));
-  SocketAddress peer;
+  net::SocketAddress peer;
   peer.size = sizeof peer.storage;
   ASSERT_EQ(getpeername(won->fd.get(), reinterpret_cast<sockaddr*>(&peer.storage), &peer.size), 0);
-  EXPECT_EQ(FromSocketAddress(peer.storage), At("93.184.216.34", 443));
+  EXPECT_EQ(net::FromSocketAddress(peer.storage), At("93.184.216.34", 443));
   // The refused one costs nothing, the silent one a stagger.
   EXPECT_GE(took, milliseconds(95));
   EXPECT_LT(took, milliseconds(900));
 
-  const std::vector<Endpoint> silent(1, At("93.184.216.90", 443));
+  const std::vector<net::Endpoint> silent(1, At("93.184.216.90", 443));
   const auto late = *RunTask(io_, Connect(dialer_, silent));
   ASSERT_FALSE(late.has_value());
   EXPECT_EQ(late.error().code, Code::kUpstreamFailed);
   EXPECT_THAT(late.error().message, HasSubstr("no answer in time"));
-  const std::vector<Endpoint> refused(1, At("93.184.216.80", 443));
+  const std::vector<net::Endpoint> refused(1, At("93.184.216.80", 443));
   const auto failed = *RunTask(io_, Connect(dialer_, refused));
   ASSERT_FALSE(failed.has_value());
   EXPECT_THAT(failed.error().message, HasSubstr("Connection refused"));
@@ -135,8 +135,8 @@ TEST_F(DialerTest, TheFirstToAnswerWins) {
 TEST_F(DialerTest, ARaceMayBeginBeforeAllAddressesAreKnown) {
   ASSERT_EQ(LoseWhatIsSentTo("93.184.216.90"), "");
   const os::UniqueFd server = ListenAt(At("93.184.216.34", 443));
-  const Endpoint silent = At("93.184.216.90", 443);
-  const Endpoint right = At("93.184.216.34", 443);
+  const net::Endpoint silent = At("93.184.216.90", 443);
+  const net::Endpoint right = At("93.184.216.34", 443);
 
   // The attempt under way is the first, and has had its head start.
   auto race = dialer_.NewRace();
@@ -144,7 +144,7 @@ TEST_F(DialerTest, ARaceMayBeginBeforeAllAddressesAreKnown) {
   EXPECT_TRUE(RunTask(io_, SleepFor(milliseconds(150))));
   EXPECT_FALSE(race->ended());
   auto begin = std::chrono::steady_clock::now();
-  const std::vector<Endpoint> both = {silent, right};
+  const std::vector<net::Endpoint> both = {silent, right};
   auto won = *RunTask(io_, Finish(*race, both));
   ASSERT_TRUE(won.has_value()) << won.error().message;
   EXPECT_EQ(won->endpoint, right);
@@ -154,7 +154,7 @@ TEST_F(DialerTest, ARaceMayBeginBeforeAllAddressesAreKnown) {
   race = dialer_.NewRace();
   race->Begin(right);
   while (!race->ended()) (void)RunTask(io_, SleepFor(milliseconds(1)));
-  const std::vector<Endpoint> known = {right, silent};
+  const std::vector<net::Endpoint> known = {right, silent};
   won = *RunTask(io_, Finish(*race, known));
   ASSERT_TRUE(won.has_value()) << won.error().message;
   EXPECT_EQ(won->endpoint, right);
@@ -164,7 +164,7 @@ TEST_F(DialerTest, ARaceMayBeginBeforeAllAddressesAreKnown) {
   race->Begin(silent);
   EXPECT_TRUE(RunTask(io_, SleepFor(milliseconds(800))));
   begin = std::chrono::steady_clock::now();
-  const std::vector<Endpoint> alone(1, silent);
+  const std::vector<net::Endpoint> alone(1, silent);
   const auto late = *RunTask(io_, Finish(*race, alone));
   ASSERT_FALSE(late.has_value());
   EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(700));

@@ -28,9 +28,9 @@ constexpr size_t kMaxDatagram = 4096;
 // Datagrams that are not the answer, from the server's own address: then the server is broken.
 constexpr int kMaxStrays = 64;
 
-asio::ip::address ToAsio(const policy::IpAddress& address) {
+asio::ip::address ToAsio(const net::IpAddress& address) {
   const auto& bytes = address.bytes();
-  if (address.family() == policy::IpAddress::Family::kV4) {
+  if (address.family() == net::IpAddress::Family::kV4) {
     return asio::ip::address_v4({bytes[0], bytes[1], bytes[2], bytes[3]});
   }
   return asio::ip::address_v6(bytes);
@@ -135,7 +135,7 @@ Awaitable<Result<DnsAnswer>> AskServer(ResolverConfig::Server server, std::strin
 std::string ToString(const ResolverConfig::Server& server) {
   if (server.port == 53) return server.address.ToString();
   const std::string address = server.address.ToString();
-  const bool v6 = server.address.family() == policy::IpAddress::Family::kV6;
+  const bool v6 = server.address.family() == net::IpAddress::Family::kV6;
   return v6 ? fmt::format("[{}]:{}", address, server.port)
             : fmt::format("{}:{}", address, server.port);
 }

@@ -8,12 +8,12 @@
 
 #include "doors/reverse_name.h"
 #include "doors/wire/dns_name.h"
-#include "policy/host.h"
+#include "net/host_name.h"
 
 namespace cleanroom::doors {
 namespace {
 
-using policy::IpAddress;
+using net::IpAddress;
 using policy::Protocol;
 using wire::DnsAnswer;
 using wire::DnsRecord;
@@ -108,7 +108,7 @@ DnsJudge::Step DnsJudge::Begin(wire::Bytes message, Protocol transport, Clock::t
     return wire::WriteBadQueryResponse(bad);
   }
   Question question{.query = *std::move(query), .name = {}, .transport = transport};
-  const auto name = policy::NormalizeWireHost(question.query.name);
+  const auto name = net::NormalizeWireHost(question.query.name);
   question.name = name ? *name : question.query.name;
   if (!in_time) {
     return RefuseForLimit(question,

@@ -36,7 +36,7 @@ namespace cleanroom::doors {
 inline constexpr std::string_view kGatewayName = "gateway.cleanroom.internal";
 
 struct DnsDoorConfig {
-  std::vector<policy::IpAddress> gateway;  // the addresses of kGatewayName
+  std::vector<net::IpAddress> gateway;  // the addresses of kGatewayName
 };
 
 class DnsJudge {
@@ -79,7 +79,7 @@ class DnsJudge {
   void Record(const Question& question, const Verdict& verdict);
   std::optional<Message> AnswerHere(const Question& question, Clock::time_point now);
   Message AnswerReverse(const Question& question, Clock::time_point now);
-  Verdict WhyWithheld(const Question& question, const policy::IpAddress& address) const;
+  Verdict WhyWithheld(const Question& question, const net::IpAddress& address) const;
 
   DnsDoorConfig config_;
   const Rules& rules_;

@@ -8,7 +8,7 @@
 
 namespace cleanroom::doors {
 
-Awaitable<void> GatewayDoor::Serve(Stream& stream, Endpoint wanted) {
+Awaitable<void> GatewayDoor::Serve(Stream& stream, net::Endpoint wanted) {
   using wire::Http1Inspector;
   const Http1Inspector::Check any = [](std::string_view, uint16_t) { return true; };
   Http1Inspector inspector(any);

@@ -7,8 +7,8 @@
 
 #include "base/async.h"
 #include "doors/decision.h"
-#include "doors/endpoint.h"
 #include "doors/stream.h"
+#include "net/socket_address.h"
 
 namespace cleanroom::doors {
 
@@ -22,7 +22,7 @@ class GatewayDoor {
   explicit GatewayDoor(DecisionSink& sink) : sink_(sink) {}
 
   // Serves one connection from the guest, and closes it. `stream` outlives the call.
-  Awaitable<void> Serve(Stream& stream, Endpoint wanted);
+  Awaitable<void> Serve(Stream& stream, net::Endpoint wanted);
 
  private:
   DecisionSink& sink_;

@@ -4,7 +4,7 @@
 
 namespace cleanroom::doors {
 
-void NameMemory::Remember(const policy::IpAddress& address, const std::string& name,
+void NameMemory::Remember(const net::IpAddress& address, const std::string& name,
                           std::chrono::seconds ttl, Clock::time_point now) {
   auto [found, added] = entries_.try_emplace(address);
   Entry& entry = found->second;
@@ -23,7 +23,7 @@ void NameMemory::Remember(const policy::IpAddress& address, const std::string& n
   }
 }
 
-std::vector<NameMemory::Name> NameMemory::Lookup(const policy::IpAddress& address,
+std::vector<NameMemory::Name> NameMemory::Lookup(const net::IpAddress& address,
                                                  Clock::time_point now) {
   const auto found = entries_.find(address);
   if (found == entries_.end()) return {};

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::doors {
 
@@ -29,7 +29,7 @@ class NameMemory {
   static constexpr std::chrono::seconds kMaxFresh{86'400};
 
   // `name` in normal form, answered with this time to live at `now`.
-  void Remember(const policy::IpAddress& address, const std::string& name, std::chrono::seconds ttl,
+  void Remember(const net::IpAddress& address, const std::string& name, std::chrono::seconds ttl,
                 Clock::time_point now);
 
   struct Name {
@@ -37,7 +37,7 @@ class NameMemory {
     bool fresh = false;
   };
   // The names of the address, latest answer first; empty when there is none. Counts as a use.
-  std::vector<Name> Lookup(const policy::IpAddress& address, Clock::time_point now);
+  std::vector<Name> Lookup(const net::IpAddress& address, Clock::time_point now);
 
   size_t size() const { return entries_.size(); }
 
@@ -48,11 +48,11 @@ class NameMemory {
   };
   struct Entry {
     std::vector<Answer> answers;  // latest first
-    std::list<policy::IpAddress>::iterator use;
+    std::list<net::IpAddress>::iterator use;
   };
 
-  std::map<policy::IpAddress, Entry> entries_;
-  std::list<policy::IpAddress> uses_;  // most recent first
+  std::map<net::IpAddress, Entry> entries_;
+  std::list<net::IpAddress> uses_;  // most recent first
 };
 
 }  // namespace cleanroom::doors

@@ -9,10 +9,10 @@ namespace {
 
 using std::chrono::seconds;
 
-policy::IpAddress Ip(uint32_t number) {
-  return policy::IpAddress::V4({static_cast<uint8_t>(number >> 24U),
-                                static_cast<uint8_t>(number >> 16U),
-                                static_cast<uint8_t>(number >> 8U), static_cast<uint8_t>(number)});
+net::IpAddress Ip(uint32_t number) {
+  return net::IpAddress::V4({static_cast<uint8_t>(number >> 24U),
+                             static_cast<uint8_t>(number >> 16U),
+                             static_cast<uint8_t>(number >> 8U), static_cast<uint8_t>(number)});
 }
 
 TEST(NameMemoryTest, ShortAnswersStayFreshForTheFloor) {

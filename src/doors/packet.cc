@@ -5,7 +5,7 @@
 namespace cleanroom::doors {
 namespace {
 
-using policy::IpAddress;
+using net::IpAddress;
 
 constexpr uint8_t kIcmp = 1;
 constexpr uint8_t kUdp = 17;
@@ -20,7 +20,9 @@ constexpr size_t kIcmpHeader = 8;
 constexpr size_t kMaxError4 = 576;   // RFC 1812 4.3.2.3
 constexpr size_t kMaxError6 = 1280;  // RFC 4443 2.4 (c)
 
-bool IsV4(const Endpoint& endpoint) { return endpoint.address.family() == IpAddress::Family::kV4; }
+bool IsV4(const net::Endpoint& endpoint) {
+  return endpoint.address.family() == IpAddress::Family::kV4;
+}
 
 void Put16(PacketBytes& out, size_t value) {
   out.push_back(static_cast<uint8_t>(value >> 8));
@@ -60,7 +62,8 @@ void Set16(PacketBytes& out, size_t at, uint16_t value) {
   out[at + 1] = static_cast<uint8_t>(value);
 }
 
-uint64_t PseudoHeader(const Endpoint& from, const Endpoint& to, uint8_t protocol, size_t length) {
+uint64_t PseudoHeader(const net::Endpoint& from, const net::Endpoint& to, uint8_t protocol,
+                      size_t length) {
   PacketBytes bytes;
   PutAddress(bytes, from.address);
   PutAddress(bytes, to.address);
@@ -69,7 +72,8 @@ uint64_t PseudoHeader(const Endpoint& from, const Endpoint& to, uint8_t protocol
   return Sum(bytes);
 }
 
-PacketBytes Datagram(const Endpoint& from, const Endpoint& to, std::span<const uint8_t> payload) {
+PacketBytes Datagram(const net::Endpoint& from, const net::Endpoint& to,
+                     std::span<const uint8_t> payload) {
   PacketBytes out;
   out.reserve(kUdpHeader + payload.size());
   const size_t length = kUdpHeader + payload.size();
@@ -84,8 +88,8 @@ PacketBytes Datagram(const Endpoint& from, const Endpoint& to, std::span<const u
 }
 
 // `offset` in bytes; the checksum included, although the kernel would fill it in.
-PacketBytes Packet4(const Endpoint& from, const Endpoint& to, uint8_t protocol, uint16_t id,
-                    size_t offset, bool more, std::span<const uint8_t> body) {
+PacketBytes Packet4(const net::Endpoint& from, const net::Endpoint& to, uint8_t protocol,
+                    uint16_t id, size_t offset, bool more, std::span<const uint8_t> body) {
   PacketBytes out;
   out.reserve(kHeader4 + body.size());
   Put16(out, 0x4500);
@@ -102,7 +106,7 @@ PacketBytes Packet4(const Endpoint& from, const Endpoint& to, uint8_t protocol, 
   return out;
 }
 
-PacketBytes Packet6(const Endpoint& from, const Endpoint& to, uint8_t next,
+PacketBytes Packet6(const net::Endpoint& from, const net::Endpoint& to, uint8_t next,
                     std::span<const uint8_t> body) {
   PacketBytes out;
   out.reserve(kHeader6 + body.size());
@@ -128,7 +132,7 @@ PacketBytes Fragment6(uint32_t id, size_t offset, bool more, std::span<const uin
 
 }  // namespace
 
-std::vector<PacketBytes> UdpPackets(const Endpoint& from, const Endpoint& to,
+std::vector<PacketBytes> UdpPackets(const net::Endpoint& from, const net::Endpoint& to,
                                     std::span<const uint8_t> payload, uint32_t id) {
   if (payload.size() > kMaxUdpPayload) return {};
   const PacketBytes datagram = Datagram(from, to, payload);
@@ -156,7 +160,7 @@ std::vector<PacketBytes> UdpPackets(const Endpoint& from, const Endpoint& to,
   return out;
 }
 
-PacketBytes PortUnreachable(const Endpoint& guest, const Endpoint& wanted,
+PacketBytes PortUnreachable(const net::Endpoint& guest, const net::Endpoint& wanted,
                             std::span<const uint8_t> payload) {
   const bool v4 = IsV4(guest);
   const size_t header = v4 ? kHeader4 : kHeader6;

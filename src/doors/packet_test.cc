@@ -7,8 +7,8 @@
 namespace cleanroom::doors {
 namespace {
 
-Endpoint At(std::string_view address, uint16_t port) {
-  return {*policy::IpAddress::Parse(address), port};
+net::Endpoint At(std::string_view address, uint16_t port) {
+  return {*net::IpAddress::Parse(address), port};
 }
 
 PacketBytes Bytes(std::string_view text) { return {text.begin(), text.end()}; }

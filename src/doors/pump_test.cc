@@ -11,7 +11,7 @@ namespace {
 // Two ends of a TCP connection over loopback, non-blocking.
 std::pair<os::UniqueFd, os::UniqueFd> TcpPair() {
   const os::UniqueFd listener = ListenAt(At("127.0.0.1", 0));
-  const SocketAddress address = ToSocketAddress(*LocalEndpoint(listener.get()));
+  const net::SocketAddress address = net::ToSocketAddress(*net::LocalEndpoint(listener.get()));
   os::UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   EXPECT_EQ(connect(client.get(), address.get(), address.size), 0);
   fcntl(client.get(), F_SETFL, O_NONBLOCK);

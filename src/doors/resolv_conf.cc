@@ -28,13 +28,13 @@ std::vector<ResolverConfig::Server> ParseResolvConf(std::string_view text) {
     std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (TakeWord(line) != "nameserver") continue;
-    const auto address = policy::IpAddress::Parse(TakeWord(line));
+    const auto address = net::IpAddress::Parse(TakeWord(line));
     if (!address) continue;
     const bool known = std::any_of(servers.begin(), servers.end(),
                                    [&](const auto& server) { return server.address == *address; });
     if (!known) servers.push_back({.address = *address});
   }
-  if (servers.empty()) servers.push_back({.address = policy::IpAddress::V4({127, 0, 0, 1})});
+  if (servers.empty()) servers.push_back({.address = net::IpAddress::V4({127, 0, 0, 1})});
   return servers;
 }
 

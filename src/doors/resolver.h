@@ -16,13 +16,13 @@
 
 #include "base/async.h"
 #include "doors/wire/dns_message.h"
-#include "policy/address.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::doors {
 
 struct ResolverConfig {
   struct Server {
-    policy::IpAddress address;
+    net::IpAddress address;
     uint16_t port = 53;
   };
   // In order of preference, at most 8. Empty: every question fails with kResolverFailed's Error.
@@ -53,8 +53,8 @@ class Resolver {
   std::optional<wire::DnsAnswer> Remembered(std::string_view name, uint16_t type);
 
   struct Addresses {
-    std::vector<policy::IpAddress> list;  // distinct, in the servers' order, at most 64
-    std::chrono::seconds ttl{0};          // the least of the chain's
+    std::vector<net::IpAddress> list;  // distinct, in the servers' order, at most 64
+    std::chrono::seconds ttl{0};       // the least of the chain's
   };
   // A and AAAA together, asked at once. not_found when the name has neither; the error of a
   // question only when the other gave no address.

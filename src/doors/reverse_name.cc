@@ -39,11 +39,11 @@ bool IsReverseName(std::string_view name) {
          name == kV6.substr(1);
 }
 
-std::optional<policy::IpAddress> ParseReverseName(std::string_view name) {
+std::optional<net::IpAddress> ParseReverseName(std::string_view name) {
   if (name.ends_with(kV4)) {
     const auto parts = Numbers(name.substr(0, name.size() - kV4.size()), 4, 3, 10);
     if (!parts) return std::nullopt;
-    return policy::IpAddress::V4({(*parts)[3], (*parts)[2], (*parts)[1], (*parts)[0]});
+    return net::IpAddress::V4({(*parts)[3], (*parts)[2], (*parts)[1], (*parts)[0]});
   }
   if (!name.ends_with(kV6)) return std::nullopt;
   const auto nibbles = Numbers(name.substr(0, name.size() - kV6.size()), 32, 1, 16);
@@ -52,7 +52,7 @@ std::optional<policy::IpAddress> ParseReverseName(std::string_view name) {
   for (size_t i = 0; i < bytes.size(); ++i) {
     bytes[i] = static_cast<uint8_t>((*nibbles)[31 - 2 * i] << 4U | (*nibbles)[30 - 2 * i]);
   }
-  return policy::IpAddress::V6(bytes);
+  return net::IpAddress::V6(bytes);
 }
 
 }  // namespace cleanroom::doors

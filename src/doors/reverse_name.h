@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::doors {
 
@@ -13,6 +13,6 @@ bool IsReverseName(std::string_view name);
 
 // The address that a whole such name stands for: "4.3.2.1.in-addr.arpa", or 32 nibbles under
 // ip6.arpa.
-std::optional<policy::IpAddress> ParseReverseName(std::string_view name);
+std::optional<net::IpAddress> ParseReverseName(std::string_view name);
 
 }  // namespace cleanroom::doors

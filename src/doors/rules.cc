@@ -4,14 +4,14 @@
 
 #include <algorithm>
 
-#include "doors/address_class.h"
-#include "policy/host.h"
+#include "net/address_class.h"
+#include "net/host_name.h"
 
 namespace cleanroom::doors {
 namespace {
 
-using policy::Cidr;
-using policy::IpAddress;
+using net::Cidr;
+using net::IpAddress;
 using policy::Protocol;
 using policy::Reason;
 
@@ -51,7 +51,7 @@ Verdict Judge(const policy::Decision& decision, const std::string& subject,
 // The special block an address lies in says how narrow a rule must be to name it.
 bool Names(const Cidr& rule, const IpAddress& address) {
   if (!rule.Contains(address)) return false;
-  return Classify(rule.base()) == Classify(address) && rule.prefix() > 0;
+  return net::Classify(rule.base()) == net::Classify(address) && rule.prefix() > 0;
 }
 
 }  // namespace
@@ -69,13 +69,13 @@ std::string SuggestAddress(const IpAddress& address, uint16_t port, Protocol pro
 bool Rules::denies_names() const {
   const auto& deny = policy_.spec().network.deny;
   return std::any_of(deny.begin(), deny.end(), [](const policy::DenyRule& rule) {
-    return std::holds_alternative<policy::HostPattern>(rule.target);
+    return std::holds_alternative<net::HostPattern>(rule.target);
   });
 }
 
 Verdict Rules::CheckName(std::string_view name, std::optional<uint16_t> port,
                          std::optional<Protocol> protocol) const {
-  const auto normal = policy::NormalizeWireHost(name);
+  const auto normal = net::NormalizeWireHost(name);
   if (!normal) {
     return {Code::kMalformed, 0, "what was asked for is no host name", ""};
   }
@@ -89,16 +89,16 @@ Verdict Rules::CheckName(std::string_view name, std::optional<uint16_t> port,
 Verdict Rules::CheckAddress(const IpAddress& address, uint16_t port, Protocol protocol) const {
   const std::string text = address.ToString();
   const std::string place = Place(port, protocol);
-  const AddressClass is = Classify(address);
-  if (is == AddressClass::kNever) {
+  const net::AddressClass is = net::Classify(address);
+  if (is == net::AddressClass::kNever) {
     return {Code::kUnsupported, 0, fmt::format("{} is no address to connect to", text), ""};
   }
   const auto decision = policy::Match(
       policy_, address, {.host = {}, .port = port, .protocol = protocol, .stage = stage_});
   Verdict verdict = Judge(decision, text, place, SuggestAddress(address, port, protocol));
-  if (!verdict.allowed() || is == AddressClass::kPublic) return verdict;
+  if (!verdict.allowed() || is == net::AddressClass::kPublic) return verdict;
   // Allow-all opens the host's networks, never the host's own loopback.
-  if (verdict.code == Code::kAllowedAll && is == AddressClass::kPrivate) return verdict;
+  if (verdict.code == Code::kAllowedAll && is == net::AddressClass::kPrivate) return verdict;
   if (CidrRuleNames(address, port, protocol)) return verdict;
   return {Code::kPrivateAddress, 0,
           fmt::format("{} is not a public address, and no cidr rule names it{}", text, place),
@@ -114,7 +114,7 @@ Verdict Rules::CheckTarget(std::string_view name, const IpAddress& address, uint
   if (by_address.code == Code::kDeniedByRule || by_address.code == Code::kUnsupported) {
     return by_address;
   }
-  if (Classify(address) == AddressClass::kPublic) return by_name;
+  if (net::Classify(address) == net::AddressClass::kPublic) return by_name;
   return {Code::kPrivateAddress, 0,
           fmt::format("{} leads to {}, which is not a public address, and no cidr rule names it{}",
                       name, address.ToString(), Place(port, protocol)),
@@ -122,16 +122,16 @@ Verdict Rules::CheckTarget(std::string_view name, const IpAddress& address, uint
 }
 
 bool Rules::MayAnswer(const IpAddress& address) const {
-  const AddressClass is = Classify(address);
-  if (is == AddressClass::kNever) return false;
+  const net::AddressClass is = net::Classify(address);
+  if (is == net::AddressClass::kNever) return false;
   const auto decision =
       policy::Match(policy_, address,
                     {.host = {}, .port = std::nullopt, .protocol = std::nullopt, .stage = stage_});
   if (decision.reason == Reason::kDenyExact || decision.reason == Reason::kDenyWildcard) {
     return false;
   }
-  if (is == AddressClass::kPublic) return true;
-  if (allow_all() && is == AddressClass::kPrivate) return true;
+  if (is == net::AddressClass::kPublic) return true;
+  if (allow_all() && is == net::AddressClass::kPrivate) return true;
   return CidrRuleNames(address, std::nullopt, std::nullopt);
 }
 

@@ -49,19 +49,19 @@ class Rules {
   // name it goes by. Private addresses need a rule whose block lies within private space, so that
   // 0.0.0.0/0 opens the internet and not the host's networks. kHostNotAllowed is the ordinary
   // answer for an address that may still be an allowed name's.
-  Verdict CheckAddress(const policy::IpAddress& address, uint16_t port,
+  Verdict CheckAddress(const net::IpAddress& address, uint16_t port,
                        policy::Protocol protocol) const;
 
   // An address that the allowed name `name` led to: whether it may be dialled for it.
-  Verdict CheckTarget(std::string_view name, const policy::IpAddress& address, uint16_t port,
+  Verdict CheckTarget(std::string_view name, const net::IpAddress& address, uint16_t port,
                       policy::Protocol protocol) const;
 
   // The same for an answer to a DNS query, when no port is known: whether some rule could let the
   // guest use it.
-  bool MayAnswer(const policy::IpAddress& address) const;
+  bool MayAnswer(const net::IpAddress& address) const;
 
  private:
-  bool CidrRuleNames(const policy::IpAddress& address, std::optional<uint16_t> port,
+  bool CidrRuleNames(const net::IpAddress& address, std::optional<uint16_t> port,
                      std::optional<policy::Protocol> protocol) const;
 
   policy::CompiledPolicy policy_;
@@ -70,7 +70,6 @@ class Rules {
 
 // "- host:port", "- { cidr: 10.0.0.1/32, ports: [53], protocol: udp }": a line of an allow block.
 std::string SuggestHost(std::string_view name, uint16_t port, policy::Protocol protocol);
-std::string SuggestAddress(const policy::IpAddress& address, uint16_t port,
-                           policy::Protocol protocol);
+std::string SuggestAddress(const net::IpAddress& address, uint16_t port, policy::Protocol protocol);
 
 }  // namespace cleanroom::doors

@@ -5,7 +5,7 @@
 namespace cleanroom::doors {
 namespace {
 
-using policy::IpAddress;
+using net::IpAddress;
 using policy::Protocol;
 
 Rules Make(std::string_view network) {

@@ -6,7 +6,7 @@
 
 #include "doors/inspected_relay.h"
 #include "doors/why_refused.h"
-#include "policy/host.h"
+#include "net/host_name.h"
 
 namespace cleanroom::doors {
 namespace {
@@ -21,7 +21,7 @@ constexpr size_t kMaxBeforeRequest = 128 << 10;
 }  // namespace
 
 TcpConnection::TcpConnection(const asio::any_io_executor& executor, TcpParts parts, os::UniqueFd fd,
-                             Endpoint wanted, std::function<void()> decided)
+                             net::Endpoint wanted, std::function<void()> decided)
     : parts_(parts),
       guest_(executor, std::move(fd)),
       wanted_(wanted),
@@ -155,7 +155,7 @@ Awaitable<void> TcpConnection::PassOpening() {
 Awaitable<void> TcpConnection::PassTls() {
   const std::string& sent = opening_.sniffed().server_name;
   encrypted_hello_ = opening_.sniffed().encrypted_hello;
-  const auto normal = policy::NormalizeWireHost(sent);
+  const auto normal = net::NormalizeWireHost(sent);
   Verdict verdict = parts_.rules.CheckName(sent, wanted_.port, Protocol::kTcp);
   if (by_address_.allowed()) {
     if (verdict.code != Code::kDeniedByRule) verdict = by_address_;
@@ -207,7 +207,7 @@ Awaitable<void> TcpConnection::Explain() {
   const auto deadline = accepted_at_ + parts_.config.explain;
   (void)co_await opening_.Listen(guest_, deadline, parts_.config.explain);
   if (opening_.kind() == Kind::kTls) {
-    const auto normal = policy::NormalizeWireHost(opening_.sniffed().server_name);
+    const auto normal = net::NormalizeWireHost(opening_.sniffed().server_name);
     if (normal) shown_ = *normal;
     encrypted_hello_ = opening_.sniffed().encrypted_hello;
   } else if (opening_.kind() == Kind::kHttp1) {

@@ -32,7 +32,6 @@
 #include "base/async.h"
 #include "doors/decision.h"
 #include "doors/dialer.h"
-#include "doors/endpoint.h"
 #include "doors/name_memory.h"
 #include "doors/opening.h"
 #include "doors/pump.h"
@@ -41,6 +40,7 @@
 #include "doors/stream.h"
 #include "doors/wire/http1_inspector.h"
 #include "doors/wire/http2_inspector.h"
+#include "net/socket_address.h"
 
 namespace cleanroom::doors {
 
@@ -74,7 +74,7 @@ class TcpConnection {
 
   // `decided` is called once, when the connection leaves the undecided state.
   TcpConnection(const asio::any_io_executor& executor, TcpParts parts, os::UniqueFd fd,
-                Endpoint wanted, std::function<void()> decided);
+                net::Endpoint wanted, std::function<void()> decided);
   ~TcpConnection();
 
   Awaitable<void> Run();
@@ -82,7 +82,7 @@ class TcpConnection {
   bool undecided() const { return decided_ != nullptr; }
   Clock::time_point accepted_at() const { return accepted_at_; }
   Stream& guest() { return guest_; }
-  const Endpoint& wanted() const { return wanted_; }
+  const net::Endpoint& wanted() const { return wanted_; }
 
   // Reports the bytes moved since the last call, and a decision that waits for a name to show.
   void Report();
@@ -120,9 +120,10 @@ class TcpConnection {
   // False after refusing the connection.
   Awaitable<bool> DialWanted(std::string name);
   Awaitable<bool> DialName(std::string name);
-  Awaitable<bool> Connect(std::vector<Endpoint> targets, std::string name);
+  Awaitable<bool> Connect(std::vector<net::Endpoint> targets, std::string name);
   // Why there is no connection, if there is none; the guest is told nothing.
-  Awaitable<std::optional<Verdict>> TryConnect(std::vector<Endpoint> targets, std::string name);
+  Awaitable<std::optional<Verdict>> TryConnect(std::vector<net::Endpoint> targets,
+                                               std::string name);
   Awaitable<First> WhoSpeaksFirst();
   // Dials the wanted address until somebody speaks; kGuest also when it cannot be reached, which
   // unreachable_ then says.
@@ -161,8 +162,8 @@ class TcpConnection {
   Stream guest_;
   std::unique_ptr<Race> ahead_;  // of DialAhead, until it is used or given up
   std::unique_ptr<Stream> upstream_;
-  Endpoint wanted_;
-  std::optional<Endpoint> dialled_;
+  net::Endpoint wanted_;
+  std::optional<net::Endpoint> dialled_;
   std::function<void()> decided_;
   Clock::time_point accepted_at_;
 

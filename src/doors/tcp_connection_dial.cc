@@ -18,7 +18,7 @@ Awaitable<TcpConnection::First> TcpConnection::DialAhead(std::string name) {
     const bool quiet = Clock::now() >= quiet_until;
     if (quiet) LeaveUndecided();
     if (ahead_ && ahead_->ended()) {
-      std::vector<Endpoint> targets(1, wanted_);
+      std::vector<net::Endpoint> targets(1, wanted_);
       unreachable_ = co_await TryConnect(std::move(targets), name);
       if (unreachable_) co_return First::kGuest;
       continue;
@@ -53,7 +53,7 @@ Awaitable<bool> TcpConnection::DialPinned() {
 }
 
 Awaitable<bool> TcpConnection::DialWanted(std::string name) {
-  std::vector<Endpoint> targets(1, wanted_);
+  std::vector<net::Endpoint> targets(1, wanted_);
   return Connect(std::move(targets), std::move(name));
 }
 
@@ -85,7 +85,7 @@ Awaitable<bool> TcpConnection::DialName(std::string name) {
   co_return connected;
 }
 
-Awaitable<bool> TcpConnection::Connect(std::vector<Endpoint> targets, std::string name) {
+Awaitable<bool> TcpConnection::Connect(std::vector<net::Endpoint> targets, std::string name) {
   LeaveUndecided();
   auto failure = co_await TryConnect(std::move(targets), name);
   if (!guest_.open()) co_return false;
@@ -94,7 +94,7 @@ Awaitable<bool> TcpConnection::Connect(std::vector<Endpoint> targets, std::strin
   co_return false;
 }
 
-Awaitable<std::optional<Verdict>> TcpConnection::TryConnect(std::vector<Endpoint> targets,
+Awaitable<std::optional<Verdict>> TcpConnection::TryConnect(std::vector<net::Endpoint> targets,
                                                             std::string name) {
   const bool elsewhere = ahead_ && targets.front() != wanted_;
   if (elsewhere) {
@@ -107,7 +107,7 @@ Awaitable<std::optional<Verdict>> TcpConnection::TryConnect(std::vector<Endpoint
   if (!connection) co_return std::move(connection.error());
   if (!guest_.open()) co_return std::nullopt;
   // The stage may have changed meanwhile.
-  const Endpoint& to = connection->endpoint;
+  const net::Endpoint& to = connection->endpoint;
   Verdict verdict = name.empty()
                         ? parts_.rules.CheckAddress(to.address, to.port, Protocol::kTcp)
                         : parts_.rules.CheckTarget(name, to.address, to.port, Protocol::kTcp);

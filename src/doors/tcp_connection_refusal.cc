@@ -6,7 +6,7 @@
 
 #include "doors/tcp_connection.h"
 #include "doors/wire/refusal.h"
-#include "policy/host.h"
+#include "net/host_name.h"
 
 namespace cleanroom::doors {
 namespace {
@@ -69,7 +69,7 @@ bool TcpConnection::Remembered(const std::string& name) {
 
 bool TcpConnection::CheckRequest(std::string_view host, uint16_t port) {
   request_.asked = true;
-  const auto normal = policy::NormalizeWireHost(host);
+  const auto normal = net::NormalizeWireHost(host);
   request_.host = normal ? *normal : "";
   request_.verdict = RequestVerdict(host, port);
   if (!request_.verdict.allowed()) return false;
@@ -83,7 +83,7 @@ bool TcpConnection::CheckRequest(std::string_view host, uint16_t port) {
 
 bool TcpConnection::NoteRequest(std::string_view host) {
   request_.asked = true;
-  const auto normal = policy::NormalizeWireHost(host);
+  const auto normal = net::NormalizeWireHost(host);
   request_.host = normal ? *normal : "";
   return false;
 }
@@ -109,7 +109,7 @@ Verdict TcpConnection::RequestVerdict(std::string_view host, uint16_t port) {
   if (by_address_.allowed()) {
     return by_name.code == Code::kDeniedByRule ? by_name : by_address_;
   }
-  if (const auto literal = policy::IpAddress::Parse(host)) {
+  if (const auto literal = net::IpAddress::Parse(host)) {
     Verdict verdict = parts_.rules.CheckAddress(*literal, wanted_.port, Protocol::kTcp);
     if (!verdict.allowed()) return verdict;
     return {Code::kNameMismatch, 0,
@@ -136,7 +136,7 @@ bool TcpConnection::AdmitAfterServer(const wire::Sniffed& sniffed) {
   Verdict verdict{Code::kAllowed, 0, "", ""};
   std::string host = name_;
   if (sniffed.kind == Kind::kTls) {
-    const auto normal = policy::NormalizeWireHost(sniffed.server_name);
+    const auto normal = net::NormalizeWireHost(sniffed.server_name);
     shown_ = normal ? *normal : "";
     host = shown_;
     encrypted_hello_ = sniffed.encrypted_hello;

@@ -7,7 +7,7 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <cerrno>
 
-#include "doors/endpoint.h"
+#include "net/socket_address.h"
 
 namespace cleanroom::doors {
 namespace {
@@ -106,13 +106,13 @@ Awaitable<void> TcpDoor::MakeRoom() {
   }
 }
 
-bool TcpDoor::IsGateway(const Endpoint& wanted) const {
+bool TcpDoor::IsGateway(const net::Endpoint& wanted) const {
   return std::find(config_.gateway.begin(), config_.gateway.end(), wanted.address) !=
          config_.gateway.end();
 }
 
 void TcpDoor::Admit(os::UniqueFd fd) {
-  const auto wanted = LocalEndpoint(fd.get());
+  const auto wanted = net::LocalEndpoint(fd.get());
   if (!wanted) return;
   if (wanted->port == kDnsPort && dns_) {
     tasks_.Spawn(dns_(fd.release()));
@@ -150,7 +150,7 @@ void TcpDoor::Admit(os::UniqueFd fd) {
   tasks_.Spawn(Run(place));
 }
 
-void TcpDoor::RefuseTooMany(os::UniqueFd fd, const Endpoint& wanted) {
+void TcpDoor::RefuseTooMany(os::UniqueFd fd, const net::Endpoint& wanted) {
   Decision decision;
   decision.address = wanted.address;
   decision.port = wanted.port;
@@ -166,7 +166,7 @@ Awaitable<void> TcpDoor::Run(Connections::iterator connection) {
   connections_.erase(connection);
 }
 
-Awaitable<void> TcpDoor::RunGateway(int fd, Endpoint wanted) {
+Awaitable<void> TcpDoor::RunGateway(int fd, net::Endpoint wanted) {
   Stream stream(executor_, os::UniqueFd(fd));
   co_await gateway_.Serve(stream, wanted);
   --gateway_connections_;

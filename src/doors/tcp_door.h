@@ -28,8 +28,8 @@
 namespace cleanroom::doors {
 
 struct TcpDoorConfig {
-  std::vector<policy::IpAddress> gateway;  // the gateway's addresses inside the sandbox
-  size_t max_connections = 1024;           // one more is reset
+  std::vector<net::IpAddress> gateway;  // the gateway's addresses inside the sandbox
+  size_t max_connections = 1024;        // one more is reset
   // Connections of which it is not yet known where they lead. When there are so many, one that has
   // been so for undecided_grace is reset, the oldest first; until then no more are accepted.
   size_t max_undecided = 256;
@@ -69,12 +69,12 @@ class TcpDoor {
   // One accepted connection.
   void Admit(os::UniqueFd fd);
   Awaitable<void> Run(Connections::iterator connection);
-  Awaitable<void> RunGateway(int fd, Endpoint wanted);
+  Awaitable<void> RunGateway(int fd, net::Endpoint wanted);
   Awaitable<void> ReportNow();
   // Waits while there are too many undecided connections.
   Awaitable<void> MakeRoom();
-  void RefuseTooMany(os::UniqueFd fd, const Endpoint& wanted);
-  bool IsGateway(const Endpoint& wanted) const;
+  void RefuseTooMany(os::UniqueFd fd, const net::Endpoint& wanted);
+  bool IsGateway(const net::Endpoint& wanted) const;
 
   asio::any_io_executor executor_;
   TcpDoorConfig config_;

@@ -247,7 +247,7 @@ class Nginx {
     process_.emplace(*std::move(spawned));
     for (int i = 0; i < 500; ++i) {
       os::UniqueFd probe(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-      const SocketAddress address = ToSocketAddress(At(kAddress, 443));
+      const net::SocketAddress address = net::ToSocketAddress(At(kAddress, 443));
       if (connect(probe.get(), address.get(), address.size) == 0) return;
       const auto ended = process_->WaitFor(milliseconds(10));
       if (!ended || *ended) break;

@@ -34,7 +34,7 @@ namespace cleanroom::doors {
 
 using Packet = std::vector<uint8_t>;
 
-inline policy::IpAddress Ip(std::string_view text) { return *policy::IpAddress::Parse(text); }
+inline net::IpAddress Ip(std::string_view text) { return *net::IpAddress::Parse(text); }
 
 // Rules from the lines of a `network:` block.
 inline Rules RulesOf(std::string_view network) {
@@ -172,7 +172,7 @@ inline wire::DnsRecord AddressOf(std::string name, std::string_view address, uin
   wire::DnsRecord record;
   record.name = std::move(name);
   record.address = Ip(address);
-  const bool v4 = record.address->family() == policy::IpAddress::Family::kV4;
+  const bool v4 = record.address->family() == net::IpAddress::Family::kV4;
   record.type = v4 ? wire::dns_type::kA : wire::dns_type::kAaaa;
   record.ttl = ttl;
   const auto& bytes = record.address->bytes();

@@ -21,9 +21,9 @@
 #include <utility>
 #include <vector>
 
-#include "doors/endpoint.h"
 #include "doors/tcp_door.h"
 #include "doors/test_dns.h"
+#include "net/socket_address.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/unique_fd.h"
@@ -95,10 +95,10 @@ class Namespaces {
   os::UniqueFd internet_;
 };
 
-inline Endpoint At(std::string_view address, uint16_t port) { return {Ip(address), port}; }
+inline net::Endpoint At(std::string_view address, uint16_t port) { return {Ip(address), port}; }
 
-inline os::UniqueFd ListenAt(const Endpoint& endpoint) {
-  const SocketAddress address = ToSocketAddress(endpoint);
+inline os::UniqueFd ListenAt(const net::Endpoint& endpoint) {
+  const net::SocketAddress address = net::ToSocketAddress(endpoint);
   os::UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
@@ -174,7 +174,7 @@ class Client {
 class TestServer {
  public:
   using Behave = std::function<Awaitable<void>(Client&)>;
-  TestServer(asio::io_context& io, const Endpoint& at, Behave behave)
+  TestServer(asio::io_context& io, const net::Endpoint& at, Behave behave)
       : io_(io), behave_(std::move(behave)), listener_(io), tasks_(io.get_executor()) {
     listener_.assign(ListenAt(at).release());
     tasks_.Spawn(Accept());
@@ -251,9 +251,9 @@ class World {
   }
 
   // A connection of the guest; connecting to the door does not wait.
-  std::unique_ptr<Client> Connect(const Endpoint& to) {
+  std::unique_ptr<Client> Connect(const net::Endpoint& to) {
     return std::make_unique<Client>(io_, spaces_.InGuest([&] {
-      const SocketAddress address = ToSocketAddress(to);
+      const net::SocketAddress address = net::ToSocketAddress(to);
       os::UniqueFd fd(socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
       if (connect(fd.get(), address.get(), address.size) != 0) std::perror("connect");
       fcntl(fd.get(), F_SETFL, O_NONBLOCK);
@@ -262,7 +262,7 @@ class World {
   }
 
   // Connects, sends this, and reads until the door or the server ends it.
-  Seen Exchange(const Endpoint& to, std::string bytes) {
+  Seen Exchange(const net::Endpoint& to, std::string bytes) {
     const auto client = Connect(to);
     return RunTask(io_, SendAndRead(*client, std::move(bytes)));
   }

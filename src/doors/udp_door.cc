@@ -22,7 +22,7 @@ using Descriptor = asio::posix::stream_descriptor;
 constexpr int kBatch = 64;  // datagrams of a socket, then others get their turn
 constexpr std::chrono::seconds kReportInterval{5};
 
-std::optional<Endpoint> OriginalDestination(msghdr& message) {
+std::optional<net::Endpoint> OriginalDestination(msghdr& message) {
   for (cmsghdr* control = CMSG_FIRSTHDR(&message); control != nullptr;
        control = CMSG_NXTHDR(&message, control)) {
     const bool v4 = control->cmsg_level == SOL_IP && control->cmsg_type == IP_ORIGDSTADDR;
@@ -30,7 +30,7 @@ std::optional<Endpoint> OriginalDestination(msghdr& message) {
     if (!v4 && !v6) continue;
     sockaddr_storage storage = {};
     std::memcpy(&storage, CMSG_DATA(control), v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-    return FromSocketAddress(storage);
+    return net::FromSocketAddress(storage);
   }
   return std::nullopt;
 }
@@ -108,7 +108,7 @@ bool UdpDoor::ReceiveOne(Listener& listener) {
   message.msg_controllen = control.size();
   const ssize_t n = recvmsg(listener.descriptor.native_handle(), &message, MSG_DONTWAIT);
   if (n < 0) return errno == EINTR;
-  const auto guest = FromSocketAddress(from);
+  const auto guest = net::FromSocketAddress(from);
   const auto wanted = OriginalDestination(message);
   if (guest && wanted && (message.msg_flags & MSG_TRUNC) == 0) {
     FromGuest(*guest, *wanted, std::span(buffer_).first(static_cast<size_t>(n)));
@@ -118,7 +118,7 @@ bool UdpDoor::ReceiveOne(Listener& listener) {
   return true;
 }
 
-Verdict UdpDoor::Check(const Endpoint& wanted, std::string& name) {
+Verdict UdpDoor::Check(const net::Endpoint& wanted, std::string& name) {
   const bool gateway = std::find(config_.gateway.begin(), config_.gateway.end(), wanted.address) !=
                        config_.gateway.end();
   if (gateway) {
@@ -138,7 +138,7 @@ Verdict UdpDoor::Check(const Endpoint& wanted, std::string& name) {
   return WhyRefused(rules_, memory_, by_address, wanted, Protocol::kUdp, "", name);
 }
 
-void UdpDoor::FromGuest(const Endpoint& guest, const Endpoint& wanted,
+void UdpDoor::FromGuest(const net::Endpoint& guest, const net::Endpoint& wanted,
                         std::span<const uint8_t> payload) {
   const Key key(guest, wanted);
   const auto found = flows_.find(key);
@@ -164,7 +164,7 @@ void UdpDoor::FromGuest(const Endpoint& guest, const Endpoint& wanted,
 }
 
 UdpDoor::Flow* UdpDoor::Open(const Key& key, std::span<const uint8_t> payload) {
-  const Endpoint& wanted = key.second;
+  const net::Endpoint& wanted = key.second;
   std::string name;
   Verdict verdict = Check(wanted, name);
   if (!verdict.allowed()) {
@@ -178,7 +178,7 @@ UdpDoor::Flow* UdpDoor::Open(const Key& key, std::span<const uint8_t> payload) {
         [](const auto& a, const auto& b) { return a.second->used < b.second->used; });
     End(*oldest->second);
   }
-  const SocketAddress address = ToSocketAddress(wanted);
+  const net::SocketAddress address = net::ToSocketAddress(wanted);
   os::UniqueFd fd(socket(address.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   auto flow = std::make_unique<Flow>(executor_, key);
   boost::system::error_code unwatched;
@@ -279,7 +279,7 @@ void UdpDoor::End(Flow& flow) {
 void UdpDoor::StageChanged() {
   std::vector<std::pair<Flow*, Verdict>> cut;
   for (const auto& [key, flow] : flows_) {
-    const Endpoint& wanted = key.second;
+    const net::Endpoint& wanted = key.second;
     Verdict verdict = rules_.CheckAddress(wanted.address, wanted.port, Protocol::kUdp);
     if (!flow->name.empty()) {
       verdict = rules_.CheckTarget(flow->name, wanted.address, wanted.port, Protocol::kUdp);
@@ -294,7 +294,7 @@ void UdpDoor::StageChanged() {
   }
 }
 
-void UdpDoor::Record(const Endpoint& wanted, const std::string& host, const Verdict& verdict) {
+void UdpDoor::Record(const net::Endpoint& wanted, const std::string& host, const Verdict& verdict) {
   Decision decision;
   decision.service = Service::kUdp;
   decision.protocol = Protocol::kUdp;
@@ -308,10 +308,10 @@ void UdpDoor::Record(const Endpoint& wanted, const std::string& host, const Verd
   sink_.Record(decision);
 }
 
-void UdpDoor::SendRaw(const Endpoint& guest, std::span<const uint8_t> packet) {
-  Endpoint to = guest;
+void UdpDoor::SendRaw(const net::Endpoint& guest, std::span<const uint8_t> packet) {
+  net::Endpoint to = guest;
   to.port = 0;  // raw sockets have none
-  const SocketAddress address = ToSocketAddress(to);
+  const net::SocketAddress address = net::ToSocketAddress(to);
   const int fd = address.family() == AF_INET ? raw4_.get() : raw6_.get();
   const ssize_t n = sendto(fd, packet.data(), packet.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
                            address.get(), address.size);

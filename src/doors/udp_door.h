@@ -19,16 +19,16 @@
 
 #include "base/async.h"
 #include "doors/decision.h"
-#include "doors/endpoint.h"
 #include "doors/name_memory.h"
 #include "doors/rules.h"
+#include "net/socket_address.h"
 #include "os/unique_fd.h"
 
 namespace cleanroom::doors {
 
 struct UdpDoorConfig {
-  std::vector<policy::IpAddress> gateway;  // serves nothing over UDP
-  size_t max_flows = 512;                  // one more ends the one that is idle for longest
+  std::vector<net::IpAddress> gateway;  // serves nothing over UDP
+  size_t max_flows = 512;               // one more ends the one that is idle for longest
   std::chrono::milliseconds idle{60'000};
   std::chrono::milliseconds unanswered{10'000};  // idle, of a flow without an answer so far
   std::chrono::milliseconds sweep{1'000};        // how often idle flows are looked for
@@ -59,7 +59,7 @@ class UdpDoor {
  private:
   struct Flow;
   struct Listener;
-  using Key = std::pair<Endpoint, Endpoint>;  // the guest's, the wanted
+  using Key = std::pair<net::Endpoint, net::Endpoint>;  // the guest's, the wanted
   using Flows = std::map<Key, std::unique_ptr<Flow>>;
   using Clock = std::chrono::steady_clock;
 
@@ -68,14 +68,15 @@ class UdpDoor {
   Awaitable<void> Sweep();
   // Reads one datagram; false when there is none.
   bool ReceiveOne(Listener& listener);
-  void FromGuest(const Endpoint& guest, const Endpoint& wanted, std::span<const uint8_t> payload);
+  void FromGuest(const net::Endpoint& guest, const net::Endpoint& wanted,
+                 std::span<const uint8_t> payload);
   Flow* Open(const Key& key, std::span<const uint8_t> payload);
   // What lets the flow pass; `name` gets the name it passes by, if any.
-  Verdict Check(const Endpoint& wanted, std::string& name);
+  Verdict Check(const net::Endpoint& wanted, std::string& name);
   void End(Flow& flow);
   void Report(Flow& flow);
-  void Record(const Endpoint& wanted, const std::string& host, const Verdict& verdict);
-  void SendRaw(const Endpoint& guest, std::span<const uint8_t> packet);
+  void Record(const net::Endpoint& wanted, const std::string& host, const Verdict& verdict);
+  void SendRaw(const net::Endpoint& guest, std::span<const uint8_t> packet);
   void SendUnreachable(const Key& key, std::span<const uint8_t> payload);
 
   asio::any_io_executor executor_;

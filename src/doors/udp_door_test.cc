@@ -27,8 +27,8 @@ Awaitable<bool> CloseUdp(UdpDoor& door) {
   co_return true;
 }
 
-os::UniqueFd UdpAt(const Endpoint& endpoint) {
-  const SocketAddress address = ToSocketAddress(endpoint);
+os::UniqueFd UdpAt(const net::Endpoint& endpoint) {
+  const net::SocketAddress address = net::ToSocketAddress(endpoint);
   os::UniqueFd fd(socket(address.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   const int on = 1;
   if (address.family() == AF_INET6) {
@@ -60,11 +60,11 @@ class UdpDoorTest : public ::testing::Test {
     }));
   }
   // The guest's socket, connected: it hears only what comes from that address.
-  os::UniqueFd Guest(const Endpoint& to) {
+  os::UniqueFd Guest(const net::Endpoint& to) {
     return spaces_.InGuest([&] {
-      const bool v4 = to.address.family() == policy::IpAddress::Family::kV4;
+      const bool v4 = to.address.family() == net::IpAddress::Family::kV4;
       os::UniqueFd fd = UdpAt(v4 ? At("10.0.2.2", 0) : At("fd00:c1ea:0:2::2", 0));
-      const SocketAddress address = ToSocketAddress(to);
+      const net::SocketAddress address = net::ToSocketAddress(to);
       if (connect(fd.get(), address.get(), address.size) != 0) std::perror("connect");
       return fd;
     });
@@ -87,7 +87,7 @@ class UdpDoorTest : public ::testing::Test {
     }
   }
   // An echo server of the internet that puts the text between brackets.
-  void Serve(const Endpoint& at) {
+  void Serve(const net::Endpoint& at) {
     servers_.emplace_back(std::make_unique<asio::posix::stream_descriptor>(io_));
     servers_.back()->assign(UdpAt(at).release());
     Wait(servers_.back().get());
@@ -232,7 +232,7 @@ TEST(UdpDoorStageTest, StagesCutFlows) {
   const os::UniqueFd server = UdpAt(At("198.51.100.7", kPort));
   const os::UniqueFd guest = spaces.InGuest([&] {
     os::UniqueFd fd = UdpAt(At("10.0.2.2", 0));
-    const SocketAddress address = ToSocketAddress(At("198.51.100.7", kPort));
+    const net::SocketAddress address = net::ToSocketAddress(At("198.51.100.7", kPort));
     EXPECT_EQ(connect(fd.get(), address.get(), address.size), 0);
     return fd;
   });

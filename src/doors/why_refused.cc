@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "doors/address_class.h"
+#include "net/address_class.h"
 
 namespace cleanroom::doors {
 
@@ -12,7 +12,7 @@ bool NoNameHelps(Code by_address) {
 }
 
 Verdict WhyRefused(const Rules& rules, NameMemory& memory, const Verdict& by_address,
-                   const Endpoint& wanted, policy::Protocol protocol, const std::string& shown,
+                   const net::Endpoint& wanted, policy::Protocol protocol, const std::string& shown,
                    std::string& host) {
   if (NoNameHelps(by_address.code)) return by_address;
   const std::string address = wanted.address.ToString();
@@ -36,7 +36,7 @@ Verdict WhyRefused(const Rules& rules, NameMemory& memory, const Verdict& by_add
       return by_address;
     }
   }
-  if (Classify(wanted.address) != AddressClass::kPublic) {
+  if (net::Classify(wanted.address) != net::AddressClass::kPublic) {
     return {Code::kPrivateAddress, 0,
             fmt::format("{} is not a public address, and no cidr rule names it on port {}", address,
                         wanted.port),

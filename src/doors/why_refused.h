@@ -4,9 +4,9 @@
 
 #include <string>
 
-#include "doors/endpoint.h"
 #include "doors/name_memory.h"
 #include "doors/rules.h"
+#include "net/socket_address.h"
 
 namespace cleanroom::doors {
 
@@ -16,7 +16,7 @@ bool NoNameHelps(Code by_address);
 // `shown`: the name that the guest's protocol showed, in normal form; empty for none. `host` gets
 // the name that the verdict is about, if any.
 Verdict WhyRefused(const Rules& rules, NameMemory& memory, const Verdict& by_address,
-                   const Endpoint& wanted, policy::Protocol protocol, const std::string& shown,
+                   const net::Endpoint& wanted, policy::Protocol protocol, const std::string& shown,
                    std::string& host);
 
 }  // namespace cleanroom::doors

@@ -82,7 +82,7 @@ void Normalize(Policy& policy) {
 
 Json EncodeTarget(const Target& target, const std::string& reason) {
   Json out = Json::object();
-  out[std::holds_alternative<Cidr>(target) ? "cidr" : "host"] = ToString(target);
+  out[std::holds_alternative<net::Cidr>(target) ? "cidr" : "host"] = ToString(target);
   if (!reason.empty()) out["reason"] = reason;
   return out;
 }
@@ -98,9 +98,9 @@ Json Encode(const std::vector<AllowRule>& rules) {
   return out;
 }
 
-Json Encode(const std::vector<HostPattern>& hosts) {
+Json Encode(const std::vector<net::HostPattern>& hosts) {
   Json out = Json::array();
-  for (const HostPattern& host : hosts) out.push_back(host.text());
+  for (const net::HostPattern& host : hosts) out.push_back(host.text());
   return out;
 }
 

@@ -270,7 +270,7 @@ std::optional<std::string> DecodeTemplate(const document::Node& node, const std:
   for (size_t at = 0; (at = sample.find(kHole, at)) != sample.npos; at += kSample.size()) {
     sample.replace(at, kHole.size(), kSample);
   }
-  Result<std::string> host = NormalizeHost(sample);
+  Result<std::string> host = net::NormalizeHost(sample);
   if (!host) {
     report.Add(node, path,
                fmt::format("`{}` is not a host name with an optional {{sandbox_id}}",

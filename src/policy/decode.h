@@ -22,8 +22,8 @@ Network DecodeNetwork(const document::Node& node, const std::string& path, Diale
                       document::Report& report);
 std::vector<AllowRule> DecodeAllow(const document::Node& node, const std::string& path,
                                    document::Report& report);
-std::vector<HostPattern> DecodeHosts(const document::Node& node, const std::string& path,
-                                     document::Report& report);
+std::vector<net::HostPattern> DecodeHosts(const document::Node& node, const std::string& path,
+                                          document::Report& report);
 
 // decode_blocks.cc
 std::vector<Block> DecodeBlocks(const document::Node& node, const std::string& path,

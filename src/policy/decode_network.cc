@@ -45,7 +45,7 @@ std::optional<Target> DecodeTarget(document::Fields& fields) {
   if (cidr != nullptr) {
     const auto text = document::ReadLine(*cidr, fields.Path("cidr"), kMaxHostText, report);
     if (!text) return std::nullopt;
-    Result<Cidr> block = Cidr::Parse(*text);
+    Result<net::Cidr> block = net::Cidr::Parse(*text);
     if (block) return *block;
     report.Add(*cidr, fields.Path("cidr"), block.error().message());
     return std::nullopt;
@@ -84,7 +84,7 @@ std::optional<AllowRule> DecodeScalarRule(const document::Node& node, const std:
   std::string_view host = *text;
   std::optional<uint16_t> port;
   const size_t colon = host.rfind(':');
-  const bool bare_v6 = IpAddress::Parse(host).has_value();
+  const bool bare_v6 = net::IpAddress::Parse(host).has_value();
   if (colon != host.npos && !bare_v6 && !host.ends_with(']') && host.find("://") == host.npos) {
     const std::string_view digits = host.substr(colon + 1);
     int value = 0;
@@ -155,15 +155,15 @@ std::vector<AllowRule> DecodeAllow(const document::Node& node, const std::string
   return rules;
 }
 
-std::vector<HostPattern> DecodeHosts(const document::Node& node, const std::string& path,
-                                     document::Report& report) {
-  std::vector<HostPattern> hosts;
+std::vector<net::HostPattern> DecodeHosts(const document::Node& node, const std::string& path,
+                                          document::Report& report) {
+  std::vector<net::HostPattern> hosts;
   size_t index = 0;
   for (const document::Node& item : document::ReadList(node, path, kMaxEntries, report)) {
     const std::string here = fmt::format("{}[{}]", path, index++);
     const auto text = document::ReadLine(item, here, kMaxHostText, report);
     if (!text) continue;
-    Result<HostPattern> host = HostPattern::Parse(*text);
+    Result<net::HostPattern> host = net::HostPattern::Parse(*text);
     if (host) {
       hosts.push_back(*std::move(host));
     } else {

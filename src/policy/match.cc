@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "policy/host.h"
+#include "net/host_name.h"
 
 namespace cleanroom::policy {
 namespace {
@@ -11,19 +11,19 @@ namespace {
 // What is asked for: a name in normal form, or an address.
 struct Subject {
   std::string name;
-  std::optional<IpAddress> address;
+  std::optional<net::IpAddress> address;
 };
 
 bool Covers(const Target& target, const Subject& subject) {
-  if (const auto* host = std::get_if<HostPattern>(&target)) {
+  if (const auto* host = std::get_if<net::HostPattern>(&target)) {
     return !subject.address && host->Matches(subject.name);
   }
-  return subject.address && std::get<Cidr>(target).Contains(*subject.address);
+  return subject.address && std::get<net::Cidr>(target).Contains(*subject.address);
 }
 
 bool IsExact(const Target& target) {
-  if (const auto* host = std::get_if<HostPattern>(&target)) return !host->is_wildcard();
-  return std::get<Cidr>(target).IsSingle();
+  if (const auto* host = std::get_if<net::HostPattern>(&target)) return !host->is_wildcard();
+  return std::get<net::Cidr>(target).IsSingle();
 }
 
 bool CoversPort(const AllowRule& rule, const Destination& destination) {
@@ -122,13 +122,14 @@ Decision Match(const CompiledPolicy& policy, const Destination& destination) {
   std::string_view literal = destination.host;
   if (literal.starts_with('[') && literal.ends_with(']'))
     literal = literal.substr(1, literal.size() - 2);
-  if (const auto address = IpAddress::Parse(literal)) return Match(policy, *address, destination);
-  Result<std::string> name = NormalizeWireHost(destination.host);
+  if (const auto address = net::IpAddress::Parse(literal))
+    return Match(policy, *address, destination);
+  Result<std::string> name = net::NormalizeWireHost(destination.host);
   if (!name) return {.reason = Reason::kInvalidHost};
   return Decide(policy.spec(), {*std::move(name), std::nullopt}, destination);
 }
 
-Decision Match(const CompiledPolicy& policy, const IpAddress& address,
+Decision Match(const CompiledPolicy& policy, const net::IpAddress& address,
                const Destination& destination) {
   return Decide(policy.spec(), {"", address}, destination);
 }

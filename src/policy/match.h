@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 #include "policy/compiled.h"
 #include "policy/policy.h"
 
@@ -54,7 +54,7 @@ struct Decision {
 Decision Match(const CompiledPolicy& policy, const Destination& destination);
 
 // The same for an address, without its text form.
-Decision Match(const CompiledPolicy& policy, const IpAddress& address,
+Decision Match(const CompiledPolicy& policy, const net::IpAddress& address,
                const Destination& destination);
 
 }  // namespace cleanroom::policy

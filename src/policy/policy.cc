@@ -58,8 +58,8 @@ std::string_view ToString(LockfileMode mode) {
 }
 
 std::string ToString(const Target& target) {
-  if (const auto* host = std::get_if<HostPattern>(&target)) return host->text();
-  return std::get<Cidr>(target).ToString();
+  if (const auto* host = std::get_if<net::HostPattern>(&target)) return host->text();
+  return std::get<net::Cidr>(target).ToString();
 }
 
 Result<Target> ParseHostTarget(std::string_view text) {
@@ -67,8 +67,8 @@ Result<Target> ParseHostTarget(std::string_view text) {
   if (address.starts_with('[') && address.ends_with(']')) {
     address = address.substr(1, address.size() - 2);
   }
-  if (const auto ip = IpAddress::Parse(address)) return Target(Cidr::Single(*ip));
-  CR_TRY_ASSIGN(HostPattern host, HostPattern::Parse(text));
+  if (const auto ip = net::IpAddress::Parse(address)) return Target(net::Cidr::Single(*ip));
+  CR_TRY_ASSIGN(net::HostPattern host, net::HostPattern::Parse(text));
   return Target(std::move(host));
 }
 

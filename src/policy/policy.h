@@ -16,8 +16,8 @@
 
 #include "base/image_ref.h"
 #include "document/diagnostic.h"
-#include "policy/address.h"
-#include "policy/host.h"
+#include "net/host_name.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::policy {
 
@@ -43,7 +43,7 @@ std::string_view ToString(Ecosystem ecosystem);
 std::string_view ToString(LockfileMode mode);
 
 // A name or an address block, never both: names match only names, blocks only IP literals.
-using Target = std::variant<HostPattern, Cidr>;
+using Target = std::variant<net::HostPattern, net::Cidr>;
 std::string ToString(const Target& target);
 // A host as written in `host:`; an IP literal (IPv6 also in brackets) becomes a block of one.
 Result<Target> ParseHostTarget(std::string_view text);
@@ -103,14 +103,14 @@ struct Lockfile {
 };
 
 struct Registry {
-  std::vector<HostPattern> allowed_hosts;
+  std::vector<net::HostPattern> allowed_hosts;
   std::optional<Lockfile> lockfile;
 };
 
 // Names a credential that the host holds; the value never stands in a policy.
 struct Secret {
   std::string id;
-  std::vector<HostPattern> allowed_hosts;
+  std::vector<net::HostPattern> allowed_hosts;
   std::string header = "Authorization";
   std::optional<int> ttl_seconds;
 };

@@ -17,7 +17,7 @@ std::vector<std::string> HostResolvers(const Settings& settings) {
   const auto text = os::ReadFile(settings.resolv_conf.string(), kMaxResolvConf);
   std::vector<std::string> out;
   for (const auto& server : doors::ParseResolvConf(text ? *text : "")) {
-    const bool v6 = server.address.family() == policy::IpAddress::Family::kV6;
+    const bool v6 = server.address.family() == net::IpAddress::Family::kV6;
     const std::string host = server.address.ToString();
     out.push_back(fmt::format(fmt::runtime(v6 ? "[{}]:{}" : "{}:{}"), host, server.port));
   }

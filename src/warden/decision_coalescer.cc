@@ -67,12 +67,12 @@ std::string DecisionCoalescer::GroupOf(const doors::Decision& decision) {
   }
   if (!decision.address) return kAnything;
   const auto& bytes = decision.address->bytes();
-  if (decision.address->family() == policy::IpAddress::Family::kV4) {
-    return policy::IpAddress::V4({bytes[0], bytes[1], bytes[2], 0}).ToString() + "/24";
+  if (decision.address->family() == net::IpAddress::Family::kV4) {
+    return net::IpAddress::V4({bytes[0], bytes[1], bytes[2], 0}).ToString() + "/24";
   }
   std::array<uint8_t, 16> base{};
   std::copy_n(bytes.begin(), 8, base.begin());
-  return policy::IpAddress::V6(base).ToString() + "/64";
+  return net::IpAddress::V6(base).ToString() + "/64";
 }
 
 pb::NetworkRecord DecisionCoalescer::ToRecord(const doors::Decision& decision) {

@@ -27,7 +27,7 @@ Decision Name(std::string host, Code code = Code::kHostNotAllowed, uint16_t port
 
 Decision Address(const std::string& text, Code code = Code::kHostNotAllowed) {
   Decision decision;
-  decision.address = policy::IpAddress::Parse(text);
+  decision.address = net::IpAddress::Parse(text);
   decision.port = 22;
   decision.code = code;
   return decision;

@@ -16,7 +16,7 @@ Result<doors::ResolverConfig::Server> ParseResolver(std::string_view text) {
   std::string_view host = text.substr(0, std::min(colon, text.size()));
   const std::string_view digits = colon == text.npos ? "" : text.substr(colon + 1);
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  const auto address = policy::IpAddress::Parse(host);
+  const auto address = net::IpAddress::Parse(host);
   uint16_t port = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
   if (!address || error != std::errc() || end != digits.data() + digits.size() || port == 0) {
@@ -31,7 +31,7 @@ Result<doors::ResolverConfig::Server> ParseResolver(std::string_view text) {
 struct Doors::Parts {
   policy::CompiledPolicy policy;
   doors::ResolverConfig resolver;
-  std::vector<policy::IpAddress> gateway;
+  std::vector<net::IpAddress> gateway;
 };
 
 Result<std::unique_ptr<Doors>> Doors::Open(asio::any_io_executor executor, DoorsConfig config,
@@ -47,7 +47,7 @@ Result<std::unique_ptr<Doors>> Doors::Open(asio::any_io_executor executor, Doors
     parts.resolver.servers.push_back(server);
   }
   for (const std::string& text : config.gateway) {
-    const auto address = policy::IpAddress::Parse(text);
+    const auto address = net::IpAddress::Parse(text);
     if (!address) {
       return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an IP address", text));
     }

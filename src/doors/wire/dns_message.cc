@@ -124,11 +124,11 @@ Result<void> ReadSection(Bytes message, DnsCursor& cursor, size_t count, std::ve
     if (verdict == RdataVerdict::kLeaveOut) continue;
     const auto& data = parsed.record.data;
     if (raw.type == dns_type::kA) {
-      parsed.record.address = policy::IpAddress::V4({data[0], data[1], data[2], data[3]});
+      parsed.record.address = net::IpAddress::V4({data[0], data[1], data[2], data[3]});
     } else if (raw.type == dns_type::kAaaa) {
       std::array<uint8_t, 16> bytes{};
       std::ranges::copy(data, bytes.begin());
-      parsed.record.address = policy::IpAddress::V6(bytes);
+      parsed.record.address = net::IpAddress::V6(bytes);
     } else if (raw.type == dns_type::kCname) {
       parsed.target = data;
       parsed.record.target = NameToText(data);

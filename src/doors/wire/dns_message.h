@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "policy/address.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::doors::wire {
 
@@ -74,8 +74,8 @@ struct DnsRecord {
   // TXT, CAA, SVCB, HTTPS, NAPTR; see dns_rdata.h); records of other types are left out when
   // parsing.
   std::vector<uint8_t> data;
-  std::optional<policy::IpAddress> address;  // of A and AAAA
-  std::string target;                        // of CNAME, in text
+  std::optional<net::IpAddress> address;  // of A and AAAA
+  std::string target;                     // of CNAME, in text
 };
 
 struct DnsAnswer {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 
 namespace cleanroom::doors::wire {
 namespace {
@@ -67,7 +67,7 @@ std::optional<Authority> ParseAuthority(std::string_view text) {
     const size_t end = text.find(']');
     if (end == std::string_view::npos) return std::nullopt;
     out.host = text.substr(1, end - 1);
-    if (!out.host.contains(':') || !policy::IpAddress::Parse(out.host)) return std::nullopt;
+    if (!out.host.contains(':') || !net::IpAddress::Parse(out.host)) return std::nullopt;
     rest = text.substr(end + 1);
   } else {
     const std::string_view host = text.substr(0, text.find(':'));

@@ -11,8 +11,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "net/address_bytes.h"
 #include "os/file.h"
-#include "os/netns/address.h"
 
 namespace cleanroom::os {
 namespace {
@@ -84,14 +84,14 @@ Result<void> Netlink::SetUp(unsigned index, const std::string& mac) {
   request.body.ifi_flags = IFF_UP;
   request.body.ifi_change = IFF_UP;
   if (!mac.empty()) {
-    CR_TRY_ASSIGN(const std::string address, MacBytes(mac));
+    CR_TRY_ASSIGN(const std::string address, net::MacBytes(mac));
     request.Add(IFLA_ADDRESS, address.data(), address.size());
   }
   return Send(&request, fmt::format("bring interface {} up", index));
 }
 
 Result<void> Netlink::AddAddress(unsigned index, const std::string& address, int prefix) {
-  CR_TRY_ASSIGN(const std::string ip, AddressBytes(address));
+  CR_TRY_ASSIGN(const std::string ip, net::AddressBytes(address));
   Request<ifaddrmsg> request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
   request.body.ifa_family = FamilyOf(ip);
   request.body.ifa_prefixlen = static_cast<uint8_t>(prefix);
@@ -104,8 +104,8 @@ Result<void> Netlink::AddAddress(unsigned index, const std::string& address, int
 
 Result<void> Netlink::AddNeighbour(unsigned index, const std::string& address,
                                    const std::string& mac) {
-  CR_TRY_ASSIGN(const std::string ip, AddressBytes(address));
-  CR_TRY_ASSIGN(const std::string hardware, MacBytes(mac));
+  CR_TRY_ASSIGN(const std::string ip, net::AddressBytes(address));
+  CR_TRY_ASSIGN(const std::string hardware, net::MacBytes(mac));
   Request<ndmsg> request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
   request.body.ndm_family = FamilyOf(ip);
   request.body.ndm_ifindex = static_cast<int>(index);

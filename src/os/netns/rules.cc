@@ -14,7 +14,7 @@
 #include <string>
 #include <string_view>
 
-#include "os/netns/address.h"
+#include "net/address_bytes.h"
 #include "os/netns/nf_tables.h"
 
 namespace cleanroom::os {
@@ -79,12 +79,12 @@ std::string Mask(size_t size, size_t prefix) {
 Result<Inner> Parse(const NetNsConfig& config) {
   Inner inner;
   inner.tap = InterfaceName(config.tap_name);
-  CR_TRY_ASSIGN(inner.guest_mac, MacBytes(config.guest_mac));
-  CR_TRY_ASSIGN(inner.gateway_mac, MacBytes(config.gateway_mac));
-  CR_TRY_ASSIGN(inner.guest4, AddressBytes(config.guest_ipv4));
-  CR_TRY_ASSIGN(inner.gateway4, AddressBytes(config.gateway_ipv4));
-  CR_TRY_ASSIGN(inner.guest6, AddressBytes(config.guest_ipv6));
-  CR_TRY_ASSIGN(inner.gateway6, AddressBytes(config.gateway_ipv6));
+  CR_TRY_ASSIGN(inner.guest_mac, net::MacBytes(config.guest_mac));
+  CR_TRY_ASSIGN(inner.gateway_mac, net::MacBytes(config.gateway_mac));
+  CR_TRY_ASSIGN(inner.guest4, net::AddressBytes(config.guest_ipv4));
+  CR_TRY_ASSIGN(inner.gateway4, net::AddressBytes(config.gateway_ipv4));
+  CR_TRY_ASSIGN(inner.guest6, net::AddressBytes(config.guest_ipv6));
+  CR_TRY_ASSIGN(inner.gateway6, net::AddressBytes(config.gateway_ipv6));
   return inner;
 }
 
@@ -116,7 +116,7 @@ struct Block {
 void DropBlocks(NfTables& tables, std::string_view chain, const NfRule& destination,
                 std::initializer_list<Block> blocks) {
   for (const Block& block : blocks) {
-    const std::string address = *AddressBytes(block.address);
+    const std::string address = *net::AddressBytes(block.address);
     NfRule rule = destination;
     tables.AddRule(
         chain, Drop(rule.And(Mask(address.size(), block.prefix)).Is(address), "no host's address"));
@@ -238,8 +238,8 @@ void AddPackets(NfTables& tables, const Inner& inner, Families families) {
   tables.AddRule("prerouting",
                  Drop(NfRule().Meta(NFT_META_IIFNAME).IsNot(inner.tap), "no other interface"));
   tables.AddRule("prerouting", NeighbourSolicitation());
-  AddDoors(tables, NFPROTO_IPV4, *AddressBytes("127.0.0.1"));
-  if (families == Families::kIpv4AndIpv6) AddDoors(tables, NFPROTO_IPV6, *AddressBytes("::1"));
+  AddDoors(tables, NFPROTO_IPV4, *net::AddressBytes("127.0.0.1"));
+  if (families == Families::kIpv4AndIpv6) AddDoors(tables, NFPROTO_IPV6, *net::AddressBytes("::1"));
   tables.AddRule("prerouting",
                  NfRule().Meta(NFT_META_L4PROTO).Is(Byte(IPPROTO_TCP)).Count().RejectWithReset());
   tables.AddRule("prerouting", NfRule().Count().RejectAsProhibited());

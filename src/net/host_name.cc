@@ -1,4 +1,4 @@
-#include "policy/host.h"
+#include "net/host_name.h"
 
 #include <fmt/format.h>
 #include <idn2.h>
@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <memory>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 
-namespace cleanroom::policy {
+namespace cleanroom::net {
 namespace {
 
 constexpr size_t kMaxName = 253;
@@ -110,4 +110,4 @@ bool HostPattern::Matches(std::string_view host) const {
   return dot != host.npos && dot > 0 && host.substr(dot) == std::string_view(text_).substr(1);
 }
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::net

@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 
-namespace cleanroom::policy {
+namespace cleanroom::net {
 
 class IpAddress {
  public:
@@ -59,4 +59,4 @@ class Cidr {
   int prefix_;
 };
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::net

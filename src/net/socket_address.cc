@@ -1,4 +1,4 @@
-#include "doors/endpoint.h"
+#include "net/socket_address.h"
 
 #include <fmt/format.h>
 #include <netinet/in.h>
@@ -7,9 +7,9 @@
 #include <array>
 #include <cstring>
 
-namespace cleanroom::doors {
+namespace cleanroom::net {
 
-using policy::IpAddress;
+using net::IpAddress;
 
 std::string Endpoint::ToString() const {
   if (address.family() == IpAddress::Family::kV4) {
@@ -64,4 +64,4 @@ std::optional<Endpoint> LocalEndpoint(int fd) {
   return FromSocketAddress(storage);
 }
 
-}  // namespace cleanroom::doors
+}  // namespace cleanroom::net

@@ -1,4 +1,4 @@
-#include "policy/address.h"
+#include "net/ip_address.h"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -7,7 +7,7 @@
 #include <charconv>
 #include <cstring>
 
-namespace cleanroom::policy {
+namespace cleanroom::net {
 namespace {
 
 constexpr size_t kMaxAddressText = INET6_ADDRSTRLEN;
@@ -108,4 +108,4 @@ bool Cidr::Contains(const IpAddress& address) const {
 
 std::string Cidr::ToString() const { return fmt::format("{}/{}", base_.ToString(), prefix_); }
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::net

@@ -1,12 +1,12 @@
-#include "policy/host.h"
+#include "net/host_name.h"
 
 #include <gtest/gtest.h>
 
 #include <string>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 
-namespace cleanroom::policy {
+namespace cleanroom::net {
 namespace {
 
 TEST(NormalizeHost, GivesOneForm) {
@@ -160,4 +160,4 @@ TEST(Cidr, ParsesAndContains) {
 }
 
 }  // namespace
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::net

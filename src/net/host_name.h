@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace cleanroom::policy {
+namespace cleanroom::net {
 
 // The normal form of a name written by a person; IDNA2008 with UTS 46 mapping, non-transitional.
 // Refuses IP literals and names that a resolver might take for one (a last label such as `1` or
@@ -38,4 +38,4 @@ class HostPattern {
   std::string text_;
 };
 
-}  // namespace cleanroom::policy
+}  // namespace cleanroom::net

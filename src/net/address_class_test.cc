@@ -1,11 +1,11 @@
-#include "doors/address_class.h"
+#include "net/address_class.h"
 
 #include <gtest/gtest.h>
 
-namespace cleanroom::doors {
+namespace cleanroom::net {
 namespace {
 
-AddressClass Of(std::string_view text) { return Classify(*policy::IpAddress::Parse(text)); }
+AddressClass Of(std::string_view text) { return Classify(*net::IpAddress::Parse(text)); }
 
 TEST(AddressClassTest, TellsTheInternetFromTheRest) {
   for (const char* text : {"1.1.1.1", "93.184.216.34", "172.32.0.1", "100.128.0.1", "11.0.0.1",
@@ -32,4 +32,4 @@ TEST(AddressClassTest, TellsTheInternetFromTheRest) {
 }
 
 }  // namespace
-}  // namespace cleanroom::doors
+}  // namespace cleanroom::net

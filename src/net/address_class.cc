@@ -1,15 +1,15 @@
-#include "doors/address_class.h"
+#include "net/address_class.h"
 
 #include <algorithm>
 #include <array>
 #include <string_view>
 #include <vector>
 
-namespace cleanroom::doors {
+namespace cleanroom::net {
 namespace {
 
-using policy::Cidr;
-using policy::IpAddress;
+using net::Cidr;
+using net::IpAddress;
 
 struct Block {
   Cidr cidr;
@@ -83,4 +83,4 @@ AddressClass Classify(const IpAddress& address) {
   return AddressClass::kPublic;
 }
 
-}  // namespace cleanroom::doors
+}  // namespace cleanroom::net

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace cleanroom::os {
+namespace cleanroom::net {
 
 // 4 or 16 bytes of an IPv4 or IPv6 address; invalid_argument for anything else.
 Result<std::string> AddressBytes(const std::string& text);
@@ -13,4 +13,4 @@ Result<std::string> AddressBytes(const std::string& text);
 // 6 bytes of "02:00:00:00:00:01"; invalid_argument for anything else.
 Result<std::string> MacBytes(const std::string& text);
 
-}  // namespace cleanroom::os
+}  // namespace cleanroom::net

@@ -9,12 +9,12 @@
 #include <optional>
 #include <string>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 
-namespace cleanroom::doors {
+namespace cleanroom::net {
 
 struct Endpoint {
-  policy::IpAddress address;
+  net::IpAddress address;
   uint16_t port = 0;
 
   std::string ToString() const;  // "192.0.2.1:443", "[2001:db8::1]:443"
@@ -35,4 +35,4 @@ std::optional<Endpoint> FromSocketAddress(const sockaddr_storage& storage);
 // This end of a connected or accepted socket.
 std::optional<Endpoint> LocalEndpoint(int fd);
 
-}  // namespace cleanroom::doors
+}  // namespace cleanroom::net

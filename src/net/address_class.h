@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-#include "policy/address.h"
+#include "net/ip_address.h"
 
-namespace cleanroom::doors {
+namespace cleanroom::net {
 
 enum class AddressClass : uint8_t {
   kPublic,
@@ -19,6 +19,6 @@ enum class AddressClass : uint8_t {
   kNever,
 };
 
-AddressClass Classify(const policy::IpAddress& address);
+AddressClass Classify(const net::IpAddress& address);
 
-}  // namespace cleanroom::doors
+}  // namespace cleanroom::net

@@ -1,4 +1,4 @@
-#include "os/netns/address.h"
+#include "net/address_bytes.h"
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -6,7 +6,7 @@
 
 #include <array>
 
-namespace cleanroom::os {
+namespace cleanroom::net {
 
 Result<std::string> AddressBytes(const std::string& text) {
   std::array<char, 16> bytes;
@@ -23,4 +23,4 @@ Result<std::string> MacBytes(const std::string& text) {
   return std::string(reinterpret_cast<const char*>(&mac), sizeof mac);
 }
 
-}  // namespace cleanroom::os
+}  // namespace cleanroom::net
