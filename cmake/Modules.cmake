@@ -46,6 +46,18 @@ function(cr_module name)
   endif()
 endfunction()
 
+# cr_real_peers(NAME): the module's tests start real servers and programs, by tests/support.
+function(cr_real_peers name)
+  if(TARGET ${name}_test)
+    target_sources(${name}_test PRIVATE
+      ${CMAKE_SOURCE_DIR}/tests/support/command.cc
+      ${CMAKE_SOURCE_DIR}/tests/support/docker_registry.cc
+      ${CMAKE_SOURCE_DIR}/tests/support/file_tree.cc)
+    target_include_directories(${name}_test PRIVATE ${CMAKE_SOURCE_DIR})
+    target_compile_definitions(${name}_test PRIVATE CLEANROOM_SOURCE="${CMAKE_SOURCE_DIR}")
+  endif()
+endfunction()
+
 # cr_alone(FILE...): files of this folder that are compiled by themselves also where others are compiled together (the
 # sanitizer presets, which that makes several times as fast): they give a name of another file's unnamed namespace another
 # meaning. `redefinition of` in a Unity/*.cxx names the file to add.

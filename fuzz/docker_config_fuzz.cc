@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "image/docker_config.h"
+#include "registry/docker_config.h"
 
 namespace {
 

@@ -7,9 +7,9 @@
 
 #include "base/image_ref.h"
 #include "image/archive.h"
-#include "image/file.h"
 #include "image/import.h"
 #include "image/store.h"
+#include "os/scratch.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cleanroom::image;

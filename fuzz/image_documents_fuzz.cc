@@ -4,9 +4,9 @@
 #include <string_view>
 
 #include "base/image_ref.h"
-#include "image/challenge.h"
-#include "image/manifest.h"
 #include "image/store.h"
+#include "registry/challenge.h"
+#include "registry/manifest.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cleanroom::image;

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
-#include "image/decompress.h"
+#include "archive/decompress.h"
 
 namespace cleanroom::image {
 namespace {
@@ -35,24 +36,24 @@ bool LooksLikeArchiveMember(std::string_view path) {
 
 // A member of the archive, found by reading from its beginning; passing over the others costs seeks
 // only.
-class MemberSource : public ByteSource {
+class MemberSource : public archive::ByteSource {
  public:
   MemberSource(int fd, uint64_t size) : file_(fd, 0, size) {}
   Result<void> Find(std::string_view path, const Limits& limits) {
-    CR_TRY_ASSIGN(TarReader opened, TarReader::Open(file_, limits));
+    CR_TRY_ASSIGN(archive::TarReader opened, archive::TarReader::Open(file_, limits));
     tar_.emplace(std::move(opened));
-    TarEntry entry;
+    archive::TarEntry entry;
     while (true) {
       CR_TRY_ASSIGN(const bool more, tar_->Next(entry));
       if (!more) return Err(ErrorCode::kDataCorrupt, fmt::format("the archive has no {}", path));
-      if (Clean(entry.path) == path && entry.type == EntryType::kFile) return {};
+      if (Clean(entry.path) == path && entry.type == archive::EntryType::kFile) return {};
     }
   }
   Result<size_t> Read(std::span<uint8_t> buffer) override { return tar_->ReadSome(buffer); }
 
  private:
-  FileSource file_;
-  std::optional<TarReader> tar_;
+  archive::FileSource file_;
+  std::optional<archive::TarReader> tar_;
 };
 
 }  // namespace
@@ -62,21 +63,22 @@ Result<Archive> Archive::Open(os::UniqueFd file, const std::filesystem::path& sp
   Archive out(std::move(file), limits);
   CR_TRY(out.Scan(control));
   std::array<uint8_t, 4> head = {};
-  CR_TRY_ASSIGN(const size_t n, PreadSome(out.fd(), head, 0));
+  CR_TRY_ASSIGN(const size_t n, os::PreadSome(out.fd(), head, 0));
   if (out.kind_ == ArchiveKind::kRootfs ||
-      DetectCompression(std::span(head).first(n)) == Compression::kNone)
+      archive::DetectCompression(std::span(head).first(n)) == archive::Compression::kNone)
     return out;
   // Members are looked up in any order, so a compressed archive is unpacked first.
-  CR_TRY_ASSIGN(os::UniqueFd plain, OpenUnnamed(spool_folder));
-  CR_TRY_ASSIGN(const uint64_t size, FileSize(out.fd()));
-  FileSource packed(out.fd(), 0, size);
-  CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, Decompress(packed, limits));
+  CR_TRY_ASSIGN(os::UniqueFd plain, os::OpenUnnamed(spool_folder));
+  CR_TRY_ASSIGN(const uint64_t size, os::FileSize(out.fd()));
+  archive::FileSource packed(out.fd(), 0, size);
+  CR_TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> source,
+                archive::Decompress(packed, limits));
   std::vector<uint8_t> buffer(1 << 20);
   for (uint64_t offset = 0;;) {
     CR_TRY(control.Check());
     CR_TRY_ASSIGN(const size_t got, source->Read(buffer));
     if (got == 0) break;
-    CR_TRY(PwriteAll(plain.get(), std::span(buffer).first(got), offset));
+    CR_TRY(os::PwriteAll(plain.get(), std::span(buffer).first(got), offset));
     offset += got;
   }
   out.file_ = std::move(plain);
@@ -84,12 +86,13 @@ Result<Archive> Archive::Open(os::UniqueFd file, const std::filesystem::path& sp
 }
 
 Result<void> Archive::Scan(const Control& control) {
-  CR_TRY_ASSIGN(const uint64_t size, FileSize(file_.get()));
+  CR_TRY_ASSIGN(const uint64_t size, os::FileSize(file_.get()));
   if (size == 0) return Err(ErrorCode::kDataCorrupt, "the archive is empty");
-  FileSource file(file_.get(), 0, size);
-  CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> plain, Decompress(file, limits_));
-  CR_TRY_ASSIGN(TarReader tar, TarReader::Open(*plain, limits_));
-  TarEntry entry;
+  archive::FileSource file(file_.get(), 0, size);
+  CR_TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> plain,
+                archive::Decompress(file, limits_));
+  CR_TRY_ASSIGN(archive::TarReader tar, archive::TarReader::Open(*plain, limits_));
+  archive::TarEntry entry;
   while (true) {
     CR_TRY(control.Check());
     CR_TRY_ASSIGN(const bool more, tar.Next(entry));
@@ -116,9 +119,9 @@ Result<std::string> Archive::Follow(std::string_view path) const {
   std::string name(Clean(path));
   for (int hop = 0; hop < kMaxLinks; ++hop) {
     const auto it = members_.find(name);
-    if (it == members_.end() || it->second.type == EntryType::kFolder) break;
-    if (it->second.type == EntryType::kFile) return name;
-    if (it->second.type == EntryType::kHardLink) {
+    if (it == members_.end() || it->second.type == archive::EntryType::kFolder) break;
+    if (it->second.type == archive::EntryType::kFile) return name;
+    if (it->second.type == archive::EntryType::kHardLink) {
       name = Clean(it->second.target);
     } else {
       name = (std::filesystem::path(name).parent_path() / it->second.target)
@@ -134,9 +137,9 @@ Result<uint64_t> Archive::MemberSize(std::string_view path) const {
   return members_.find(name)->second.size;
 }
 
-Result<std::unique_ptr<ByteSource>> Archive::OpenMember(std::string_view path) const {
+Result<std::unique_ptr<archive::ByteSource>> Archive::OpenMember(std::string_view path) const {
   CR_TRY_ASSIGN(const std::string name, Follow(path));
-  CR_TRY_ASSIGN(const uint64_t size, FileSize(file_.get()));
+  CR_TRY_ASSIGN(const uint64_t size, os::FileSize(file_.get()));
   auto out = std::make_unique<MemberSource>(file_.get(), size);
   CR_TRY(out->Find(name, limits_));
   return out;
@@ -148,7 +151,7 @@ Result<std::string> Archive::ReadMember(std::string_view path, uint64_t limit) c
     return Err(ErrorCode::kResourceExhausted,
                fmt::format("the archive's {} is larger than {} bytes", path, limit));
   }
-  CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, OpenMember(path));
+  CR_TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> source, OpenMember(path));
   std::string out(size, '\0');
   size_t done = 0;
   while (done < out.size()) {

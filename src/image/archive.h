@@ -8,10 +8,10 @@
 #include <string>
 #include <string_view>
 
+#include "archive/byte_source.h"
+#include "archive/tar_reader.h"
 #include "base/result.h"
-#include "image/byte_source.h"
 #include "image/control.h"
-#include "image/tar_reader.h"
 
 namespace cleanroom::image {
 
@@ -30,12 +30,12 @@ class Archive {
   // Of archives that are not kRootfs. Members by their path without "./"; symbolic links inside the
   // archive are followed (older `docker save` has them). data_corrupt when there is none.
   Result<uint64_t> MemberSize(std::string_view path) const;
-  Result<std::unique_ptr<ByteSource>> OpenMember(std::string_view path) const;
+  Result<std::unique_ptr<archive::ByteSource>> OpenMember(std::string_view path) const;
   Result<std::string> ReadMember(std::string_view path, uint64_t limit) const;
 
  private:
   struct Member {
-    EntryType type;
+    archive::EntryType type;
     uint64_t size;
     std::string target;
   };

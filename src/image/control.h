@@ -7,7 +7,9 @@
 #include <string>
 #include <string_view>
 
+#include "archive/limits.h"
 #include "base/result.h"
+#include "registry/limits.h"
 
 namespace cleanroom::image {
 
@@ -33,32 +35,16 @@ struct Control {
     if (progress) progress(value);
   }
   Result<void> Check() const {
-    if (stop.stop_requested())
-      return Err(ErrorCode::kCanceled, "the image operation was cancelled");
+    if (stop.stop_requested()) return Err(ErrorCode::kCanceled, "the operation was cancelled");
     return {};
   }
 };
 
 // Limits on what an image may ask of this machine. The defaults are far above real images.
-struct Limits {
-  uint64_t max_layers = 128;
-  uint64_t max_manifest_bytes = 4u << 20;     // manifest, index, config and token documents
-  uint64_t max_entries = 2'000'000;           // tar entries over all layers
-  uint64_t max_blob_bytes = 64ull << 30;      // one compressed layer
-  uint64_t max_unpacked_bytes = 64ull << 30;  // file content and tar framing over all layers
-  uint64_t max_expansion = 300;  // unpacked : compressed, once more than expansion_floor came out
-  uint64_t expansion_floor = 256ull << 20;
-  // Blocks : unpacked, likewise. A block of 4 KiB for each file of one byte makes 4; only sparse
-  // files made of crumbs reach more.
+struct Limits : registry::Limits, archive::Limits {
+  // Blocks : unpacked, once more than expansion_floor came out. A block of 4 KiB for each file of
+  // one byte makes 4; only sparse files made of crumbs reach more.
   uint64_t max_block_expansion = 8;
-  // What is kept in memory of all entries, beside 400 bytes each: names, link targets, extended
-  // attributes.
-  uint64_t max_metadata_bytes = 512ull << 20;
-  // Between two entries of a tar: its header, long names, pax records, the map of a sparse file.
-  uint64_t max_header_bytes = 8ull << 20;
-  uint64_t max_path_bytes = 4096;   // one path in a tar
-  uint64_t max_depth = 512;         // components of one path
-  uint64_t max_xattr_bytes = 3072;  // names and values of one file: they must fit one ext4 block
 };
 
 }  // namespace cleanroom::image

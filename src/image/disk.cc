@@ -18,7 +18,7 @@ extern "C" {  // the header does not say so itself
 #include <utility>
 #include <vector>
 
-#include "image/file.h"
+#include "os/scratch.h"
 
 namespace cleanroom::image {
 namespace {
@@ -92,9 +92,9 @@ Result<void> CopyByHand(int from, int to, off_t begin, off_t end) {
   while (begin < end) {
     const auto want = std::min<size_t>(buffer.size(), static_cast<size_t>(end - begin));
     CR_TRY_ASSIGN(const size_t n,
-                  PreadSome(from, std::span(buffer).first(want), static_cast<uint64_t>(begin)));
+                  os::PreadSome(from, std::span(buffer).first(want), static_cast<uint64_t>(begin)));
     if (n == 0) return Err(ErrorCode::kInternal, "the cached disk became shorter");
-    CR_TRY(PwriteAll(to, std::span(buffer).first(n), static_cast<uint64_t>(begin)));
+    CR_TRY(os::PwriteAll(to, std::span(buffer).first(n), static_cast<uint64_t>(begin)));
     begin += static_cast<off_t>(n);
   }
   return {};

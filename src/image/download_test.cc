@@ -7,7 +7,7 @@
 #include <sstream>
 #include <thread>
 
-#include "image/digest.h"
+#include "base/sha256/digest.h"
 #include "image/pull.h"
 #include "tests/support/command.h"
 #include "tests/support/docker_registry.h"
@@ -60,7 +60,7 @@ class DownloadTest : public ::testing::Test {
   }
 
   TestFolder folder_;
-  RegistryOptions options_{.retry_delay = std::chrono::milliseconds(1)};
+  registry::RegistryOptions options_{.retry_delay = std::chrono::milliseconds(1)};
 };
 
 struct BlobRequest {
@@ -87,7 +87,7 @@ TEST_F(DownloadTest, ALineThatBreaksAgainAndAgainGoesOnWhereItBroke) {
   ASSERT_TRUE(record) << record.error().ToString();
   uint64_t size = 0, sent = 0;
   std::map<std::string, uint64_t> next;
-  for (const Descriptor& layer : record->layers) size += layer.size;
+  for (const registry::Descriptor& layer : record->layers) size += layer.size;
   for (const BlobRequest& one : RequestsOf(*proxy)) {
     if (one.sent < 10'000 && one.start == 0) continue;  // the config
     EXPECT_EQ(one.start, next[one.path]) << one.path;

@@ -14,7 +14,7 @@ extern "C" {  // the header does not say so itself
 #include <bit>
 #include <cstring>
 
-#include "image/digest.h"
+#include "base/sha256/digest.h"
 #include "image/ext4_writer.h"
 
 namespace cleanroom::image {
@@ -46,39 +46,39 @@ std::unexpected<Error> Ext2Error(errcode_t code, std::string_view what) {
     if (const errcode_t cr_code_ = (call)) return Ext2Error(cr_code_, #call); \
   } while (0)
 
-uint16_t TypeBits(EntryType type) {
+uint16_t TypeBits(archive::EntryType type) {
   switch (type) {
-    case EntryType::kFile:
-    case EntryType::kHardLink:
+    case archive::EntryType::kFile:
+    case archive::EntryType::kHardLink:
       return S_IFREG;
-    case EntryType::kFolder:
+    case archive::EntryType::kFolder:
       return S_IFDIR;
-    case EntryType::kSymlink:
+    case archive::EntryType::kSymlink:
       return S_IFLNK;
-    case EntryType::kCharDevice:
+    case archive::EntryType::kCharDevice:
       return S_IFCHR;
-    case EntryType::kBlockDevice:
+    case archive::EntryType::kBlockDevice:
       return S_IFBLK;
-    case EntryType::kFifo:
+    case archive::EntryType::kFifo:
       return S_IFIFO;
   }
   return S_IFREG;
 }
 
-uint8_t FolderEntryType(EntryType type) {
+uint8_t FolderEntryType(archive::EntryType type) {
   switch (type) {
-    case EntryType::kFile:
-    case EntryType::kHardLink:
+    case archive::EntryType::kFile:
+    case archive::EntryType::kHardLink:
       return EXT2_FT_REG_FILE;
-    case EntryType::kFolder:
+    case archive::EntryType::kFolder:
       return EXT2_FT_DIR;
-    case EntryType::kSymlink:
+    case archive::EntryType::kSymlink:
       return EXT2_FT_SYMLINK;
-    case EntryType::kCharDevice:
+    case archive::EntryType::kCharDevice:
       return EXT2_FT_CHRDEV;
-    case EntryType::kBlockDevice:
+    case archive::EntryType::kBlockDevice:
       return EXT2_FT_BLKDEV;
-    case EntryType::kFifo:
+    case archive::EntryType::kFifo:
       return EXT2_FT_FIFO;
   }
   return EXT2_FT_UNKNOWN;
@@ -87,7 +87,7 @@ uint8_t FolderEntryType(EntryType type) {
 // Folder entries packed into blocks.
 class FolderBlocks {
  public:
-  void Add(uint32_t inode, std::string_view name, EntryType type) {
+  void Add(uint32_t inode, std::string_view name, archive::EntryType type) {
     const size_t need = EXT2_DIR_REC_LEN(name.size());
     if (bytes_.empty() || used_ + need > kBlock) {
       Close();
@@ -155,7 +155,7 @@ struct Ext4Writer::Builder {
       node_of.push_back(child.node);
     }
     for (const auto& [name, child] : *tree.node(id).children) {
-      if (tree.node(child.node).type != EntryType::kFolder) continue;
+      if (tree.node(child.node).type != archive::EntryType::kFolder) continue;
       folder_parent[child.node] = inode_of[id];
       Number(child.node);
     }
@@ -163,8 +163,8 @@ struct Ext4Writer::Builder {
 
   Result<void> WriteFolder(Tree::NodeId id) {
     FolderBlocks blocks;
-    blocks.Add(inode_of[id], ".", EntryType::kFolder);
-    blocks.Add(static_cast<uint32_t>(folder_parent[id]), "..", EntryType::kFolder);
+    blocks.Add(inode_of[id], ".", archive::EntryType::kFolder);
+    blocks.Add(static_cast<uint32_t>(folder_parent[id]), "..", archive::EntryType::kFolder);
     for (const auto& [name, child] : *tree.node(id).children) {
       blocks.Add(inode_of[child.node], name, tree.node(child.node).type);
     }
@@ -235,10 +235,10 @@ struct Ext4Writer::Builder {
     Tree::Node& node = tree.node(id);
     if (!node.xattrs.empty()) ++xattr_nodes;
     switch (node.type) {
-      case EntryType::kFolder:
+      case archive::EntryType::kFolder:
         CR_TRY(WriteFolder(id));
         break;
-      case EntryType::kSymlink:
+      case archive::EntryType::kSymlink:
         node.size = node.target.size();
         if (node.target.size() >= kFastLinkBytes) {
           CR_TRY(writer.Write(
@@ -250,8 +250,8 @@ struct Ext4Writer::Builder {
           return {};
         }
         break;
-      case EntryType::kCharDevice:
-      case EntryType::kBlockDevice: {
+      case archive::EntryType::kCharDevice:
+      case archive::EntryType::kBlockDevice: {
         roots[id] = {};
         const uint32_t major = node.device_major, minor = node.device_minor;
         const bool old_form = major < 256 && minor < 256;
@@ -260,7 +260,7 @@ struct Ext4Writer::Builder {
         std::memcpy(roots[id].data() + (old_form ? 0 : 4), &value, 4);
         return {};
       }
-      case EntryType::kFifo:
+      case archive::EntryType::kFifo:
         roots[id] = {};
         return {};
       default:
@@ -270,8 +270,8 @@ struct Ext4Writer::Builder {
   }
 
   static bool HasExtents(const Tree::Node& node) {
-    return node.type == EntryType::kFile || node.type == EntryType::kFolder ||
-           (node.type == EntryType::kSymlink && node.target.size() >= kFastLinkBytes);
+    return node.type == archive::EntryType::kFile || node.type == archive::EntryType::kFolder ||
+           (node.type == archive::EntryType::kSymlink && node.target.size() >= kFastLinkBytes);
   }
 
   Result<void> Format() {
@@ -358,7 +358,7 @@ struct Ext4Writer::Builder {
   uint32_t FolderLinks(Tree::NodeId id) const {
     uint64_t links = 2;
     for (const auto& [name, child] : *tree.node(id).children)
-      links += tree.node(child.node).type == EntryType::kFolder;
+      links += tree.node(child.node).type == archive::EntryType::kFolder;
     return links >= kMaxFolderLinks ? 1 : static_cast<uint32_t>(links);
   }
 
@@ -367,7 +367,8 @@ struct Ext4Writer::Builder {
     ext2_inode_large inode = {};
     // Links have no permissions of their own on Linux.
     inode.i_mode = static_cast<uint16_t>(
-        TypeBits(node.type) | (node.type == EntryType::kSymlink ? 0777 : node.permissions));
+        TypeBits(node.type) |
+        (node.type == archive::EntryType::kSymlink ? 0777 : node.permissions));
     inode.i_uid = static_cast<uint16_t>(node.uid);
     inode.osd2.linux2.l_i_uid_high = static_cast<uint16_t>(node.uid >> 16);
     inode.i_gid = static_cast<uint16_t>(node.gid);
@@ -378,8 +379,8 @@ struct Ext4Writer::Builder {
     SetTime(node.mtime, node.mtime_nsec, inode.i_mtime, inode.i_mtime_extra);
     inode.i_atime = inode.i_ctime = inode.i_crtime = inode.i_mtime;
     inode.i_atime_extra = inode.i_ctime_extra = inode.i_crtime_extra = inode.i_mtime_extra;
-    inode.i_links_count =
-        static_cast<uint16_t>(node.type == EntryType::kFolder ? FolderLinks(id) : node.names);
+    inode.i_links_count = static_cast<uint16_t>(
+        node.type == archive::EntryType::kFolder ? FolderLinks(id) : node.names);
     uint64_t blocks = extra_blocks[id];
     for (const Extent& extent : node.extents) blocks += extent.count;
     if (HasExtents(node)) inode.i_flags |= EXT4_EXTENTS_FL;
@@ -390,7 +391,7 @@ struct Ext4Writer::Builder {
     CR_EXT2(
         ext2fs_write_inode_full(fs, number, reinterpret_cast<ext2_inode*>(&inode), sizeof(inode)));
     ext2fs_mark_inode_bitmap2(fs->inode_map, number);
-    if (node.type == EntryType::kFolder) {
+    if (node.type == archive::EntryType::kFolder) {
       const dgrp_t group = ext2fs_group_of_ino(fs, number);
       ext2fs_bg_used_dirs_count_set(fs, group, ext2fs_bg_used_dirs_count(fs, group) + 1);
     }
@@ -402,7 +403,7 @@ struct Ext4Writer::Builder {
     ext2_xattr_handle* handle = nullptr;
     CR_EXT2(ext2fs_xattrs_open(fs, inode_of[id], &handle));
     errcode_t code = ext2fs_xattrs_read(handle);
-    for (const Xattr& xattr : node.xattrs) {
+    for (const archive::Xattr& xattr : node.xattrs) {
       const bool known = xattr.name.starts_with("user.") || xattr.name.starts_with("trusted.") ||
                          xattr.name.starts_with("security.") ||
                          xattr.name == "system.posix_acl_access" ||

@@ -25,7 +25,7 @@ Result<Ext4Writer> Ext4Writer::Create(const std::filesystem::path& path) {
 }
 
 Result<void> Ext4Writer::Flush() {
-  CR_TRY(PwriteAll(fd_.get(), buffer_, buffer_offset_));
+  CR_TRY(os::PwriteAll(fd_.get(), buffer_, buffer_offset_));
   buffer_offset_ += buffer_.size();
   buffer_.clear();
   if (buffer_offset_ - synced_ > kSyncStep) {

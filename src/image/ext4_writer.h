@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "image/file.h"
 #include "image/tree.h"
+#include "os/scratch.h"
 
 namespace cleanroom::image {
 

@@ -9,17 +9,18 @@
 #include <algorithm>
 #include <ctime>
 
+#include "base/sha256/digest.h"
 #include "image/archive.h"
-#include "image/digest.h"
 #include "image/layer.h"
 
 namespace cleanroom::image {
 namespace {
 
 // Checks the bytes that pass against a descriptor; the end is an error when they do not match.
-class Verified : public ByteSource {
+class Verified : public archive::ByteSource {
  public:
-  Verified(ByteSource& input, const Descriptor& wanted) : input_(input), wanted_(wanted) {}
+  Verified(archive::ByteSource& input, const registry::Descriptor& wanted)
+      : input_(input), wanted_(wanted) {}
   Result<size_t> Read(std::span<uint8_t> buffer) override {
     CR_TRY_ASSIGN(const size_t n, input_.Read(buffer));
     if (n > 0) {
@@ -36,8 +37,8 @@ class Verified : public ByteSource {
   }
 
  private:
-  ByteSource& input_;
-  const Descriptor& wanted_;
+  archive::ByteSource& input_;
+  const registry::Descriptor& wanted_;
   Sha256 hash_;
   bool ended_ = false;
   std::string digest_;
@@ -46,7 +47,7 @@ class Verified : public ByteSource {
 class Importer {
  public:
   Importer(const ImageStore& store, const ImageRef& ref, const Limits& limits,
-           const Control& control, TempFolder temp)
+           const Control& control, os::TempFolder temp)
       : store_(store), ref_(ref), limits_(limits), control_(control), temp_(std::move(temp)) {}
 
   Result<ImageRecord> Run(int fd) {
@@ -76,13 +77,13 @@ class Importer {
       if (!own) return ErrErrno(ErrorCode::kInternal, "dup");
       return own;
     }
-    CR_TRY_ASSIGN(os::UniqueFd spool, OpenUnnamed(temp_.path()));
+    CR_TRY_ASSIGN(os::UniqueFd spool, os::OpenUnnamed(temp_.path()));
     std::vector<uint8_t> buffer(1 << 20);
     for (uint64_t offset = 0;;) {
       CR_TRY(control_.Check());
-      CR_TRY_ASSIGN(const size_t n, ReadSome(fd, buffer));
+      CR_TRY_ASSIGN(const size_t n, os::ReadSome(fd, buffer));
       if (n == 0) break;
-      CR_TRY(PwriteAll(spool.get(), std::span(buffer).first(n), offset));
+      CR_TRY(os::PwriteAll(spool.get(), std::span(buffer).first(n), offset));
       offset += n;
       if (offset > limits_.max_unpacked_bytes)
         return Err(ErrorCode::kResourceExhausted, "the archive is too large");
@@ -92,23 +93,23 @@ class Importer {
   }
 
   Result<ImageRecord> ImportRootfs(const Archive& archive) {
-    CR_TRY_ASSIGN(const uint64_t size, FileSize(archive.fd()));
-    FileSource file(archive.fd(), 0, size);
+    CR_TRY_ASSIGN(const uint64_t size, os::FileSize(archive.fd()));
+    archive::FileSource file(archive.fd(), 0, size);
     CR_TRY_ASSIGN(RootfsBuilder rootfs, NewRootfs());
     CR_TRY_ASSIGN(
         const RootfsBuilder::Applied applied,
         rootfs.Apply(file,
                      {.name = "of the archive", .diff_id = {}, .bytes = size, .need_end = true},
                      control_));
-    const std::string config = MakeRootfsConfig(applied.diff_id);
-    Manifest manifest;
+    const std::string config = registry::MakeRootfsConfig(applied.diff_id);
+    registry::Manifest manifest;
     manifest.config = {"application/vnd.oci.image.config.v1+json", DigestOf(config), config.size()};
     manifest.layers = {
         {"application/vnd.oci.image.layer.v1.tar", applied.diff_id, applied.unpacked_bytes}};
     ImageRecord record;
-    record.manifest_digest = DigestOf(MakeOciManifest(manifest));
+    record.manifest_digest = DigestOf(registry::MakeOciManifest(manifest));
     record.digest = ref_.digest.empty() ? record.manifest_digest : ref_.digest;
-    CR_TRY_ASSIGN(record.config, ParseConfig(config, limits_));
+    CR_TRY_ASSIGN(record.config, registry::ParseConfig(config, limits_));
     record.layers = manifest.layers;
     return Store(std::move(record), rootfs);
   }
@@ -116,10 +117,11 @@ class Importer {
   Result<ImageRecord> ImportDocker(const Archive& archive) {
     CR_TRY_ASSIGN(const std::string json,
                   archive.ReadMember("manifest.json", limits_.max_manifest_bytes));
-    CR_TRY_ASSIGN(const std::vector<DockerArchiveImage> images, ParseDockerArchive(json, limits_));
+    CR_TRY_ASSIGN(const std::vector<registry::DockerArchiveImage> images,
+                  registry::ParseDockerArchive(json, limits_));
     std::vector<std::string> names;
-    const DockerArchiveImage* chosen = images.size() == 1 ? images.data() : nullptr;
-    for (const DockerArchiveImage& image : images) {
+    const registry::DockerArchiveImage* chosen = images.size() == 1 ? images.data() : nullptr;
+    for (const registry::DockerArchiveImage& image : images) {
       for (const std::string& tag : image.repo_tags) {
         names.push_back(tag);
         if (images.size() > 1 && NamesThis(tag)) chosen = &image;
@@ -129,8 +131,8 @@ class Importer {
     CR_TRY_ASSIGN(const std::string config,
                   archive.ReadMember(chosen->config, limits_.max_manifest_bytes));
     ImageRecord record;
-    CR_TRY_ASSIGN(record.config, ParseConfig(config, limits_));
-    Manifest manifest;
+    CR_TRY_ASSIGN(record.config, registry::ParseConfig(config, limits_));
+    registry::Manifest manifest;
     manifest.config = {"application/vnd.docker.container.image.v1+json", DigestOf(config),
                        config.size()};
     for (size_t i = 0; i < chosen->layers.size(); ++i) {
@@ -139,15 +141,15 @@ class Importer {
           {"application/vnd.docker.image.rootfs.diff.tar.gzip",
            i < record.config.diff_ids.size() ? record.config.diff_ids[i] : std::string(), size});
     }
-    CR_TRY(CheckConfig(record.config, manifest));
-    record.digest = record.manifest_digest = DigestOf(MakeDockerManifest(manifest));
+    CR_TRY(registry::CheckConfig(record.config, manifest));
+    record.digest = record.manifest_digest = DigestOf(registry::MakeDockerManifest(manifest));
     record.layers = manifest.layers;
     CR_TRY(CheckIdentity(record));
     if (store_.Find(record.digest)) return store_.AddRef(record.digest, ref_, control_.stop);
     CR_TRY_ASSIGN(RootfsBuilder rootfs, NewRootfs());
     for (size_t i = 0; i < manifest.layers.size(); ++i) {
-      const Descriptor& layer = manifest.layers[i];
-      CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> member,
+      const registry::Descriptor& layer = manifest.layers[i];
+      CR_TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> member,
                     archive.OpenMember(chosen->layers[i]));
       CR_TRY(rootfs.Apply(
           *member, {.name = layer.digest, .diff_id = layer.digest, .bytes = layer.size}, control_));
@@ -158,10 +160,11 @@ class Importer {
   Result<ImageRecord> ImportLayout(const Archive& archive) {
     CR_TRY_ASSIGN(const std::string json,
                   archive.ReadMember("index.json", limits_.max_manifest_bytes));
-    CR_TRY_ASSIGN(const std::vector<LayoutEntry> entries, ParseLayoutIndex(json, limits_));
+    CR_TRY_ASSIGN(const std::vector<registry::LayoutEntry> entries,
+                  registry::ParseLayoutIndex(json, limits_));
     std::vector<std::string> names;
-    const LayoutEntry* chosen = entries.size() == 1 ? entries.data() : nullptr;
-    for (const LayoutEntry& entry : entries) {
+    const registry::LayoutEntry* chosen = entries.size() == 1 ? entries.data() : nullptr;
+    for (const registry::LayoutEntry& entry : entries) {
       names.push_back(entry.ref_name.empty() ? entry.descriptor.digest : entry.ref_name);
       if (entries.size() > 1 && (ref_.digest.empty() ? NamesThis(entry.ref_name)
                                                      : entry.descriptor.digest == ref_.digest)) {
@@ -172,31 +175,32 @@ class Importer {
     ImageRecord record;
     record.digest = record.manifest_digest = chosen->descriptor.digest;
     CR_TRY_ASSIGN(const std::string top, ReadBlob(archive, chosen->descriptor));
-    CR_TRY_ASSIGN(Document document, ParseDocument(top, limits_));
+    CR_TRY_ASSIGN(registry::Document document, registry::ParseDocument(top, limits_));
     if (!document.manifest) {
       if (document.candidates.empty()) {
         return Err(ErrorCode::kFailedPrecondition,
-                   fmt::format("the image has no variant for {}/{}, only for: {}", kOs,
-                               kArchitecture, fmt::join(document.platforms, ", ")));
+                   fmt::format("the image has no variant for {}/{}, only for: {}", registry::kOs,
+                               registry::kArchitecture, fmt::join(document.platforms, ", ")));
       }
       record.manifest_digest = document.candidates.front().digest;
       CR_TRY_ASSIGN(const std::string inner, ReadBlob(archive, document.candidates.front()));
-      CR_TRY_ASSIGN(document, ParseDocument(inner, limits_));
+      CR_TRY_ASSIGN(document, registry::ParseDocument(inner, limits_));
       if (!document.manifest)
         return Err(ErrorCode::kDataCorrupt, "the image's index leads to another index");
       if (ref_.digest == record.manifest_digest) record.digest = ref_.digest;
     }
     CR_TRY(CheckIdentity(record));
     if (store_.Find(record.digest)) return store_.AddRef(record.digest, ref_, control_.stop);
-    const Manifest& manifest = *document.manifest;
+    const registry::Manifest& manifest = *document.manifest;
     CR_TRY_ASSIGN(const std::string config, ReadBlob(archive, manifest.config));
-    CR_TRY_ASSIGN(record.config, ParseConfig(config, limits_));
-    CR_TRY(CheckConfig(record.config, manifest));
+    CR_TRY_ASSIGN(record.config, registry::ParseConfig(config, limits_));
+    CR_TRY(registry::CheckConfig(record.config, manifest));
     record.layers = manifest.layers;
     CR_TRY_ASSIGN(RootfsBuilder rootfs, NewRootfs());
     for (size_t i = 0; i < manifest.layers.size(); ++i) {
-      const Descriptor& layer = manifest.layers[i];
-      CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> member, archive.OpenMember(BlobPath(layer)));
+      const registry::Descriptor& layer = manifest.layers[i];
+      CR_TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> member,
+                    archive.OpenMember(BlobPath(layer)));
       Verified blob(*member, layer);
       CR_TRY(rootfs.Apply(
           blob, {.name = layer.digest, .diff_id = record.config.diff_ids[i], .bytes = layer.size},
@@ -205,11 +209,11 @@ class Importer {
     return Store(std::move(record), rootfs);
   }
 
-  static std::string BlobPath(const Descriptor& blob) {
+  static std::string BlobPath(const registry::Descriptor& blob) {
     return "blobs/sha256/" + blob.digest.substr(7);
   }
 
-  Result<std::string> ReadBlob(const Archive& archive, const Descriptor& blob) const {
+  Result<std::string> ReadBlob(const Archive& archive, const registry::Descriptor& blob) const {
     CR_TRY_ASSIGN(std::string out, archive.ReadMember(BlobPath(blob), limits_.max_manifest_bytes));
     const std::string digest = DigestOf(out);
     if (digest != blob.digest) {
@@ -247,7 +251,7 @@ class Importer {
     control_.Tell({Phase::kFinish, "", 0, 0});
     const std::string digest = record.digest;
     CR_TRY(rootfs.Finish(digest));
-    CR_TRY_ASSIGN(const FileLock lock, store_.Lock(digest, control_.stop));
+    CR_TRY_ASSIGN(const os::StoppableLock lock, store_.Lock(digest, control_.stop));
     if (!store_.Find(digest)) {
       record.pulled_at = std::time(nullptr);
       CR_TRY(store_.Commit(std::move(record), temp_));
@@ -259,7 +263,7 @@ class Importer {
   const ImageRef& ref_;
   const Limits& limits_;
   const Control& control_;
-  TempFolder temp_;
+  os::TempFolder temp_;
 };
 
 }  // namespace
@@ -268,7 +272,7 @@ Result<ImageRecord> Import(const ImageStore& store, const ImageRef& ref, int fd,
                            const Limits& limits, const Control& control) {
   if (!ref.digest.empty() && store.Find(ref.digest))
     return store.AddRef(ref.digest, ref, control.stop);
-  CR_TRY_ASSIGN(TempFolder temp, store.MakeTemp());
+  CR_TRY_ASSIGN(os::TempFolder temp, store.MakeTemp());
   Importer importer(store, ref, limits, control, std::move(temp));
   Result<ImageRecord> record = importer.Run(fd);
   if (!record) return Err(std::move(record).error().Context("importing " + ref.ToString()));

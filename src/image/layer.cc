@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "image/decompress.h"
-#include "image/digest.h"
-#include "image/read_ahead.h"
-#include "image/tar_reader.h"
+#include "archive/decompress.h"
+#include "archive/read_ahead.h"
+#include "archive/tar_reader.h"
+#include "base/sha256/digest.h"
 
 namespace cleanroom::image {
 namespace {
@@ -16,9 +16,9 @@ constexpr uint64_t kProgressStep = 2 << 20;
 constexpr size_t kTarBlock = 512;
 
 // Tells progress and notices cancellation on the way of the compressed bytes.
-class Watched : public ByteSource {
+class Watched : public archive::ByteSource {
  public:
-  Watched(ByteSource& input, const Control& control, const RootfsBuilder::Layer& layer)
+  Watched(archive::ByteSource& input, const Control& control, const RootfsBuilder::Layer& layer)
       : input_(input), control_(control), layer_(layer) {}
 
   Result<size_t> Read(std::span<uint8_t> buffer) override {
@@ -35,16 +35,16 @@ class Watched : public ByteSource {
     told_ = done_;
     control_.Tell({Phase::kUnpack, layer_.name, done_, std::max(layer_.bytes, done_)});
   }
-  ByteSource& input_;
+  archive::ByteSource& input_;
   const Control& control_;
   const RootfsBuilder::Layer& layer_;
   uint64_t done_ = 0, told_ = 0;
 };
 
 // Hashes the uncompressed bytes and remembers how they end.
-class Hashed : public ByteSource {
+class Hashed : public archive::ByteSource {
  public:
-  Hashed(ByteSource& input, uint64_t budget) : input_(input), budget_(budget) {}
+  Hashed(archive::ByteSource& input, uint64_t budget) : input_(input), budget_(budget) {}
 
   Result<size_t> Read(std::span<uint8_t> buffer) override {
     CR_TRY_ASSIGN(const size_t n, input_.Read(buffer));
@@ -65,7 +65,7 @@ class Hashed : public ByteSource {
   std::string Finish() { return FinishDigest(hash_); }
 
  private:
-  ByteSource& input_;
+  archive::ByteSource& input_;
   uint64_t budget_;
   Sha256 hash_;
   uint64_t total_ = 0, trailing_zeros_ = 0;
@@ -91,22 +91,24 @@ Result<void> RootfsBuilder::CheckBlocks(uint64_t unpacked) const {
   return {};
 }
 
-Result<RootfsBuilder::Applied> RootfsBuilder::Apply(ByteSource& blob, const Layer& layer,
+Result<RootfsBuilder::Applied> RootfsBuilder::Apply(archive::ByteSource& blob, const Layer& layer,
                                                     const Control& control) {
   Result<Applied> out = ApplyUnnamed(blob, layer, control);
   if (!out) return Err(std::move(out).error().Context("layer " + layer.name));
   return out;
 }
 
-Result<RootfsBuilder::Applied> RootfsBuilder::ApplyUnnamed(ByteSource& blob, const Layer& layer,
+Result<RootfsBuilder::Applied> RootfsBuilder::ApplyUnnamed(archive::ByteSource& blob,
+                                                           const Layer& layer,
                                                            const Control& control) {
   Watched watched(blob, control, layer);
-  CR_TRY_ASSIGN(const std::unique_ptr<ByteSource> plain, Decompress(watched, limits_));
-  ReadAhead ahead(*plain);
+  CR_TRY_ASSIGN(const std::unique_ptr<archive::ByteSource> plain,
+                archive::Decompress(watched, limits_));
+  archive::ReadAhead ahead(*plain);
   Hashed hashed(ahead, limits_.max_unpacked_bytes - unpacked_bytes_);
-  CR_TRY_ASSIGN(TarReader tar, TarReader::Open(hashed, limits_));
+  CR_TRY_ASSIGN(archive::TarReader tar, archive::TarReader::Open(hashed, limits_));
   tree_.BeginLayer();
-  TarEntry entry;
+  archive::TarEntry entry;
   while (true) {
     CR_TRY_ASSIGN(const bool more, tar.Next(entry));
     if (!more) break;
@@ -116,7 +118,7 @@ Result<RootfsBuilder::Applied> RootfsBuilder::ApplyUnnamed(ByteSource& blob, con
     }
     CR_TRY_ASSIGN(const Tree::NodeId node, tree_.Apply(entry));
     CR_TRY(writer_.Release(tree_.TakeReleased()));
-    if (entry.type != EntryType::kFile || node == Tree::kRoot) continue;
+    if (entry.type != archive::EntryType::kFile || node == Tree::kRoot) continue;
     Result<void> read = tar.ReadData(
         [this, &entry, &hashed](uint64_t offset, std::span<const uint8_t> data) -> Result<void> {
           if (offset > entry.size || data.size() > entry.size - offset) {

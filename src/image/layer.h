@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <string>
 
+#include "archive/byte_source.h"
 #include "base/result.h"
-#include "image/byte_source.h"
 #include "image/control.h"
 #include "image/ext4_writer.h"
 #include "image/tree.h"
@@ -32,7 +32,7 @@ class RootfsBuilder {
   };
   // Applies the next layer. Errors name it; data_corrupt covers damage, hostile paths and a wrong
   // diff id.
-  Result<Applied> Apply(ByteSource& blob, const Layer& layer, const Control& control);
+  Result<Applied> Apply(archive::ByteSource& blob, const Layer& layer, const Control& control);
 
   // Completes the file; answers its apparent size. `identity` seeds the file system's UUID.
   Result<uint64_t> Finish(std::string_view identity) { return writer_.Finish(tree_, identity); }
@@ -40,7 +40,8 @@ class RootfsBuilder {
  private:
   RootfsBuilder(Ext4Writer writer, const Limits& limits)
       : limits_(limits), tree_(limits), writer_(std::move(writer)) {}
-  Result<Applied> ApplyUnnamed(ByteSource& blob, const Layer& layer, const Control& control);
+  Result<Applied> ApplyUnnamed(archive::ByteSource& blob, const Layer& layer,
+                               const Control& control);
 
   Result<void> CheckBlocks(uint64_t unpacked) const;
 

@@ -18,7 +18,7 @@ using testing::RunScript;
 using testing::TarBuilder;
 using testing::TestFolder;
 
-class MemorySource : public ByteSource {
+class MemorySource : public archive::ByteSource {
  public:
   explicit MemorySource(std::string bytes) : bytes_(std::move(bytes)) {}
   Result<size_t> Read(std::span<uint8_t> buffer) override {

@@ -6,14 +6,14 @@
 #include "base/image_ref.h"
 #include "base/result.h"
 #include "image/control.h"
-#include "image/registry.h"
 #include "image/store.h"
+#include "registry/registry.h"
 
 namespace cleanroom::image {
 
 // The digest that `ref` names now: asks the registry for a tag ("latest" when there is none); for a
 // pinned reference it checks that the registry has it. Errors are Registry's.
-Result<std::string> Resolve(const RegistryOptions& options, const ImageRef& ref,
+Result<std::string> Resolve(const registry::RegistryOptions& options, const ImageRef& ref,
                             const Control& control);
 
 // Makes the image that `ref` names present and answers its record. The digest of a pinned
@@ -22,7 +22,7 @@ Result<std::string> Resolve(const RegistryOptions& options, const ImageRef& ref,
 // and unpacked as they come; a pull that fails or is cancelled leaves nothing. Errors: Registry's,
 // and failed_precondition (not an image for this platform), data_corrupt (naming the layer),
 // resource_exhausted (a limit, or no room).
-Result<ImageRecord> Pull(const ImageStore& store, const RegistryOptions& options,
+Result<ImageRecord> Pull(const ImageStore& store, const registry::RegistryOptions& options,
                          const ImageRef& ref, const Control& control);
 
 }  // namespace cleanroom::image

@@ -94,7 +94,7 @@ class PullTest : public ::testing::Test {
   static std::string digest;
   TestFolder folder_;
   std::optional<ImageStore> store_;
-  RegistryOptions options_{.retry_delay = std::chrono::milliseconds(1)};
+  registry::RegistryOptions options_{.retry_delay = std::chrono::milliseconds(1)};
 };
 DockerRegistry* PullTest::registry = nullptr;
 TestFolder* PullTest::made = nullptr;
@@ -219,7 +219,7 @@ TEST_F(PullTest, DamagedBlobsAreRefusedAndLeaveNothing) {
   ASSERT_TRUE(good);
   ASSERT_TRUE(store_->Remove(digest, {}, {}));
   ASSERT_TRUE(LeftNothing());
-  const Descriptor layer = good->layers.front();
+  const registry::Descriptor layer = good->layers.front();
   const std::string blob = registry->BlobFile(layer.digest);
   const std::string bytes = *os::ReadFile(blob, 1 << 30);
   const auto attempt = [&](const std::string& content) {

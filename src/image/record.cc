@@ -28,11 +28,11 @@ std::string StoredRef(const ImageRef& ref) {
 
 std::string RecordToJson(const ImageRecord& record) {
   Json layers = Json::array();
-  for (const Descriptor& layer : record.layers) {
+  for (const registry::Descriptor& layer : record.layers) {
     layers.push_back(
         {{"digest", layer.digest}, {"media_type", layer.media_type}, {"size", layer.size}});
   }
-  const ImageConfig& config = record.config;
+  const registry::ImageConfig& config = record.config;
   const Json json = {
       {"version", kVersion},
       {"digest", record.digest},

@@ -30,8 +30,8 @@ Result<ImageRecord> ReadRecord(const fs::path& folder) {
 // What a writer of a record that was killed left beside it. Under the lock under which they are
 // written.
 Result<void> RemoveHalfWrittenRecords(const fs::path& folder) {
-  CR_TRY_ASSIGN(const FileLock changing,
-                FileLock::Acquire(folder / "locks" / "refs", {}, kRefsLimit));
+  CR_TRY_ASSIGN(const os::StoppableLock changing,
+                os::StoppableLock::Acquire(folder / "locks" / "refs", {}, kRefsLimit));
   std::error_code error, ignored;
   for (fs::directory_iterator image(folder / "images", error), end; !error && image != end;
        image.increment(error)) {
@@ -49,8 +49,8 @@ Result<void> RemoveHalfWrittenRecords(const fs::path& folder) {
 Result<ImageStore> ImageStore::Open(const fs::path& cache_folder) {
   const fs::path folder = fs::absolute(cache_folder);
   for (const char* name : {"images", "locks", "tmp"}) CR_TRY(os::MakeDirs(folder / name, 0755));
-  TempFolder::RemoveStale(folder / "tmp");
-  FileLock::RemoveStale(folder / "locks");
+  os::TempFolder::RemoveStale(folder / "tmp");
+  os::StoppableLock::RemoveStale(folder / "locks");
   CR_TRY(RemoveHalfWrittenRecords(folder));
   return ImageStore(folder);
 }
@@ -110,7 +110,7 @@ Result<ImageRecord> ImageStore::Get(std::string_view text) const {
 Result<ImageRecord> ImageStore::Remove(std::string_view text, const InUseFn& in_use,
                                        const std::stop_token& stop) {
   CR_TRY_ASSIGN(const ImageRecord found, Get(text));
-  CR_TRY_ASSIGN(const FileLock lock, Lock(found.digest, stop));
+  CR_TRY_ASSIGN(const os::StoppableLock lock, Lock(found.digest, stop));
   std::optional<ImageRecord> record = Find(found.digest);
   if (!record) return Err(ErrorCode::kNotFound, fmt::format("no image {} here", found.digest));
   if (in_use && in_use(*record)) {
@@ -119,24 +119,28 @@ Result<ImageRecord> ImageStore::Remove(std::string_view text, const InUseFn& in_
                            record->Pinned()));
   }
   // Out of sight in one step, then taken apart.
-  CR_TRY_ASSIGN(const TempFolder temp, MakeTemp());
+  CR_TRY_ASSIGN(const os::TempFolder temp, MakeTemp());
   std::error_code error;
   fs::rename(ImageFolder(record->digest), temp.path() / "image", error);
   if (error) {
     return Err(Error::FromErrno(ErrorCode::kInternal, error.value(),
                                 fmt::format("remove the image {}", record->digest)));
   }
-  CR_TRY(SyncFolder(folder_ / "images"));
+  CR_TRY(os::SyncFolder(folder_ / "images"));
   return std::move(*record);
 }
 
-Result<FileLock> ImageStore::Lock(const std::string& digest, const std::stop_token& stop) const {
-  return FileLock::Acquire(folder_ / "locks" / ImageFolder(digest).filename(), stop, kImageLimit);
+Result<os::StoppableLock> ImageStore::Lock(const std::string& digest,
+                                           const std::stop_token& stop) const {
+  return os::StoppableLock::Acquire(folder_ / "locks" / ImageFolder(digest).filename(), stop,
+                                    kImageLimit);
 }
 
-Result<TempFolder> ImageStore::MakeTemp() const { return TempFolder::Create(folder_ / "tmp"); }
+Result<os::TempFolder> ImageStore::MakeTemp() const {
+  return os::TempFolder::Create(folder_ / "tmp");
+}
 
-Result<ImageRecord> ImageStore::Commit(ImageRecord record, const TempFolder& built) const {
+Result<ImageRecord> ImageStore::Commit(ImageRecord record, const os::TempFolder& built) const {
   const fs::path ready = built.path() / "image";
   std::error_code error;
   fs::create_directory(ready, error);
@@ -154,7 +158,7 @@ Result<ImageRecord> ImageStore::Commit(ImageRecord record, const TempFolder& bui
     return Err(Error::FromErrno(ErrorCode::kInternal, error.value(),
                                 fmt::format("store the image in {}", target.string())));
   }
-  CR_TRY(SyncFolder(folder_ / "images"));
+  CR_TRY(os::SyncFolder(folder_ / "images"));
   record.rootfs = target / kRootfs;
   return record;
 }
@@ -164,8 +168,8 @@ Result<ImageRecord> ImageStore::AddRef(const std::string& digest, const ImageRef
   const std::string name = StoredRef(ref);
   // Records are changed under one lock; the locks of other images are not taken, two callers could
   // then wait for each other.
-  CR_TRY_ASSIGN(const FileLock changing,
-                FileLock::Acquire(folder_ / "locks" / "refs", stop, kRefsLimit));
+  CR_TRY_ASSIGN(const os::StoppableLock changing,
+                os::StoppableLock::Acquire(folder_ / "locks" / "refs", stop, kRefsLimit));
   if (!ref.tag.empty() || ref.digest.empty()) {
     CR_TRY_ASSIGN(std::vector<ImageRecord> all, List());
     for (ImageRecord& other : all) {

@@ -17,8 +17,8 @@
 
 #include "base/image_ref.h"
 #include "base/result.h"
-#include "image/file.h"
-#include "image/manifest.h"
+#include "os/scratch.h"
+#include "registry/manifest.h"
 
 namespace cleanroom::image {
 
@@ -27,8 +27,8 @@ struct ImageRecord {
       digest;  // the image's identity: what a pinned reference names (an index or a manifest)
   std::string manifest_digest;    // the manifest that was unpacked
   std::vector<std::string> refs;  // HOST/REPOSITORY[:TAG] under which it was pulled or imported
-  ImageConfig config;
-  std::vector<Descriptor> layers;
+  registry::ImageConfig config;
+  std::vector<registry::Descriptor> layers;
   uint64_t disk_bytes = 0;       // room that rootfs.ext4 takes on the host
   int64_t pulled_at = 0;         // seconds since 1970
   std::filesystem::path rootfs;  // absolute; not in the file
@@ -59,11 +59,11 @@ class ImageStore {
                              const std::stop_token& stop);
 
   // For pull and import. Lock, look with Find, build in a TempFolder, then Commit.
-  Result<FileLock> Lock(const std::string& digest, const std::stop_token& stop) const;
-  Result<TempFolder> MakeTemp() const;
+  Result<os::StoppableLock> Lock(const std::string& digest, const std::stop_token& stop) const;
+  Result<os::TempFolder> MakeTemp() const;
   // `built` holds rootfs.ext4, synced. Writes the record beside it and moves both into place; the
   // lock is held.
-  Result<ImageRecord> Commit(ImageRecord record, const TempFolder& built) const;
+  Result<ImageRecord> Commit(ImageRecord record, const os::TempFolder& built) const;
   // Makes `ref` name the image `digest`, and no other image any more. The lock of `digest` is held.
   Result<ImageRecord> AddRef(const std::string& digest, const ImageRef& ref,
                              const std::stop_token& stop) const;

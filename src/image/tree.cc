@@ -22,7 +22,7 @@ std::unexpected<Error> Refuse(fmt::format_string<Args...> format, Args&&... args
   return Err(ErrorCode::kDataCorrupt, fmt::format(format, std::forward<Args>(args)...));
 }
 
-void SetMetadata(Tree::Node& node, const TarEntry& entry) {
+void SetMetadata(Tree::Node& node, const archive::TarEntry& entry) {
   node.type = entry.type;
   node.permissions = static_cast<uint16_t>(entry.permissions);
   node.uid = entry.uid;
@@ -81,10 +81,10 @@ Result<Tree::NodeId> Tree::NewNode() {
   return static_cast<NodeId>(nodes_.size() - 1);
 }
 
-Result<void> Tree::Charge(std::string_view name, const TarEntry& entry) {
+Result<void> Tree::Charge(std::string_view name, const archive::TarEntry& entry) {
   metadata_bytes_ += name.size() + entry.target.size();
-  for (const Xattr& xattr : entry.xattrs)
-    metadata_bytes_ += sizeof(Xattr) + xattr.name.size() + xattr.value.size();
+  for (const archive::Xattr& xattr : entry.xattrs)
+    metadata_bytes_ += sizeof(archive::Xattr) + xattr.name.size() + xattr.value.size();
   if (metadata_bytes_ <= limits_.max_metadata_bytes) return {};
   return Err(ErrorCode::kResourceExhausted,
              fmt::format("the image has more than {} bytes of names, link targets and extended "
@@ -135,7 +135,7 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
       it = children.emplace(next.name, Child{made, layer_}).first;
     }
     const Node& node = nodes_[it->second.node];
-    if (node.type == EntryType::kSymlink) {
+    if (node.type == archive::EntryType::kSymlink) {
       if (++links > kMaxLinksFollowed)
         return Refuse("the path '{}' goes through a loop of symbolic links", Shown(path));
       if (node.target.starts_with('/')) {
@@ -152,7 +152,7 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
       }
       continue;
     }
-    if (node.type != EntryType::kFolder)
+    if (node.type != archive::EntryType::kFolder)
       return Refuse("the path '{}' goes through something that is no folder", Shown(path));
     place.folders.push_back(it->second.node);
     place.entries.push_back(&it->second);
@@ -162,7 +162,7 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
   return place;
 }
 
-Result<Tree::NodeId> Tree::Apply(const TarEntry& entry) {
+Result<Tree::NodeId> Tree::Apply(const archive::TarEntry& entry) {
   const size_t slash = entry.path.find_last_not_of('/');
   const std::string_view trimmed =
       std::string_view(entry.path).substr(0, slash == std::string::npos ? 0 : slash + 1);
@@ -189,16 +189,16 @@ Result<Tree::NodeId> Tree::Apply(const TarEntry& entry) {
   CR_TRY_ASSIGN(const Place place, Locate(entry.path, /*create=*/true, /*allow_absolute=*/false));
   for (Child* child : place.entries) child->layer = layer_;
   CR_TRY(Charge(place.name, entry));
-  if (entry.type == EntryType::kHardLink) {
+  if (entry.type == archive::EntryType::kHardLink) {
     CR_TRY(Link(place, entry));
     return kRoot;
   }
   return Insert(place, entry);
 }
 
-Result<Tree::NodeId> Tree::Insert(const Place& place, const TarEntry& entry) {
+Result<Tree::NodeId> Tree::Insert(const Place& place, const archive::TarEntry& entry) {
   if (place.name.empty()) {
-    if (entry.type != EntryType::kFolder)
+    if (entry.type != archive::EntryType::kFolder)
       return Refuse("the tar replaces the root folder by something else");
     SetMetadata(nodes_[kRoot], entry);
     return kRoot;
@@ -206,8 +206,8 @@ Result<Tree::NodeId> Tree::Insert(const Place& place, const TarEntry& entry) {
   Children& children = *nodes_[place.folders.back()].children;
   const auto existing = children.find(place.name);
   if (existing != children.end()) {
-    if (entry.type == EntryType::kFolder &&
-        nodes_[existing->second.node].type == EntryType::kFolder) {
+    if (entry.type == archive::EntryType::kFolder &&
+        nodes_[existing->second.node].type == archive::EntryType::kFolder) {
       SetMetadata(nodes_[existing->second.node], entry);
       existing->second.layer = layer_;
       return existing->second.node;
@@ -218,12 +218,12 @@ Result<Tree::NodeId> Tree::Insert(const Place& place, const TarEntry& entry) {
   Node& node = nodes_[id];
   SetMetadata(node, entry);
   node.names = 1;
-  if (entry.type == EntryType::kFolder) node.children = std::make_unique<Children>();
+  if (entry.type == archive::EntryType::kFolder) node.children = std::make_unique<Children>();
   children.emplace(place.name, Child{id, layer_});
   return id;
 }
 
-Result<void> Tree::Link(const Place& place, const TarEntry& entry) {
+Result<void> Tree::Link(const Place& place, const archive::TarEntry& entry) {
   // Docker and others write absolute targets, meaning the image's root.
   Result<Place> from = Locate(entry.target, /*create=*/false, /*allow_absolute=*/true);
   const Children* source = from ? nodes_[from->folders.back()].children.get() : nullptr;
@@ -234,7 +234,7 @@ Result<void> Tree::Link(const Place& place, const TarEntry& entry) {
                   Shown(entry.target));
   }
   const NodeId id = it->second.node;
-  if (nodes_[id].type == EntryType::kFolder) {
+  if (nodes_[id].type == archive::EntryType::kFolder) {
     return Refuse("the hard link '{}' is to the folder '{}'", Shown(entry.path),
                   Shown(entry.target));
   }
@@ -255,7 +255,7 @@ void Tree::Hide(Children& children, Children::iterator it) {
     return;
   }
   Node& node = nodes_[it->second.node];
-  if (node.type != EntryType::kFolder) return;
+  if (node.type != archive::EntryType::kFolder) return;
   for (auto inner = node.children->begin(); inner != node.children->end();)
     Hide(*node.children, inner++);
 }

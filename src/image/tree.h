@@ -22,9 +22,9 @@
 #include <string_view>
 #include <vector>
 
+#include "archive/tar_reader.h"
 #include "base/result.h"
 #include "image/control.h"
-#include "image/tar_reader.h"
 
 namespace cleanroom::image {
 
@@ -48,7 +48,7 @@ class Tree {
       std::map<std::string, Child, std::less<>>;  // sorted: the result does not depend on tar order
 
   struct Node {
-    EntryType type = EntryType::kFolder;  // never kHardLink
+    archive::EntryType type = archive::EntryType::kFolder;  // never kHardLink
     uint16_t permissions = 0755;
     uint32_t uid = 0, gid = 0;
     uint32_t names = 0;  // folder entries that lead here
@@ -57,7 +57,7 @@ class Tree {
     uint64_t size = 0;
     uint32_t device_major = 0, device_minor = 0;
     std::string target;
-    std::vector<Xattr> xattrs;
+    std::vector<archive::Xattr> xattrs;
     std::vector<Extent> extents;
     std::unique_ptr<Children> children;  // of folders
   };
@@ -67,7 +67,7 @@ class Tree {
   void BeginLayer() { ++layer_; }
   // Applies one entry. For a kFile the answer is the node that is to get the extents; else what the
   // entry made, or kRoot when it made nothing.
-  Result<NodeId> Apply(const TarEntry& entry);
+  Result<NodeId> Apply(const archive::TarEntry& entry);
 
   Node& node(NodeId id) { return nodes_[id]; }
   const Node& node(NodeId id) const { return nodes_[id]; }
@@ -87,9 +87,9 @@ class Tree {
   Result<std::vector<std::string_view>> Split(std::string_view path, bool allow_absolute) const;
   Result<Place> Locate(std::string_view path, bool create, bool allow_absolute);
   Result<NodeId> NewNode();
-  Result<void> Charge(std::string_view name, const TarEntry& entry);
-  Result<NodeId> Insert(const Place& place, const TarEntry& entry);
-  Result<void> Link(const Place& place, const TarEntry& entry);
+  Result<void> Charge(std::string_view name, const archive::TarEntry& entry);
+  Result<NodeId> Insert(const Place& place, const archive::TarEntry& entry);
+  Result<void> Link(const Place& place, const archive::TarEntry& entry);
   void Hide(Children& children, Children::iterator it);
   void Remove(Children& children, Children::iterator it);
   void Release(NodeId id);

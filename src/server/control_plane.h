@@ -37,7 +37,7 @@ struct RemoteLimits {
 struct ControlPlaneConfig {
   Settings settings;
   MachineConfig machine;
-  image::RegistryOptions registry;
+  registry::RegistryOptions registry;
   std::vector<config::Endpoint> listen;
   std::vector<std::string> tokens;  // for http and https listeners; empty: none needed
   std::optional<config::Endpoint> metrics_listen;

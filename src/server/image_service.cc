@@ -35,8 +35,8 @@ v1::ImageEvent ToEvent(const ProgressUpdate& progress) {
   return event;
 }
 
-image::PlainHttp Plain(bool only) {
-  return only ? image::PlainHttp::kOnly : image::PlainHttp::kAuto;
+registry::PlainHttp Plain(bool only) {
+  return only ? registry::PlainHttp::kOnly : registry::PlainHttp::kAuto;
 }
 
 // A caller who sends nothing for so long is given up: an import keeps a thread.

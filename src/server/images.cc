@@ -21,20 +21,21 @@ Error OfRegistry(Error error) {
 }  // namespace
 
 Images::Images(asio::any_io_executor executor, image::ImageStore store,
-               image::RegistryOptions options)
+               registry::RegistryOptions options)
     : executor_(executor),
       store_(std::move(store)),
       options_(std::move(options)),
       tasks_(executor) {}
 
 Awaitable<Result<ImageOutcome>> Images::Pull(std::string text, ProgressFn progress,
-                                             image::PlainHttp plain_http) {
+                                             registry::PlainHttp plain_http) {
   CR_CO_TRY_ASSIGN(const auto ref, ImageRef::Parse(text));
-  const std::string key = ref.ToString() + (plain_http == image::PlainHttp::kOnly ? " plain" : "");
+  const std::string key =
+      ref.ToString() + (plain_http == registry::PlainHttp::kOnly ? " plain" : "");
   std::shared_ptr<ImageJob>& shared = pulls_[key];
   if (!shared) {
     shared = std::make_shared<ImageJob>(executor_);
-    image::RegistryOptions options = options_;
+    registry::RegistryOptions options = options_;
     options.plain_http = plain_http;
     auto work = [store = store_, options = std::move(options),
                  ref](const image::Control& control) -> Result<ImageOutcome> {
@@ -69,7 +70,7 @@ std::shared_ptr<ImageJob> Images::StartImport(const ImageRef& ref, os::UniqueFd 
   auto job = std::make_shared<ImageJob>(executor_);
   // Shared, because std::function copies.
   auto source = std::make_shared<os::UniqueFd>(std::move(fd));
-  auto work = [store = store_, limits = options_.limits, ref,
+  auto work = [store = store_, limits = image::Limits{options_.limits}, ref,
                source](const image::Control& control) -> Result<ImageOutcome> {
     auto record = image::Import(store, ref, source->get(), limits, control);
     // Now, so that whoever feeds the pipe notices.
@@ -109,7 +110,7 @@ Awaitable<Result<image::ImageRecord>> Images::Remove(std::string ref) {
   co_return removed;
 }
 
-Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHttp plain_http) {
+Awaitable<Result<std::string>> Images::Resolve(std::string text, registry::PlainHttp plain_http) {
   if (IsSha256Digest(text)) {
     CR_CO_TRY_ASSIGN(const auto present, co_await Get(text));
     co_return present.Pinned();
@@ -120,7 +121,7 @@ Awaitable<Result<std::string>> Images::Resolve(std::string text, image::PlainHtt
     auto imported = co_await Get(local.ToString());
     if (imported) co_return local.Pinned(imported->digest);
   }
-  image::RegistryOptions options = options_;
+  registry::RegistryOptions options = options_;
   options.plain_http = plain_http;
   image::Control control;
   control.stop = stopping_.get_token();

@@ -10,21 +10,22 @@
 #include <vector>
 
 #include "base/async.h"
-#include "image/registry.h"
 #include "image/store.h"
 #include "os/unique_fd.h"
+#include "registry/registry.h"
 #include "server/image_job.h"
 
 namespace cleanroom::server {
 
 class Images {
  public:
-  Images(asio::any_io_executor executor, image::ImageStore store, image::RegistryOptions options);
+  Images(asio::any_io_executor executor, image::ImageStore store,
+         registry::RegistryOptions options);
 
   // Makes the image present. Two calls for one reference share the work, which ends with its last
   // caller.
   Awaitable<Result<ImageOutcome>> Pull(std::string ref, ProgressFn progress,
-                                       image::PlainHttp plain_http = image::PlainHttp::kAuto);
+                                       registry::PlainHttp plain_http = registry::PlainHttp::kAuto);
   // Starts to import the tar that comes out of `fd`; the caller watches the job and stops it when
   // it gives up.
   std::shared_ptr<ImageJob> StartImport(const ImageRef& ref, os::UniqueFd fd);
@@ -35,7 +36,7 @@ class Images {
   Awaitable<Result<image::ImageRecord>> Remove(std::string ref);
   // The digest-pinned form: that of an image that was imported under this name, else by asking the
   // registry.
-  Awaitable<Result<std::string>> Resolve(std::string ref, image::PlainHttp plain_http);
+  Awaitable<Result<std::string>> Resolve(std::string ref, registry::PlainHttp plain_http);
 
   // Keeps the image from being removed as long as the answer lives. Released on any thread.
   std::shared_ptr<void> Use(const std::string& digest);
@@ -53,7 +54,7 @@ class Images {
 
   asio::any_io_executor executor_;
   image::ImageStore store_;
-  image::RegistryOptions options_;
+  registry::RegistryOptions options_;
   std::shared_ptr<Uses> uses_ = std::make_shared<Uses>();
   // Threads of their own: a pull takes minutes, and disks and folders must not wait for it. Pulls
   // beyond the number wait.

@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <set>
 
-#include "image/file.h"
 #include "os/file.h"
+#include "os/scratch.h"
 #include "server/testing/plane.h"
 #include "server/warm_up.h"
 

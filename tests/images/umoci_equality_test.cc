@@ -9,7 +9,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "image/digest.h"
+#include "base/sha256/digest.h"
 #include "image/pull.h"
 #include "tests/support/command.h"
 #include "tests/support/file_server.h"

@@ -1,0 +1,147 @@
+#include "registry/authenticator.h"
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+#include "document/bounded_json.h"
+
+namespace cleanroom::registry {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr uint64_t kMaxTokenBytes = 1u << 20;
+
+std::string UrlEncode(std::string_view text) {
+  std::string out;
+  for (const unsigned char c : text) {
+    if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
+      out += static_cast<char>(c);
+    } else {
+      out += fmt::format("%{:02X}", c);
+    }
+  }
+  return out;
+}
+
+Secret BasicHeader(const Credentials& credentials) {
+  const std::string pair = credentials.username + ":" + credentials.password.Reveal();
+  std::string encoded(4 * ((pair.size() + 2) / 3) + 1, '\0');
+  encoded.resize(static_cast<size_t>(EVP_EncodeBlock(
+      reinterpret_cast<unsigned char*>(encoded.data()),
+      reinterpret_cast<const unsigned char*>(pair.data()), static_cast<int>(pair.size()))));
+  return Secret("Basic " + encoded);
+}
+
+// A token from the answer of a token server; nothing when there is none that a header can carry.
+std::optional<std::string> TokenOf(const std::string& body) {
+  const Json json = document::ParseBoundedJson(body);
+  for (const char* key : {"token", "access_token"}) {
+    if (!json.is_object() || !json.contains(key) || !json[key].is_string()) continue;
+    std::string token = json[key];
+    const auto unusable = [](char c) { return c <= 32 || c == 127; };
+    if (!token.empty() && std::ranges::none_of(token, unusable)) return token;
+  }
+  return {};
+}
+
+}  // namespace
+
+void Authenticator::LookUp() {
+  if (!found_) found_ = FindCredentials(options_, ref_);
+}
+
+std::string Authenticator::Remedy() const {
+  if (found_ && !*found_) return "; no credentials: " + found_->error().message();
+  if (found_ && !(*found_)->credentials.empty())
+    return fmt::format("; the credentials are those of {}", (*found_)->source);
+  return fmt::format("; log in with `docker login {}` or `skopeo login {}` as the daemon's user",
+                     ref_.registry, ref_.registry);
+}
+
+std::string Authenticator::Redacted(std::string text) const {
+  std::vector<Secret> secrets = {header_};
+  if (found_ && *found_) {
+    const Credentials& mine = (*found_)->credentials;
+    secrets.insert(secrets.end(),
+                   {BasicHeader(mine), mine.password, mine.identity_token, mine.registry_token});
+  }
+  for (const Secret& one : secrets) {
+    const std::string secret = one.Reveal().substr(one.Reveal().find(' ') + 1);  // of headers
+    if (secret.empty()) continue;
+    for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos;)
+      text.replace(at, secret.size(), "…");
+  }
+  return text;
+}
+
+Result<std::optional<Secret>> Authenticator::AskTokenServer(const Challenge& challenge,
+                                                            fetch::Transport transport,
+                                                            fetch::HttpClient& http,
+                                                            const std::stop_token& stop) {
+  const Credentials mine = *found_ ? (*found_)->credentials : Credentials();
+  std::string query;
+  if (const auto it = challenge.params.find("service"); it != challenge.params.end())
+    query = "service=" + UrlEncode(it->second) + "&";
+  query += "scope=" + UrlEncode("repository:" + ref_.repository + ":pull");
+
+  fetch::HttpRequest request;
+  request.url = challenge.params.at("realm");
+  request.transport = transport;
+  if (!mine.identity_token.empty()) {
+    request.form =
+        Secret(fmt::format("grant_type=refresh_token&client_id=cleanroom&{}&refresh_token={}",
+                           query, UrlEncode(mine.identity_token.Reveal())));
+  } else {
+    request.url += (request.url.contains('?') ? '&' : '?') + query;
+    if (!mine.username.empty()) request.authorization = BasicHeader(mine);
+  }
+  Result<fetch::HttpResponse> answer = http.Fetch(request, kMaxTokenBytes, {}, stop);
+  if (!answer) return Err(std::move(answer).error().Context("asking for a token"));
+  // RFC 6749 section 5.2: a refresh token that is no longer good is 400.
+  const bool refused = answer->status == 401 || answer->status == 403 ||
+                       (answer->status == 400 && !mine.identity_token.empty());
+  if (refused) return std::optional<Secret>();
+  if (answer->status != 200) {
+    return Err(ErrorCode::kUpstreamError,
+               fmt::format("the token server answers with status {}", answer->status));
+  }
+  const std::optional<std::string> token = TokenOf(answer->body);
+  if (!token) return Err(ErrorCode::kUpstreamError, "the token server's answer has no token");
+  return std::optional<Secret>(Secret("Bearer " + *token));
+}
+
+Result<Secret> Authenticator::Answer(const fetch::HttpResponse& refusal, fetch::Transport transport,
+                                     fetch::HttpClient& http, const std::stop_token& stop) {
+  LookUp();
+  const Credentials mine = *found_ ? (*found_)->credentials : Credentials();
+  for (const std::string& header : refusal.www_authenticate) {
+    const std::optional<Challenge> challenge = ParseChallenge(header);
+    if (!challenge) continue;
+    if (challenge->scheme == "basic" && !mine.username.empty()) {
+      header_ = BasicHeader(mine);
+      return header_;
+    }
+    if (challenge->scheme != "bearer") continue;
+    if (!mine.registry_token.empty()) {
+      header_ = Secret("Bearer " + mine.registry_token.Reveal());
+      return header_;
+    }
+    if (!challenge->params.contains("realm")) continue;
+    CR_TRY_ASSIGN(std::optional<Secret> token, AskTokenServer(*challenge, transport, http, stop));
+    if (!token) {
+      return Err(ErrorCode::kUnauthenticated,
+                 fmt::format("the token server of {} gives no token for {}{}", ref_.registry,
+                             ref_.repository, Remedy()));
+    }
+    header_ = *std::move(token);
+    return header_;
+  }
+  return Err(ErrorCode::kUnauthenticated, fmt::format("the registry {} wants credentials for {}{}",
+                                                      ref_.registry, ref_.repository, Remedy()));
+}
+
+}  // namespace cleanroom::registry
