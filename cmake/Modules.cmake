@@ -1,8 +1,9 @@
-# cr_module(NAME [DEPS module...] [LIBS library...] [TEST_LIBS library...] [ASIO])
+# cr_module(NAME [ASIO] [DEPS module...] [LIBS library...] [TEST_DEPS module...] [TEST_LIBS library...])
 #
 # Makes the static library cleanroom_NAME from the folder's *.cc and the test program NAME_test from its *_test.cc.
-# main.cc is left out: programs are declared by cr_program. ASIO: the module's files use Asio, so give them its
-# precompiled header.
+# main.cc is left out: programs are declared by cr_program. DEPS are all modules whose headers the folder's files include,
+# TEST_DEPS what only its tests include; scripts/check-includes holds the files to both. ASIO: the module's files use Asio,
+# so give them its precompiled header.
 include(GoogleTest)
 
 if(CLEANROOM_PCH)
@@ -16,13 +17,14 @@ if(CLEANROOM_PCH)
 endif()
 
 function(cr_module name)
-  cmake_parse_arguments(ARG "ASIO" "" "DEPS;LIBS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "ASIO" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
 
   list(TRANSFORM ARG_DEPS PREPEND cleanroom_)
+  list(TRANSFORM ARG_TEST_DEPS PREPEND cleanroom_)
   if(sources)
     add_library(cleanroom_${name} STATIC ${sources})
     set(scope PUBLIC)
@@ -38,7 +40,7 @@ function(cr_module name)
 
   if(tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE cleanroom_${name} ${ARG_TEST_LIBS} GTest::gmock GTest::gtest_main)
+    target_link_libraries(${name}_test PRIVATE cleanroom_${name} ${ARG_TEST_DEPS} ${ARG_TEST_LIBS} GTest::gmock GTest::gtest_main)
     if(ARG_ASIO)
       cr_use_pch(${name}_test)
     endif()

@@ -7,8 +7,8 @@
 #include <optional>
 #include <vector>
 
-#include "doors/wire/dns_message.h"
-#include "doors/wire/dns_name.h"
+#include "doors/dns/dns_message.h"
+#include "doors/dns/dns_name.h"
 
 namespace wire = cleanroom::doors::wire;
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <variant>
 
-#include "doors/dns_judge.h"
+#include "doors/dns/dns_judge.h"
 
 namespace {
 

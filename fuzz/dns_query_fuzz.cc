@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "doors/wire/dns_message.h"
+#include "doors/dns/dns_message.h"
 
 namespace wire = cleanroom::doors::wire;
 

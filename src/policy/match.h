@@ -37,7 +37,7 @@ enum class Reason : uint8_t {
   kDefaultAllow,
 };
 // "invalid_host", "deny_exact", …, "default_allow". What a refused guest is told, and audit records
-// carry, are the coarser codes of doors/decision.h.
+// carry, are the coarser codes of doors/rules/decision.h.
 std::string_view ToString(Reason reason);
 
 // The list that holds the deciding rule.

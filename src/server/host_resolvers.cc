@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "doors/resolver.h"
+#include "doors/dns/resolver.h"
 #include "os/file.h"
 
 namespace cleanroom::server {

@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "cleanroom/internal/v1/warden.pb.h"
-#include "doors/decision.h"
+#include "doors/rules/decision.h"
 
 namespace cleanroom::warden {
 

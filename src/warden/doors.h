@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "base/async.h"
-#include "doors/dns_door.h"
-#include "doors/name_memory.h"
-#include "doors/resolver.h"
-#include "doors/rules.h"
-#include "doors/tcp_door.h"
-#include "doors/udp_door.h"
+#include "doors/dns/dns_door.h"
+#include "doors/dns/resolver.h"
+#include "doors/rules/name_memory.h"
+#include "doors/rules/rules.h"
+#include "doors/tcp/tcp_door.h"
+#include "doors/udp/udp_door.h"
 #include "os/netns/door_sockets.h"
 
 namespace cleanroom::warden {

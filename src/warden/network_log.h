@@ -22,7 +22,7 @@
 
 #include "base/async.h"
 #include "cleanroom/internal/v1/warden.pb.h"
-#include "doors/decision.h"
+#include "doors/rules/decision.h"
 #include "rpc/service.h"
 #include "warden/decision_coalescer.h"
 #include "warden_link/network_spool.h"
