@@ -6,7 +6,7 @@
 #include <string>
 
 #include "os/file.h"
-#include "server/network_decision.h"
+#include "server/network/network_decision.h"
 #include "warden_link/network_spool.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

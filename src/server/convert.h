@@ -9,7 +9,7 @@
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "cleanroom/v1/execution.pb.h"
 #include "cleanroom/v1/sandbox.pb.h"
-#include "server/launch_resources.h"
+#include "server/progress.h"
 #include "store/records.h"
 
 namespace cleanroom::server {

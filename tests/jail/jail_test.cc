@@ -14,8 +14,8 @@
 #include "os/file.h"
 #include "os/process.h"
 #include "server/layout.h"
-#include "server/sandbox_user.h"
-#include "server/warden_process.h"
+#include "server/warden/sandbox_user.h"
+#include "server/warden/warden_process.h"
 #include "tests/jail/probes.h"
 
 namespace cleanroom::jail {

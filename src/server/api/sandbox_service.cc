@@ -1,0 +1,231 @@
+#include "server/api/sandbox_service.h"
+
+#include <fmt/format.h>
+
+#include "server/launch/launch_request.h"
+#include "warden_link/procedures.h"
+
+namespace cleanroom::server {
+namespace {
+
+constexpr char kPolicySource[] = "request";
+constexpr char kCallerGone[] = "canceled: the caller went away while the sandbox was being created";
+// Of DownloadSandboxFile, whose answer is one message.
+constexpr int64_t kDefaultDownload = 10 << 20;
+constexpr int64_t kMaxDownload = 64 << 20;
+constexpr size_t kMaxPath = 4096;
+
+std::string Path(std::string_view method) {
+  return std::string("/cleanroom.v1.SandboxService/").append(method);
+}
+
+v1::CreateSandboxEvent ToEvent(const std::string& id, const ProgressUpdate& progress) {
+  v1::CreateSandboxEvent event;
+  event.set_sandbox_id(id);
+  *event.mutable_progress() = ToMessage(progress);
+  return event;
+}
+
+bool Same(const ProgressUpdate& a, const ProgressUpdate& b) {
+  return a.phase == b.phase && a.message == b.message && a.done == b.done && a.total == b.total;
+}
+
+// "code: text" of a record as the error that it was.
+Error ErrorOf(const std::string& reason) {
+  const size_t colon = reason.find(": ");
+  if (colon == std::string::npos) return {ErrorCode::kRuntimeLaunchFailed, reason};
+  const ErrorCode code = ErrorCodeFromString(reason.substr(0, colon));
+  return {code, reason.substr(colon + 2)};
+}
+
+}  // namespace
+
+SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network,
+                               const Settings& settings, WallClock clock,
+                               std::set<std::string> capabilities)
+    : sandboxes_(sandboxes),
+      network_(network),
+      settings_(settings),
+      clock_(std::move(clock)),
+      capabilities_(std::move(capabilities)) {}
+
+void SandboxService::Register(rpc::Router& router) {
+  using rpc::CallContext;
+  router.Unary<v1::CreateSandboxRequest, v1::CreateSandboxResponse>(
+      Path("CreateSandbox"), [this](CallContext&, v1::CreateSandboxRequest request) {
+        return Create(std::move(request));
+      });
+  router.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
+      Path("CreateSandboxStream"), [this](CallContext&, v1::CreateSandboxRequest request,
+                                          rpc::Writer<v1::CreateSandboxEvent>& out) {
+        return CreateStream(std::move(request), out);
+      });
+  router.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
+      Path("GetSandbox"),
+      [this](CallContext&, v1::GetSandboxRequest request) { return Get(std::move(request)); });
+  router.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
+      Path("ListSandboxes"),
+      [this](CallContext&, v1::ListSandboxesRequest request) { return List(std::move(request)); });
+  router.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
+      Path("TerminateSandbox"), [this](CallContext&, v1::TerminateSandboxRequest request) {
+        return Terminate(std::move(request));
+      });
+  router.Unary<v1::DownloadSandboxFileRequest, v1::DownloadSandboxFileResponse>(
+      Path("DownloadSandboxFile"), [this](CallContext&, v1::DownloadSandboxFileRequest request) {
+        return Download(std::move(request));
+      });
+  router.ServerStream<v1::StreamSandboxEventsRequest, v1::SandboxEvent>(
+      Path("StreamSandboxEvents"), [this](CallContext&, v1::StreamSandboxEventsRequest request,
+                                          rpc::Writer<v1::SandboxEvent>& out) {
+        return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
+      });
+  router.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
+      Path("StreamSandboxNetwork"), [this](CallContext&, v1::StreamSandboxNetworkRequest request,
+                                           rpc::Writer<v1::NetworkDecision>& out) {
+        return network_.Stream(request.sandbox_id(), request.follow(), out);
+      });
+}
+
+Result<LaunchPlan> SandboxService::Plan(const v1::CreateSandboxRequest& request) const {
+  return PlanLaunch(request, settings_, capabilities_, clock_());
+}
+
+Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Create(
+    v1::CreateSandboxRequest request) {
+  CR_CO_TRY_ASSIGN(auto plan, Plan(request));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
+  auto created = co_await Await(std::move(sandbox), nullptr);
+  co_return created;
+}
+
+Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest request,
+                                                     rpc::Writer<v1::CreateSandboxEvent>& out) {
+  CR_CO_TRY_ASSIGN(auto plan, Plan(request));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
+  v1::CreateSandboxEvent event;
+  event.set_sandbox_id(sandbox->id());
+  auto begun = co_await out.Write(event);
+  if (!begun) {
+    sandbox->RequestStop(kCallerGone);
+    co_return begun;
+  }
+  auto created = co_await Await(sandbox, &out);
+  if (!created) co_return Err(std::move(created).error());
+  *event.mutable_created() = std::move(*created);
+  auto written = co_await out.Write(event);
+  // Whoever was not told the id cannot use the sandbox.
+  if (!written) sandbox->RequestStop(kCallerGone);
+  co_return written;
+}
+
+// Only the newest progress is kept, so a caller that reads slowly misses steps and holds nothing
+// up.
+Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
+    std::shared_ptr<LiveSandbox> sandbox, rpc::Writer<v1::CreateSandboxEvent>* out) {
+  ProgressUpdate told;
+  bool gone = false;
+  while (!gone && (sandbox->record().status == store::SandboxStatus::kProvisioning ||
+                   (!sandbox->ready() && !sandbox->ended()))) {
+    if (out != nullptr && !Same(told, sandbox->progress())) {
+      told = sandbox->progress();
+      const v1::CreateSandboxEvent event = ToEvent(sandbox->id(), told);
+      auto written = co_await out->Write(event);
+      gone = !written.has_value();
+    } else {
+      co_await sandbox->changed().Wait();
+      gone = co_await Cancelled();
+    }
+  }
+  // A caller who leaves in the very moment that it became ready is to be noticed, too: there is
+  // nobody to tell the id. A cancellation takes a turn of the loop to arrive.
+  if (!gone) {
+    co_await asio::post(asio::use_awaitable);
+    gone = co_await Cancelled();
+  }
+  if (gone) {
+    sandbox->RequestStop(kCallerGone);
+    co_return Err(ErrorCode::kCanceled, "cancelled while the sandbox was being created");
+  }
+  if (!sandbox->ready()) {
+    Error error = ErrorOf(sandbox->record().reason);
+    const std::string& tail = sandbox->record().console_tail;
+    if (tail.empty()) co_return Err(std::move(error));
+    co_return Err(error.code(),
+                  fmt::format("{}\nlast lines of the console:\n{}", error.message(), tail));
+  }
+  CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(sandbox->id()));
+  v1::CreateSandboxResponse response;
+  *response.mutable_sandbox() = ToMessage(record);
+  response.set_policy_source(kPolicySource);
+  response.set_message("ready");
+  co_return response;
+}
+
+Awaitable<Result<v1::GetSandboxResponse>> SandboxService::Get(v1::GetSandboxRequest request) {
+  CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(request.sandbox_id()));
+  v1::GetSandboxResponse response;
+  *response.mutable_sandbox() = ToMessage(record);
+  co_return response;
+}
+
+Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(
+    v1::ListSandboxesRequest request) {
+  using Which = store::RecordStore::Which;
+  CR_CO_TRY_ASSIGN(const auto records, sandboxes_.List(request.all() ? Which::kAll : Which::kLive));
+  v1::ListSandboxesResponse response;
+  for (const store::SandboxRecord& record : records) *response.add_sandboxes() = ToMessage(record);
+  co_return response;
+}
+
+Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(
+    v1::TerminateSandboxRequest request) {
+  auto record = co_await sandboxes_.Terminate(request.sandbox_id(), "terminated on request");
+  if (!record) co_return Err(std::move(record).error());
+  v1::TerminateSandboxResponse response;
+  response.set_sandbox_id(record->id);
+  response.set_terminated(store::IsFinal(record->status));
+  response.set_message(record->reason);
+  co_return response;
+}
+
+Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(
+    v1::DownloadSandboxFileRequest request) {
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  const std::string& path = request.path();
+  if (path.empty() || path[0] != '/' || path.size() > kMaxPath ||
+      path.find('\0') != std::string::npos) {
+    co_return Err(ErrorCode::kInvalidArgument, "the path of a file in a sandbox must be absolute");
+  }
+  if (request.max_bytes() < 0 || request.max_bytes() > kMaxDownload) {
+    co_return Err(ErrorCode::kInvalidArgument,
+                  fmt::format("max_bytes must be between 0 ({} MiB) and {} MiB",
+                              kDefaultDownload >> 20, kMaxDownload >> 20));
+  }
+  const int64_t limit = request.max_bytes() == 0 ? kDefaultDownload : request.max_bytes();
+  sandbox->Touch();
+  const auto channel = sandbox->channel();
+  pb::ReadFileRequest read;
+  read.set_path(path);
+  read.set_max_bytes(limit);
+  auto chunks =
+      co_await channel->CallServerStream<pb::FileChunk>(warden_link::kReadFile, std::move(read));
+  if (!chunks) co_return Err(std::move(chunks).error());
+  v1::DownloadSandboxFileResponse response;
+  response.set_sandbox_id(sandbox->id());
+  response.set_path(path);
+  for (;;) {
+    auto chunk = co_await chunks->Next();
+    if (!chunk) co_return Err(std::move(chunk).error());
+    if (!*chunk) break;
+    response.mutable_data()->append((*chunk)->data());
+    // What the guest says of sizes is not trusted: what came is counted.
+    if (static_cast<int64_t>(response.data().size()) > limit) {
+      co_return Err(ErrorCode::kResourceExhausted,
+                    fmt::format("{} has more than {} bytes", path, limit));
+    }
+  }
+  response.set_size_bytes(static_cast<int64_t>(response.data().size()));
+  co_return response;
+}
+
+}  // namespace cleanroom::server

@@ -1,0 +1,228 @@
+#include "server/api/system_service.h"
+
+#include <fmt/format.h>
+
+#include "policy/capability.h"
+#include "server/api/jail_doctor.h"
+#include "server/api/progress_relay.h"
+#include "server/convert.h"
+#include "server/launch/admission.h"
+#include "server/launch/launch_request.h"
+#include "vmm/accelerator.h"
+#include "vmm/qemu/qemu_backend.h"
+
+namespace cleanroom::server {
+namespace {
+
+namespace v1 = ::cleanroom::v1;
+using vmm::Check;
+
+constexpr int64_t kMaxAgeSeconds = int64_t{100} * 366 * 24 * 3600;
+
+std::string Path(std::string_view method) {
+  return std::string("/cleanroom.v1.SystemService/").append(method);
+}
+
+v1::DoctorCheck ToMessage(const Check& check) {
+  v1::DoctorCheck message;
+  message.set_name(check.name);
+  message.set_status(std::string(vmm::ToString(check.status)));
+  message.set_message(check.message);
+  message.set_remedy(check.remedy);
+  return message;
+}
+
+v1::StoredItem ToMessage(const StoredItem& item) {
+  v1::StoredItem message;
+  message.set_kind(std::string(ToString(item.kind)));
+  message.set_name(item.name);
+  message.set_size_bytes(static_cast<int64_t>(item.bytes));
+  message.mutable_created_at()->set_seconds(item.made_at);
+  message.mutable_last_used_at()->set_seconds(item.used_at);
+  message.set_in_use(item.in_use);
+  message.set_reclaimable(!item.in_use && item.pruning != Pruning::kNever);
+  return message;
+}
+
+v1::Template ToMessage(const WarmedUp& warmed) {
+  v1::Template message;
+  message.set_key(warmed.key);
+  message.set_size_bytes(static_cast<int64_t>(warmed.disk_bytes));
+  message.set_milliseconds(warmed.milliseconds);
+  message.set_was_present(warmed.was_present);
+  message.set_image_ref(warmed.image_ref);
+  return message;
+}
+
+Result<PruneRules> RulesOf(const v1::PruneRequest& request) {
+  if (request.older_than_seconds() < 0 || request.older_than_seconds() > kMaxAgeSeconds) {
+    return Err(ErrorCode::kInvalidArgument,
+               fmt::format("older_than_seconds must be between 0 and {}, not {}", kMaxAgeSeconds,
+                           request.older_than_seconds()));
+  }
+  return PruneRules{.what = request.all() ? PruneRules::What::kAll : PruneRules::What::kTemplates,
+                    .older_than = std::chrono::seconds(request.older_than_seconds())};
+}
+
+v1::PruneResponse ToMessage(const std::vector<StoredItem>& items) {
+  v1::PruneResponse message;
+  uint64_t freed = 0;
+  for (const StoredItem& item : items) {
+    *message.add_items() = ToMessage(item);
+    freed += item.bytes;
+  }
+  message.set_freed_bytes(static_cast<int64_t>(freed));
+  return message;
+}
+
+Awaitable<Result<v1::GetVersionResponse>> GetVersion() {
+  v1::GetVersionResponse response;
+  response.set_version(CLEANROOM_VERSION);
+  co_return response;
+}
+
+}  // namespace
+
+vmm::Capabilities CapabilitiesOf(const MachineConfig& config) {
+  vmm::Capabilities capabilities = vmm::QemuBackend({.binary = config.qemu_binary}).Capabilities();
+  capabilities[std::string(policy::capability::kResources)] = true;
+  capabilities[std::string(policy::capability::kTtl)] = true;
+  return capabilities;
+}
+
+std::set<std::string> TrueOnes(const vmm::Capabilities& capabilities) {
+  std::set<std::string> names;
+  for (const auto& [name, value] : capabilities) {
+    if (value) names.insert(name);
+  }
+  return names;
+}
+
+SystemService::SystemService(SystemContext context)
+    : context_(std::move(context)),
+      capabilities_(TrueOnes(CapabilitiesOf(context_.machines.config()))) {}
+
+void SystemService::Register(rpc::Router& router) {
+  using rpc::CallContext;
+  router.Unary<v1::GetVersionRequest, v1::GetVersionResponse>(
+      Path("GetVersion"), [](CallContext&, v1::GetVersionRequest) { return GetVersion(); });
+  router.Unary<v1::DoctorRequest, v1::DoctorResponse>(
+      Path("Doctor"), [this](CallContext&, v1::DoctorRequest) { return Doctor(); });
+  router.ServerStream<v1::WarmUpRequest, v1::WarmUpEvent>(
+      Path("WarmUp"),
+      [this](CallContext&, v1::WarmUpRequest request, rpc::Writer<v1::WarmUpEvent>& out) {
+        return WarmUpKind(std::move(request), out);
+      });
+  router.Unary<v1::DiskUsageRequest, v1::DiskUsageResponse>(
+      Path("DiskUsage"), [this](CallContext&, v1::DiskUsageRequest) { return DiskUsage(); });
+  router.Unary<v1::PruneRequest, v1::PruneResponse>(
+      Path("Prune"),
+      [this](CallContext&, v1::PruneRequest request) { return Prune(std::move(request)); });
+}
+
+Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
+  const std::string binary = context_.machines.config().qemu_binary;
+  const Settings settings = context_.settings;
+  auto work = [binary, settings] {
+    auto all = vmm::QemuBackend({.binary = binary}).Checks();
+    for (Check& check : CheckJail(settings)) all.push_back(std::move(check));
+    return all;
+  };
+  const auto checks = co_await context_.pool.Run(work);
+  v1::DoctorResponse response;
+  for (const Check& check : checks) *response.add_checks() = ToMessage(check);
+  for (const Check& check : OwnChecks()) *response.add_checks() = ToMessage(check);
+  for (const auto& [name, value] : CapabilitiesOf(context_.machines.config())) {
+    (*(*response.mutable_capabilities())["qemu"].mutable_values())[name] = value;
+  }
+  vmm::Capabilities none = CapabilitiesOf(context_.machines.config());
+  for (auto& [name, value] : none) value = false;
+  for (const char* backend : {"firecracker", "darwin-vz"}) {
+    for (const auto& [name, value] : none) {
+      (*(*response.mutable_capabilities())[backend].mutable_values())[name] = value;
+    }
+  }
+  response.set_default_backend(context_.settings.default_backend);
+  if (context_.machines.prepared())
+    response.set_accelerator(context_.machines.prepared()->machine.accelerator);
+  co_return response;
+}
+
+std::vector<Check> SystemService::OwnChecks() const {
+  std::vector<Check> checks;
+  if (context_.settings.default_backend != "qemu") {
+    checks.push_back({"backend", Check::Status::kFail,
+                      fmt::format("the default backend {} is not in this build: no sandbox starts "
+                                  "without --backend qemu",
+                                  context_.settings.default_backend),
+                      "set default_backend: qemu in the config, and start the daemon again"});
+  }
+  if (context_.machines.prepared()) {
+    const auto& prepared = *context_.machines.prepared();
+    checks.push_back({"kernel", Check::Status::kOk,
+                      fmt::format("guest kernel {}", prepared.kernel_version), ""});
+    const bool kvm = prepared.machine.accelerator == "kvm";
+    checks.push_back(
+        {"machines", kvm ? Check::Status::kOk : Check::Status::kWarn,
+         fmt::format("{}: {}", prepared.machine.accelerator, prepared.accelerator_reason),
+         kvm ? "" : "for speed, use a host with hardware virtualisation"});
+  } else {
+    checks.push_back({"kernel", Check::Status::kWarn, "the guest kernel is not prepared yet",
+                      "the first sandbox prepares it, which may take minutes"});
+  }
+  auto room = ReadHostRoom(context_.layout.Sandboxes());
+  if (!room) {
+    checks.push_back(
+        {"room", Check::Status::kFail, room.error().message(), "check the state folder"});
+    return checks;
+  }
+  const auto admitted = Admit(*room, 0, 0);
+  checks.push_back({"room", admitted ? Check::Status::kOk : Check::Status::kFail,
+                    fmt::format("{} MiB of memory and {} MiB of disk are free", room->memory_mib,
+                                room->disk_mib),
+                    admitted ? "" : admitted.error().message()});
+  return checks;
+}
+
+Awaitable<Result<void>> SystemService::WarmUpKind(v1::WarmUpRequest request,
+                                                  rpc::Writer<v1::WarmUpEvent>& out) {
+  v1::CreateSandboxRequest create;
+  create.set_backend(request.backend());
+  *create.mutable_options() = std::move(*request.mutable_options());
+  if (request.has_policy()) *create.mutable_policy() = std::move(*request.mutable_policy());
+  CR_CO_TRY_ASSIGN(auto plan,
+                   PlanLaunch(create, context_.settings, capabilities_, context_.clock()));
+  const auto executor = co_await asio::this_coro::executor;
+  auto heard = std::make_shared<Heard<WarmedUp>>(executor);
+  auto work = context_.warm_up.Run(std::move(plan), HearProgress(heard));
+  auto warmed = co_await Relay<v1::WarmUpEvent>(std::move(work), heard, out);
+  if (!warmed) co_return Err(std::move(warmed).error());
+  v1::WarmUpEvent event;
+  *event.mutable_ready() = ToMessage(*warmed);
+  auto written = co_await out.Write(event);
+  co_return written;
+}
+
+Awaitable<Result<v1::DiskUsageResponse>> SystemService::DiskUsage() {
+  auto items = co_await context_.storage.List();
+  if (!items) co_return Err(std::move(items).error());
+  v1::DiskUsageResponse response;
+  for (const StoredItem& item : *items) *response.add_items() = ToMessage(item);
+  co_return response;
+}
+
+Awaitable<Result<v1::PruneResponse>> SystemService::Prune(v1::PruneRequest request) {
+  CR_CO_TRY_ASSIGN(const auto rules, RulesOf(request));
+  if (request.dry_run()) {
+    auto items = co_await context_.storage.Find(rules);
+    if (!items) co_return Err(std::move(items).error());
+    co_return ToMessage(*items);
+  }
+  auto pruned = co_await context_.storage.Prune(rules);
+  if (!pruned) co_return Err(std::move(pruned).error());
+  v1::PruneResponse response = ToMessage(pruned->items);
+  for (std::string& failure : pruned->failures) response.add_failures(std::move(failure));
+  co_return response;
+}
+
+}  // namespace cleanroom::server

@@ -1,0 +1,313 @@
+#include "server/app/control_plane.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+#include "base/sha256/sha256.h"
+#include "server/api/authenticator.h"
+#include "server/warden/sandbox_user.h"
+
+namespace cleanroom::server {
+namespace {
+
+using config::Endpoint;
+
+// A daemon that was killed while it started a process leaves its lock and its sockets to that
+// process until that has become another program: they are waited for. See os/process.cc.
+constexpr std::chrono::milliseconds kTakeOver{2000};
+constexpr std::chrono::milliseconds kTakeOverPause{20};
+
+// How exact idle limits are, and how often the records' log is folded in.
+constexpr std::chrono::seconds kHousekeeping{15};
+// How late a day's audit files may go.
+constexpr std::chrono::hours kAuditPruning{1};
+
+// Over the network an answer that takes several packets is compressed.
+constexpr size_t kCompressFrom = 1024;
+
+rpc::ServerOptions ServerOptionsOf() {
+  rpc::ServerOptions options;
+  options.max_message_bytes = 8U << 20;
+  return options;
+}
+
+rpc::ServerOptions MetricsOptions(const RemoteLimits& limits) {
+  rpc::ServerOptions options = ServerOptionsOf();
+  options.idle_timeout = limits.idle;
+  return options;
+}
+
+rpc::ServerOptions RemoteOptions(const RemoteLimits& limits) {
+  rpc::ServerOptions options = MetricsOptions(limits);
+  options.compress_from = kCompressFrom;
+  return options;
+}
+
+// One daemon's groups of sandboxes, found again after a crash.
+std::string GroupOf(std::string_view state_dir) {
+  return "cleanroom-" + Sha256Hex(state_dir).substr(0, 8);
+}
+
+// What a daemon that was killed had half written beside the files of the state folder
+// (os::WriteFileAtomic).
+void RemoveDrafts(const std::filesystem::path& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> drafts;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->path().filename().string().starts_with("accelerator.")) drafts.push_back(it->path());
+  }
+  for (const std::filesystem::path& path : drafts) std::filesystem::remove(path, error);
+}
+
+WallClock SystemClock() {
+  return [] { return std::chrono::system_clock::now(); };
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor executor,
+                                                           ControlPlaneConfig config) {
+  const Layout layout(config.settings.state_dir);
+  for (const std::string& folder : {config.settings.state_dir.string(), layout.Sandboxes(),
+                                    layout.Executions(), config.settings.cache_dir.string()}) {
+    CR_TRY(os::MakeDirs(folder));
+  }
+  auto lock = os::FileLock::Acquire(layout.Lock(), kTakeOver);
+  if (!lock) {
+    if (lock.error().code() != ErrorCode::kDeadlineExceeded) return Err(std::move(lock).error());
+    return Err(
+        ErrorCode::kFailedPrecondition,
+        fmt::format(
+            "another daemon uses the state folder {}: stop it, or choose another --state-dir",
+            config.settings.state_dir.string()));
+  }
+  auto groups = os::Cgroups::Find(GroupOf(config.settings.state_dir.string()));
+  if (groups) {
+    config.settings.cgroups = *std::move(groups);
+  } else {
+    spdlog::info("no limits on memory and processes: {}", groups.error().message());
+  }
+  auto users = FindSandboxUsers();
+  if (users) {
+    config.settings.users = *users;
+  } else {
+    spdlog::warn("sandboxes have no users of their own: {}", users.error().message());
+  }
+  RemoveDrafts(config.settings.state_dir);
+  CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
+  CR_TRY_ASSIGN(auto images, image::ImageStore::Open(config.settings.cache_dir));
+  return std::unique_ptr<ControlPlane>(new ControlPlane(
+      executor, std::move(config), std::move(*lock), std::move(store), std::move(images)));
+}
+
+ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config,
+                           os::FileLock lock, std::unique_ptr<store::RecordStore> store,
+                           image::ImageStore images)
+    : executor_(executor),
+      config_(std::move(config)),
+      lock_(std::move(lock)),
+      layout_(config_.settings.state_dir),
+      store_(std::move(store)),
+      images_(executor, std::move(images), config_.registry),
+      machines_(executor, config_.machine),
+      resources_(images_, machines_, pool_, config_.settings.cache_dir, config_.settings.state_dir),
+      executions_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
+      network_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
+      observers_({&executions_, &network_}),
+      templates_(executor, resources_, pool_, config_.settings, layout_, SystemClock()),
+      spares_(executor, templates_, resources_, pool_, config_.settings, layout_, SystemClock()),
+      sandboxes_(executor,
+                 SandboxContext{*store_, resources_, spares_, pool_, config_.settings, layout_,
+                                SystemClock()},
+                 observers_),
+      storage_({images_, templates_, spares_, sandboxes_, pool_, config_.settings, layout_,
+                SystemClock(),
+                [this]() -> std::optional<LaunchMachine> {
+                  if (!machines_.prepared()) return std::nullopt;
+                  return machines_.prepared()->machine;
+                }}),
+      warm_up_(resources_, templates_, spares_),
+      sandbox_service_(sandboxes_, network_, config_.settings, SystemClock(),
+                       TrueOnes(CapabilitiesOf(config_.machine))),
+      execution_service_(executions_, SystemClock()),
+      image_service_(executor, images_, storage_),
+      system_service_(
+          {machines_, pool_, layout_, config_.settings, storage_, warm_up_, SystemClock()}),
+      metrics_server_(metrics_router_, MetricsOptions(config_.remote), nullptr),
+      local_server_(local_router_, ServerOptionsOf(), config_.json, config_.compression),
+      remote_server_(remote_router_, RemoteOptions(config_.remote), config_.json,
+                     config_.compression),
+      started_(std::chrono::system_clock::now()),
+      stopping_(executor) {
+  executions_.Bind(sandboxes_);
+  for (rpc::Router* router : {&local_router_, &remote_router_}) {
+    sandbox_service_.Register(*router);
+    execution_service_.Register(*router);
+    image_service_.Register(*router);
+    system_service_.Register(*router);
+  }
+  if (!config_.tokens.empty()) {
+    remote_router_.SetGuard(
+        [authenticator = Authenticator(config_.tokens)](const rpc::CallContext& call) {
+          return authenticator.Check(call);
+        });
+  } else {
+    remote_router_.SetGuard(CheckLocalHost);
+  }
+  const auto page = [this](const rpc::CallContext&) -> Result<std::string> { return Metrics(); };
+  const auto guarded = [this](const rpc::CallContext& call) -> Result<std::string> {
+    CR_TRY(remote_router_.Admit(call));
+    return Metrics();
+  };
+  local_router_.AddPage("/metrics", {kMetricsType, page});
+  metrics_router_.AddPage("/metrics", {kMetricsType, page});
+  remote_router_.AddPage("/metrics", {kMetricsType, guarded});
+}
+
+ControlPlane::~ControlPlane() = default;
+
+Result<void> ControlPlane::Listen() {
+  for (const Endpoint& endpoint : config_.listen) {
+    const bool local = endpoint.scheme == Endpoint::Scheme::kUnix;
+    if (endpoint.scheme == Endpoint::Scheme::kHttps && !config_.tls) {
+      return Err(ErrorCode::kInvalidArgument,
+                 fmt::format("{} needs a certificate: pass --tls-cert and --tls-key",
+                             endpoint.ToString()));
+    }
+    if (!local && !IsLoopback(endpoint.host) && config_.tokens.empty()) {
+      return Err(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "{} can be reached from other machines, and nothing asks callers who they are: set "
+              "auth.required and auth.tokens in the config, or listen on a loopback address",
+              endpoint.ToString()));
+    }
+    CR_TRY_ASSIGN(auto socket, ListenSocket::Open(endpoint));
+    acceptors_.push_back(std::make_unique<Acceptor>(
+        executor_, std::move(socket), local ? local_server_ : remote_server_,
+        endpoint.scheme == Endpoint::Scheme::kHttps ? config_.tls : Handshake(),
+        local ? kMaxLocalConnections : config_.remote.max_connections));
+  }
+  if (config_.metrics_listen) {
+    auto socket = ListenSocket::Open(*config_.metrics_listen);
+    if (!socket) return Err(std::move(socket).error().Context("observability.metrics_listen"));
+    metrics_acceptor_ = std::make_unique<Acceptor>(executor_, std::move(*socket), metrics_server_,
+                                                   Handshake(), config_.remote.max_connections);
+    spdlog::info("metrics endpoint={}", metrics_acceptor_->endpoint().ToString());
+  }
+  return {};
+}
+
+Awaitable<Result<void>> ControlPlane::ListenSoon() {
+  const auto deadline = std::chrono::steady_clock::now() + kTakeOver;
+  for (;;) {
+    acceptors_.clear();
+    auto listening = Listen();
+    const bool taken = !listening && listening.error().code() == ErrorCode::kAlreadyExists;
+    if (!taken || stop_ || std::chrono::steady_clock::now() >= deadline) co_return listening;
+    auto slept = co_await SleepFor(kTakeOverPause);
+    (void)slept;
+  }
+}
+
+std::string ControlPlane::Metrics() {
+  MetricsText out;
+  using Type = MetricsText::Type;
+  out.Family("process_start_time_seconds", Type::kGauge, "When the daemon started, Unix time.");
+  const std::chrono::duration<double> since = started_.time_since_epoch();
+  out.Sample("process_start_time_seconds", {}, since.count());
+  out.Family("cleanroom_sandboxes", Type::kGauge, "Sandboxes that have not ended.");
+  std::map<store::SandboxStatus, uint64_t> counts = {{store::SandboxStatus::kProvisioning, 0},
+                                                     {store::SandboxStatus::kReady, 0},
+                                                     {store::SandboxStatus::kStopping, 0}};
+  const auto live = sandboxes_.List(store::RecordStore::Which::kLive);
+  if (live) {
+    for (const store::SandboxRecord& record : *live) ++counts[record.status];
+  }
+  for (const auto& [status, count] : counts)
+    out.Sample("cleanroom_sandboxes", {{"status", std::string(ToString(status))}}, count);
+  WriteNetworkMetrics(network_.totals(), out);
+  return out.Take();
+}
+
+Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<Endpoint>&)> ready) {
+  // Before anything is touched: a second daemon, or a port that is taken, ends here.
+  auto listening = co_await ListenSoon();
+  CR_CO_TRY(listening);
+  network_.Start();
+  auto recovered = co_await sandboxes_.Recover();
+  if (recovered) co_await executions_.RemoveStrays();
+  Result<void> outcome = recovered;
+  TaskScope tasks(executor_);
+  if (recovered && !stop_) {
+    machines_.WarmUp();
+    tasks.Spawn(Housekeep());
+    tasks.Spawn(ForgetOldTemplates());
+    spares_.Start([this] { return sandboxes_.creating(); });
+    for (const auto& acceptor : acceptors_) tasks.Spawn(acceptor->Run());
+    if (metrics_acceptor_) tasks.Spawn(metrics_acceptor_->Run());
+    std::vector<Endpoint> endpoints;
+    endpoints.reserve(acceptors_.size());
+    for (const auto& acceptor : acceptors_) endpoints.push_back(acceptor->endpoint());
+    ready(endpoints);
+    while (!stop_) co_await stopping_.Wait();
+    spdlog::info("stopping sandboxes={}", sandboxes_.live());
+  }
+  // While the listeners still serve, so that whoever follows a command learns of its end.
+  co_await sandboxes_.Shutdown();
+  co_await spares_.Shutdown();
+  co_await templates_.Shutdown();
+  tasks.Cancel();
+  co_await images_.Shutdown();
+  co_await tasks.Join();
+  co_await executions_.Shutdown();
+  co_await network_.Shutdown();
+  co_await machines_.Shutdown();
+  if (config_.settings.cgroups) config_.settings.cgroups->RemoveTrees();
+  acceptors_.clear();
+  metrics_acceptor_.reset();
+  co_return outcome;
+}
+
+void ControlPlane::Stop() {
+  stop_ = true;
+  stopping_.NotifyAll();
+}
+
+Awaitable<void> ControlPlane::ForgetOldTemplates() {
+  while (!machines_.prepared()) {
+    co_await machines_.changed().Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return;
+  }
+  const std::string identity = machines_.prepared()->machine.identity;
+  co_await templates_.RemoveStale(identity);
+}
+
+Awaitable<void> ControlPlane::Housekeep() {
+  const std::string path = store_->path();
+  std::optional<std::chrono::steady_clock::time_point> pruned;
+  for (;;) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!pruned || now - *pruned >= kAuditPruning) {
+      pruned = now;
+      co_await network_.Prune();
+      if (stop_) co_return;
+    }
+    auto slept = co_await SleepFor(kHousekeeping);
+    if (!slept || stop_) co_return;
+    sandboxes_.ReapIdle();
+    auto work = [path] { return store::RecordStore::Checkpoint(path); };
+    auto folded = co_await pool_.Run(work);
+    if (!folded)
+      spdlog::warn("cannot fold the records' log in error=\"{}\"", folded.error().ToString());
+    if (stop_) co_return;
+  }
+}
+
+}  // namespace cleanroom::server

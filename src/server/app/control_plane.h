@@ -1,0 +1,109 @@
+// ControlPlane: everything that serves, constructed once and in order.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "config/endpoint.h"
+#include "os/file.h"
+#include "server/api/execution_service.h"
+#include "server/api/image_service.h"
+#include "server/api/listeners.h"
+#include "server/api/sandbox_service.h"
+#include "server/api/system_service.h"
+#include "server/executions/executions.h"
+#include "server/host/host_resources.h"
+#include "server/network/network_records.h"
+#include "server/sandboxes/sandboxes.h"
+#include "server/storage/storage.h"
+#include "server/warm/spares.h"
+#include "server/warm/templates.h"
+#include "server/warm/warm_up.h"
+
+namespace cleanroom::server {
+
+// Connections that come over the network: who they are is known only when they have said so.
+struct RemoteLimits {
+  std::chrono::seconds idle{120};  // without a request under way; 0: none
+  size_t max_connections = 256;    // for each listener
+};
+
+struct ControlPlaneConfig {
+  Settings settings;
+  MachineConfig machine;
+  registry::RegistryOptions registry;
+  std::vector<config::Endpoint> listen;
+  std::vector<std::string> tokens;  // for http and https listeners; empty: none needed
+  std::optional<config::Endpoint> metrics_listen;
+  RemoteLimits remote;
+  Handshake tls;  // for https; empty: https listeners are refused
+  const rpc::Codec* json = nullptr;
+  const rpc::Compression* compression = nullptr;
+};
+
+class ControlPlane {
+ public:
+  // Makes the folders, takes the state folder's lock and opens the records. failed_precondition
+  // when another daemon has the lock. The config is fixed from here on.
+  static Result<std::unique_ptr<ControlPlane>> Create(asio::any_io_executor executor,
+                                                      ControlPlaneConfig config);
+  ~ControlPlane();
+
+  // Finds what an earlier daemon left, listens, calls `ready` with the real endpoints, and serves
+  // until Stop. Then ends all sandboxes and returns. An error means that it never served.
+  Awaitable<Result<void>> Run(std::function<void(const std::vector<config::Endpoint>&)> ready);
+  void Stop();
+
+ private:
+  ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config, os::FileLock lock,
+               std::unique_ptr<store::RecordStore> store, image::ImageStore images);
+  Result<void> Listen();
+  // The same, when the addresses are free, or will be in a moment.
+  Awaitable<Result<void>> ListenSoon();
+  Awaitable<void> ForgetOldTemplates();
+  Awaitable<void> Housekeep();
+  std::string Metrics();
+
+  asio::any_io_executor executor_;
+  ControlPlaneConfig config_;
+  os::FileLock lock_;
+  Layout layout_;
+  std::unique_ptr<store::RecordStore> store_;
+  BlockingPool pool_{4};
+  Images images_;
+  MachineSupply machines_;
+  HostResources resources_;
+  Executions executions_;
+  NetworkRecords network_;
+  SandboxObservers observers_;
+  Templates templates_;
+  Spares spares_;
+  Sandboxes sandboxes_;
+  Storage storage_;
+  WarmUp warm_up_;
+
+  SandboxService sandbox_service_;
+  ExecutionService execution_service_;
+  ImageService image_service_;
+  SystemService system_service_;
+  rpc::Router local_router_;    // unix sockets: the file's mode decides who may call
+  rpc::Router remote_router_;   // tokens decide
+  rpc::Router metrics_router_;  // metrics alone
+  rpc::Server metrics_server_;
+  rpc::Server local_server_;
+  rpc::Server remote_server_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  std::unique_ptr<Acceptor> metrics_acceptor_;  // may be null
+  std::chrono::system_clock::time_point started_;
+
+  Notifier stopping_;
+  bool stop_ = false;
+};
+
+}  // namespace cleanroom::server

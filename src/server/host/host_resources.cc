@@ -1,0 +1,46 @@
+#include "server/host/host_resources.h"
+
+#include "image/disk.h"
+#include "vmm/backend.h"
+
+namespace cleanroom::server {
+
+HostResources::HostResources(Images& images, MachineSupply& machines, BlockingPool& pool,
+                             std::filesystem::path cache_dir, std::filesystem::path state_dir)
+    : images_(images),
+      machines_(machines),
+      pool_(pool),
+      cache_dir_(std::move(cache_dir)),
+      state_dir_(std::move(state_dir)) {}
+
+Awaitable<Result<LaunchImage>> HostResources::Image(std::string ref, ProgressFn progress) {
+  auto outcome = co_await images_.Pull(std::move(ref), std::move(progress));
+  if (!outcome) co_return Err(std::move(outcome).error());
+  LaunchImage image;
+  image.path = outcome->record.rootfs;
+  image.env = outcome->record.config.env;
+  image.workdir = outcome->record.config.workdir;
+  image.user = outcome->record.config.user;
+  image.was_present = outcome->was_present;
+  co_return image;
+}
+
+Awaitable<Result<LaunchMachine>> HostResources::Machine(std::string backend, ProgressFn progress) {
+  CR_CO_TRY(vmm::CheckBackendName(backend));
+  auto prepared = co_await machines_.Get(std::move(progress));
+  if (!prepared) co_return Err(std::move(prepared).error());
+  co_return prepared->machine;
+}
+
+Awaitable<Result<void>> HostResources::MakeDisk(std::string path, int64_t mib) {
+  const auto bytes = static_cast<uint64_t>(mib) << 20;
+  auto work = [cache = cache_dir_, bytes, path] {
+    return image::MakeEmptyDisk(cache, bytes, path);
+  };
+  auto made = co_await pool_.Run(work);
+  co_return made;
+}
+
+Result<HostRoom> HostResources::Room() { return ReadHostRoom(state_dir_); }
+
+}  // namespace cleanroom::server

@@ -1,0 +1,32 @@
+// HostResources: what launches need, from this host's images, kernel and disks.
+#pragma once
+
+#include <filesystem>
+
+#include "server/host/machine_supply.h"
+#include "server/images/images.h"
+#include "server/launch/launch_resources.h"
+
+namespace cleanroom::server {
+
+class HostResources : public LaunchResources {
+ public:
+  // All of it outlives this.
+  HostResources(Images& images, MachineSupply& machines, BlockingPool& pool,
+                std::filesystem::path cache_dir, std::filesystem::path state_dir);
+
+  std::shared_ptr<void> UseImage(const std::string& digest) override { return images_.Use(digest); }
+  Awaitable<Result<LaunchImage>> Image(std::string ref, ProgressFn progress) override;
+  Awaitable<Result<LaunchMachine>> Machine(std::string backend, ProgressFn progress) override;
+  Awaitable<Result<void>> MakeDisk(std::string path, int64_t mib) override;
+  Result<HostRoom> Room() override;
+
+ private:
+  Images& images_;
+  MachineSupply& machines_;
+  BlockingPool& pool_;
+  std::filesystem::path cache_dir_;
+  std::filesystem::path state_dir_;
+};
+
+}  // namespace cleanroom::server

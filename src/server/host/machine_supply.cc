@@ -1,0 +1,135 @@
+#include "server/host/machine_supply.h"
+
+#include <spdlog/spdlog.h>
+
+#include <functional>
+
+#include "os/file.h"
+#include "vmm/accelerator.h"
+#include "vmm/initramfs.h"
+#include "vmm/kernel_store.h"
+#include "vmm/qemu/boot_probe.h"
+#include "vmm/qemu/qemu_backend.h"
+#include "vmm/template_store.h"
+#include "vmm/tsc.h"
+
+namespace cleanroom::server {
+namespace {
+
+// A boot under a working KVM takes a fraction of this.
+constexpr std::chrono::milliseconds kProbeLimit{4000};
+constexpr int kProbeMemoryMib = 256;
+
+using Say = std::function<void(std::string_view)>;
+
+Result<vmm::Kernel> GetKernel(const MachineConfig& config, bool download, const Say& say) {
+  vmm::KernelStoreConfig store_config;
+  store_config.directory = config.cache_dir / "kernels";
+  const vmm::KernelStore store(store_config);
+  if (!config.kernel_image.empty()) return store.UseImage(config.kernel_image);
+  CR_TRY_ASSIGN(auto found, store.Find());
+  if (found) return std::move(*found);
+  if (!download) return Err(ErrorCode::kNotFound, "no managed kernel yet");
+  return store.Ensure(say);
+}
+
+// Blocks; for the pool.
+Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool download, const Say& say) {
+  const vmm::QemuBackend backend({.binary = config.qemu_binary});
+  PreparedMachine prepared;
+  CR_TRY_ASSIGN(prepared.machine.vmm_path, backend.FindBinary());
+  say("looking for the kernel");
+  CR_TRY_ASSIGN(const auto kernel, GetKernel(config, download, say));
+  prepared.kernel_version = kernel.version;
+  prepared.machine.kernel_path = kernel.vmlinux;
+  say("making the initramfs");
+  CR_TRY_ASSIGN(prepared.machine.initrd_path,
+                vmm::EnsureInitramfs(config.cache_dir / "initramfs", kernel, config.agent));
+
+  prepared.machine.preload_path = config.preload;
+  CR_TRY_ASSIGN(prepared.machine.tsc_khz, vmm::MeasureTscKhz());
+
+  say("choosing the accelerator");
+  CR_TRY_ASSIGN(const auto choice, vmm::ParseAcceleratorChoice(config.accel));
+  CR_TRY_ASSIGN(const auto key, vmm::MakeVerdictKey(kernel.digest, prepared.machine.vmm_path));
+  const vmm::VerdictStore verdicts{.path = config.state_dir / "accelerator", .key = key};
+  const auto probe = [&]() -> Result<void> {
+    vmm::MachineSpec spec;
+    spec.sandbox_id = "accelerator-probe";
+    spec.kernel = prepared.machine.kernel_path;
+    spec.initrd = prepared.machine.initrd_path;
+    spec.vcpus = 1;
+    spec.memory_mib = kProbeMemoryMib;
+    spec.accelerator = vmm::Accelerator::kKvm;
+    spec.tsc_khz = prepared.machine.tsc_khz;
+    return vmm::ProbeBoot(backend, spec, kProbeLimit);
+  };
+  CR_TRY_ASSIGN(const auto decision,
+                vmm::ChooseAccelerator(choice, vmm::ReadKvmFacts(), verdicts, probe));
+  prepared.machine.accelerator = vmm::ToString(decision.accelerator);
+  prepared.accelerator_reason = decision.reason;
+  prepared.machine.identity =
+      vmm::MachineIdentity(key, prepared.machine.initrd_path, prepared.machine.accelerator);
+  return prepared;
+}
+
+}  // namespace
+
+MachineSupply::MachineSupply(asio::any_io_executor executor, MachineConfig config)
+    : executor_(executor), config_(std::move(config)), tasks_(executor), changed_(executor) {}
+
+void MachineSupply::WarmUp() {
+  if (preparing_ || prepared_) return;
+  preparing_ = true;
+  tasks_.Spawn(Prepare(Download::kNever));
+}
+
+Awaitable<Result<PreparedMachine>> MachineSupply::Get(ProgressFn progress) {
+  std::string told;
+  bool ours = false;  // whether the work that ended was started for us, or after us
+  while (!prepared_) {
+    if (!preparing_) {
+      if (ours && failure_) co_return Err(*failure_);
+      preparing_ = true;
+      ours = true;
+      failure_.reset();
+      tasks_.Spawn(Prepare(Download::kAllowed));
+    }
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled)
+      co_return Err(ErrorCode::kCanceled, "cancelled while the kernel was being prepared");
+    if (progress && step_ != told) {
+      told = step_;
+      progress({.phase = "kernel", .message = step_});
+    }
+  }
+  co_return *prepared_;
+}
+
+Awaitable<void> MachineSupply::Prepare(Download download) {
+  const auto executor = executor_;
+  const Say say = [this, executor](std::string_view step) {
+    asio::post(executor, [this, step = std::string(step)] {
+      step_ = step;
+      changed_.NotifyAll();
+    });
+  };
+  const bool allowed = download == Download::kAllowed;
+  auto work = [this, allowed, say] { return PrepareMachine(config_, allowed, say); };
+  auto prepared = co_await pool_.Run(work);
+  preparing_ = false;
+  if (prepared) {
+    prepared_ = std::move(*prepared);
+    spdlog::info("machines: kernel={} accelerator={} reason=\"{}\"", prepared_->kernel_version,
+                 prepared_->machine.accelerator, prepared_->accelerator_reason);
+  } else {
+    failure_ = std::move(prepared).error();
+    spdlog::info("machines are not prepared: {}", failure_->ToString());
+  }
+  changed_.NotifyAll();
+}
+
+Awaitable<void> MachineSupply::Shutdown() { co_await tasks_.Join(); }
+
+}  // namespace cleanroom::server

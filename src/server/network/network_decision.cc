@@ -1,0 +1,81 @@
+#include "server/network/network_decision.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/id.h"
+#include "server/convert.h"
+#include "server/plain_text.h"
+
+namespace cleanroom::server {
+namespace {
+
+// Of what a warden says.
+constexpr size_t kNameBytes = 256;
+constexpr size_t kTextBytes = 512;
+
+std::string TimeText(int64_t micros) {
+  const std::chrono::sys_time<std::chrono::microseconds> time{std::chrono::microseconds(micros)};
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(time - day);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", static_cast<int>(date.year()),
+                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
+                     clock.hours().count(), clock.minutes().count(), clock.seconds().count(),
+                     clock.subseconds().count());
+}
+
+}  // namespace
+
+int64_t SaneMicros(int64_t micros) {
+  constexpr int64_t kYear2200 = 7'258'118'400'000'000;
+  return std::clamp<int64_t>(micros, 0, kYear2200);
+}
+
+v1::NetworkDecision ToDecision(const pb::NetworkRecord& record) {
+  v1::NetworkDecision out;
+  *out.mutable_time() = ToTimestamp(SaneMicros(std::max(record.last_us(), record.time_us())));
+  out.set_service(PlainText(record.service(), kNameBytes));
+  out.set_protocol(PlainText(record.protocol(), kNameBytes));
+  out.set_destination(PlainText(record.destination(), kNameBytes));
+  out.set_address(PlainText(record.address(), kNameBytes));
+  out.set_port(static_cast<int32_t>(std::min<uint32_t>(record.port(), 65535)));
+  out.set_allowed(record.allowed());
+  out.set_reason_code(PlainText(record.reason_code(), kNameBytes));
+  out.set_message(PlainText(record.message(), kTextBytes));
+  out.set_suggestion(PlainText(record.suggestion(), kTextBytes));
+  out.set_count(record.count());
+  out.set_execution_id(IsId(record.execution_id()) ? record.execution_id() : "");
+  out.set_policy_line(record.policy_line());
+  out.set_more(record.more());
+  return out;
+}
+
+std::string AuditLine(const std::string& sandbox_id, const pb::NetworkRecord& record) {
+  const v1::NetworkDecision decision = ToDecision(record);
+  nlohmann::ordered_json json;
+  json["time"] = TimeText(SaneMicros(record.time_us()));
+  if (record.last_us() > record.time_us())
+    json["last_time"] = TimeText(SaneMicros(record.last_us()));
+  json["sequence"] = record.sequence();
+  json["sandbox_id"] = sandbox_id;
+  json["execution_id"] = decision.execution_id();
+  json["service"] = decision.service();
+  json["protocol"] = decision.protocol();
+  json["destination"] = decision.destination();
+  if (!decision.address().empty()) json["address"] = decision.address();
+  json["port"] = decision.port();
+  json["action"] = decision.allowed() ? "allow" : "deny";
+  json["reason_code"] = decision.reason_code();
+  json["count"] = decision.count();
+  if (decision.more() > 0) json["distinct"] = decision.more();
+  if (decision.policy_line() > 0) json["policy_line"] = decision.policy_line();
+  if (!decision.suggestion().empty()) json["suggestion"] = decision.suggestion();
+  json["message"] = decision.message();
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace cleanroom::server

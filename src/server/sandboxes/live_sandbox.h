@@ -1,0 +1,166 @@
+// LiveSandbox: one sandbox from its record to its end.
+//
+// One coroutine (Create or Adopt) makes every change of its state, persists it, and only then tells
+// it through changed(). Others ask: RequestStop. Shared between that coroutine, the registry and
+// the calls that use it; what a call holds stays valid after the sandbox's end, when the channel
+// answers kUnavailable.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/async.h"
+#include "cleanroom/internal/v1/warden.pb.h"
+#include "rpc/client.h"
+#include "server/launch/launch_plan.h"
+#include "server/launch/launch_resources.h"
+#include "server/layout.h"
+#include "server/settings.h"
+#include "server/warden/warden_link.h"
+#include "server/warm/warm_start.h"
+#include "store/records.h"
+
+namespace cleanroom::server {
+
+namespace pb = ::cleanroom::internal::v1;
+
+class LiveSandbox;
+
+// Told of the moments that concern others. Outlives every sandbox.
+class SandboxObserver {
+ public:
+  virtual ~SandboxObserver() = default;
+  // The sandbox runs commands from now on; also after a restart of the control plane found it
+  // again.
+  virtual void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) = 0;
+  // The warden is gone and the folder is about to be.
+  virtual Awaitable<void> OnEnding(LiveSandbox& sandbox) = 0;
+  // The final state is on record.
+  virtual void OnEnded(const LiveSandbox& /*sandbox*/) {}
+};
+
+// Tells several, in order.
+class SandboxObservers : public SandboxObserver {
+ public:
+  explicit SandboxObservers(std::vector<SandboxObserver*> observers)
+      : observers_(std::move(observers)) {}
+  void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) override {
+    for (SandboxObserver* observer : observers_) observer->OnReady(sandbox);
+  }
+  Awaitable<void> OnEnding(LiveSandbox& sandbox) override {
+    for (SandboxObserver* observer : observers_) co_await observer->OnEnding(sandbox);
+  }
+  void OnEnded(const LiveSandbox& sandbox) override {
+    for (SandboxObserver* observer : observers_) observer->OnEnded(sandbox);
+  }
+
+ private:
+  std::vector<SandboxObserver*> observers_;
+};
+
+// What every sandbox uses; all of it outlives them.
+struct SandboxContext {
+  store::RecordStore& store;
+  LaunchResources& resources;
+  WarmStart& warm;
+  BlockingPool& pool;
+  const Settings& settings;
+  const Layout& layout;
+  WallClock clock;
+  SteadyClock steady = [] { return std::chrono::steady_clock::now(); };
+};
+
+class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
+ public:
+  LiveSandbox(asio::any_io_executor executor, SandboxContext& context, SandboxObserver& observer,
+              store::SandboxRecord record);
+
+  // The whole life of a new sandbox, whose record is PROVISIONING, in the spare machine of that id
+  // if there is one. Never cancelled: RequestStop ends it.
+  Awaitable<void> Create(LaunchPlan plan, std::optional<Spare> spare);
+  // The rest of the life of one that an earlier control plane started.
+  Awaitable<void> Adopt(WardenProcess warden);
+
+  // Ends the sandbox, STOPPED with this reason ("code: text"). The first request counts, and none
+  // that comes after a failure.
+  void RequestStop(std::string reason);
+
+  const store::SandboxRecord& record() const { return record_; }
+  const std::string& id() const { return record_.id; }
+  bool ready() const {
+    return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_;
+  }
+  // "code: text"; empty while nothing has ended it.
+  std::string why_ending() const { return stop_reason_ ? *stop_reason_ : failure_.value_or(""); }
+  bool ended() const { return ended_; }
+  const ProgressUpdate& progress() const { return progress_; }
+  bool image_was_present() const { return shape_.image.was_present; }
+  // Null before the warden runs.
+  std::shared_ptr<rpc::Channel> channel() const { return link_.channel; }
+  // Notified after every change of the above.
+  Notifier& changed() { return changed_; }
+  // Tasks that end, cancelled, before the sandbox does.
+  TaskScope& tasks() { return tasks_; }
+
+  // What idleness is measured by.
+  void ExecutionStarted(const std::string& execution_id);
+  void ExecutionEnded(const std::string& execution_id);
+  void Touch();
+  // Whether nothing runs, and nothing has for the whole idle limit.
+  bool IdleTooLong() const;
+
+ private:
+  Awaitable<void> LaunchTask(LaunchPlan plan, std::optional<Spare> spare);
+  // By the quickest way there is; one that fails gives way to the next: a spare machine, a copy of
+  // a template, a boot.
+  Awaitable<Result<void>> Launch(LaunchPlan plan, std::optional<Spare> spare);
+  Awaitable<Result<void>> LaunchSpare(Spare spare, std::chrono::seconds limit);
+  Awaitable<Result<void>> FindParts();
+  Awaitable<Result<void>> LaunchFrom(std::optional<Origin> from, std::chrono::seconds limit);
+  // What the machine runs with, policy included, and what it takes until it is ready.
+  // `born_in`: the control groups of the machine that ours is a fork of.
+  Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::seconds limit,
+                                std::vector<std::string> born_in);
+  // Back to before the warden: nothing of the attempt is left.
+  Awaitable<Result<void>> StartOver(const Error& why, std::string_view what);
+  Awaitable<void> Serve();
+  Awaitable<void> Watch();
+  Awaitable<void> End();
+  Awaitable<void> EndWarden();
+  Result<void> StopAsked() const;
+  void SetFinal(const Error& error);
+  void ReadEndFile();
+  std::string DescribeWardenEnd() const;
+  void AddPhase(const std::string& name, std::chrono::steady_clock::time_point since);
+  void TellProgress(ProgressUpdate progress);
+  // Persists the record with this status; what cannot be persisted is logged and remembered as
+  // failure.
+  Result<void> Enter(store::SandboxStatus status, const std::string& message);
+
+  asio::any_io_executor executor_;
+  SandboxContext& context_;
+  SandboxObserver& observer_;
+  store::SandboxRecord record_;
+  Notifier changed_;
+  TaskScope tasks_;
+
+  MachineShape shape_;
+  std::shared_ptr<void> image_use_;
+  WardenLink link_;
+  ProgressUpdate progress_;
+  std::set<std::string> running_;
+  std::chrono::steady_clock::time_point idle_since_;
+
+  std::optional<Result<void>> launched_;
+  bool machine_begun_ = false;  // the attempt under way has come so far as to start a machine
+  std::optional<std::string> stop_reason_;
+  std::optional<std::string> failure_;  // "code: text": why it ended without being asked to
+  bool ended_ = false;
+};
+
+}  // namespace cleanroom::server

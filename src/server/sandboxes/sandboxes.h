@@ -1,0 +1,71 @@
+// Sandboxes: every sandbox of this host, live or on record.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "rpc/service.h"
+#include "server/convert.h"
+#include "server/sandboxes/live_sandbox.h"
+
+namespace cleanroom::server {
+
+class Sandboxes {
+ public:
+  // `observer` and what `context` refers to outlive it.
+  Sandboxes(asio::any_io_executor executor, SandboxContext context, SandboxObserver& observer);
+
+  // Once, before serving: adopts the sandboxes whose wardens have outlived an earlier control
+  // plane, ends what was half made, marks what is lost, and removes wardens and folders that no
+  // record knows.
+  Awaitable<Result<void>> Recover();
+
+  // Checks that the host has room, persists the sandbox as PROVISIONING and begins to make it.
+  Result<std::shared_ptr<LiveSandbox>> Create(LaunchPlan plan);
+
+  // Null when there is none, or it has ended.
+  std::shared_ptr<LiveSandbox> FindLive(const std::string& id) const;
+  // The same, READY; not_found or failed_precondition otherwise, saying the state.
+  Result<std::shared_ptr<LiveSandbox>> FindReady(const std::string& id) const;
+  // One whose machine is gone, or that was asked to end, is STOPPING from that moment on, with the
+  // reason.
+  Result<store::SandboxRecord> Get(const std::string& id) const;
+  Result<std::vector<store::SandboxRecord>> List(store::RecordStore::Which which) const;
+
+  // Ends the sandbox and returns once it has ended; at once when it had. When the task is cancelled
+  // the sandbox still ends.
+  Awaitable<Result<store::SandboxRecord>> Terminate(std::string id, std::string reason);
+  // Replays the events and, with `follow`, goes on until the sandbox has ended.
+  Awaitable<Result<void>> StreamEvents(std::string id, bool follow,
+                                       rpc::Writer<v1::SandboxEvent>& out);
+
+  // Ends those that were idle for longer than their limit.
+  void ReapIdle();
+  // Ends all and waits for it; nothing can be created any more.
+  Awaitable<void> Shutdown();
+
+  size_t live() const { return live_.size(); }
+  // Whether one is on its way.
+  bool creating() const;
+
+ private:
+  Awaitable<void> RunCreate(std::shared_ptr<LiveSandbox> sandbox, LaunchPlan plan,
+                            std::optional<Spare> spare);
+  Awaitable<void> RunAdopt(std::shared_ptr<LiveSandbox> sandbox, WardenProcess warden);
+  Awaitable<void> SettleLost(store::SandboxRecord record);
+  Awaitable<void> RemoveStrays();
+  void Forget(const std::string& id);
+  void ShowEnding(store::SandboxRecord& record) const;
+
+  asio::any_io_executor executor_;
+  SandboxContext context_;
+  SandboxObserver& observer_;
+  TaskScope lives_;
+  std::map<std::string, std::shared_ptr<LiveSandbox>> live_;
+  bool shutting_down_ = false;
+};
+
+}  // namespace cleanroom::server

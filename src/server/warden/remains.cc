@@ -1,0 +1,56 @@
+#include "server/warden/remains.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <filesystem>
+#include <system_error>
+
+#include "os/file.h"
+
+namespace cleanroom::server {
+namespace {
+
+constexpr size_t kMaxFile = 1U << 20;
+
+}  // namespace
+
+Result<std::string> ReadRemains(const Layout& layout, const std::string& id,
+                                const std::string& name) {
+  const std::string path = layout.Sandbox(id) + "/" + name;
+  CR_TRY_ASSIGN(const os::UniqueFd file, os::Open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  return os::ReadAll(file.get(), kMaxFile, path);
+}
+
+std::optional<internal::v1::WardenState> ReadWardenEnd(const Layout& layout,
+                                                       const std::string& id) {
+  const auto bytes = ReadRemains(layout, id, "end");
+  internal::v1::WardenState state;
+  if (!bytes || !state.ParseFromString(*bytes)) return std::nullopt;
+  return state;
+}
+
+Awaitable<Result<void>> RemoveRemains(BlockingPool& pool, const Settings& settings,
+                                      const Layout& layout, std::string id) {
+  const std::string folder = layout.Sandbox(id);
+  const auto groups = settings.cgroups;
+  auto work = [folder, groups, id]() -> Result<void> {
+    // First whoever may still write there.
+    Result<void> emptied;
+    if (groups) emptied = groups->Remove(id);
+    std::error_code error;
+    std::filesystem::remove_all(folder, error);
+    if (!error) return emptied;
+    return Err(
+        Error::FromErrno(ErrorCode::kInternal, error.value(), fmt::format("remove {}", folder)));
+  };
+  auto removed = co_await pool.Run(work);
+  if (!removed) {
+    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", id,
+                  removed.error().ToString());
+  }
+  co_return removed;
+}
+
+}  // namespace cleanroom::server
