@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "cli/screen_modes.h"
+#include "cli/terminal/screen_modes.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using cleanroom::cli::ScreenModes;

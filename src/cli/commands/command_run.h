@@ -1,0 +1,47 @@
+// CommandRun: one command in a sandbox, from creating the sandbox to the exit code. What exec and
+// console are.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "cli/output/progress.h"
+#include "client/api.h"
+
+namespace cleanroom::cli {
+
+enum class StdinMode { kForward, kNone };
+// What happens to the sandbox when the command has ended, however it ended.
+enum class Afterwards { kLeave, kRemove };
+
+struct RunRequest {
+  // Nothing: made from `create`.
+  std::optional<std::string> sandbox_id;
+  v1::CreateSandboxRequest create;
+  Afterwards afterwards = Afterwards::kLeave;
+  enum class PrintId { kNo, kYes } print_id = PrintId::kNo;
+  ProgressStyle progress = ProgressStyle::kNone;
+  // What the network refused the command, on standard error at its end.
+  enum class Refusals { kShow, kHide } refusals = Refusals::kShow;
+
+  // Without the sandbox's id, which is filled in. options.tty decides about raw mode.
+  v1::CreateExecutionRequest execution;
+  StdinMode stdin_mode = StdinMode::kForward;
+};
+
+// Creates the sandbox, showing progress; the reply carries it. Cancelling the task removes it
+// again, unless it had been made already. `id` is set as soon as the daemon has told it, whatever
+// comes of it.
+Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
+                                             Progress& progress, std::string& id);
+
+// Runs to the end and returns the program's exit code: the command's own, 128 + signal, 124, 130
+// after an interrupt (128 + signal after another), 141 when standard output's reader is gone.
+// Returns an error for failures of ours; the sandbox has then been removed if `afterwards` says so.
+Awaitable<Result<int>> RunCommand(client::Api& api, RunRequest request);
+
+}  // namespace cleanroom::cli

@@ -1,0 +1,533 @@
+// The program itself, run as its users run it, against FakeDaemon.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "cli/testing/fake_daemon.h"
+#include "os/process.h"
+
+namespace cleanroom::cli {
+namespace {
+
+using testing::HasSubstr;
+
+class ProgramTest : public testing::Test {
+ protected:
+  std::vector<std::string> Argv(std::vector<std::string> args) {
+    std::vector<std::string> argv = {CLEANROOM_PROGRAM, "--host", daemon_.url()};
+    argv.insert(argv.end(), args.begin(), args.end());
+    return argv;
+  }
+  os::Output Run(std::vector<std::string> args, std::string input = "") {
+    auto output = os::Run(
+        Argv(std::move(args)),
+        {.input = std::move(input), .timeout = std::chrono::seconds(60), .max_output = 64U << 20});
+    EXPECT_TRUE(output.has_value()) << (output ? "" : output.error().ToString());
+    return output ? *output : os::Output{};
+  }
+  os::Process Start(std::vector<std::string> args) {
+    auto process = os::Process::Spawn(Argv(std::move(args)), {});
+    EXPECT_TRUE(process.has_value());
+    return std::move(*process);
+  }
+
+  FakeDaemon daemon_;
+  const os::TempDir folder_ = os::TempDir::Create().value();
+  const std::string sandbox_ = FakeDaemon::kSandbox;
+  const std::string image_ = "registry.example/base@sha256:" + std::string(64, 'a');
+};
+
+TEST_F(ProgramTest, PassesTheExitCodeAndStandardErrorOn) {
+  const auto output = Run({"exec", "--in", sandbox_, "-e", "A=b", "--", "exit", "42"});
+  EXPECT_EQ(output.status.ShellCode(), 42);
+  EXPECT_EQ(output.out, "");
+  EXPECT_EQ(output.err, "bye\n");
+  EXPECT_TRUE(daemon_.Noted("execute exit 42 env:A=b stdin")) << daemon_.All();
+  EXPECT_FALSE(daemon_.Noted("create"));
+  EXPECT_FALSE(daemon_.Noted("terminate"));
+}
+
+TEST_F(ProgramTest, AnInputThatHoldsNothingIsNotPassedOn) {
+  const auto output =
+      os::Run({"/bin/sh", "-c", "exec \"$@\" </dev/null", "sh", CLEANROOM_PROGRAM, "--host",
+               daemon_.url(), "exec", "--in", sandbox_, "--", "exit", "3"});
+  EXPECT_EQ(output->status.ShellCode(), 3);
+  EXPECT_TRUE(daemon_.Noted("execute exit 3")) << daemon_.All();
+  EXPECT_THAT(daemon_.All(), testing::Not(HasSubstr("stdin")));
+}
+
+TEST_F(ProgramTest, BinaryInputComesBackUnchanged) {
+  std::string data(8U << 20, '\0');
+  uint32_t state = 1;
+  for (char& c : data) c = static_cast<char>((state = state * 1664525 + 1013904223) >> 24);
+  const auto output = Run({"exec", "--in", sandbox_, "--", "cat"}, data);
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(output.out == data) << output.out.size() << " bytes";
+  EXPECT_EQ(output.err, "");
+}
+
+TEST_F(ProgramTest, RemovesTheSandboxItMadeAndTellsItsId) {
+  const auto output =
+      Run({"exec", "--rm", "--print-sandbox-id", "-n", "--image", image_, "--", "exit", "3"});
+  EXPECT_EQ(output.status.ShellCode(), 3);
+  EXPECT_EQ(output.err, "sandbox_id=" + sandbox_ + "\nbye\n");
+  EXPECT_TRUE(daemon_.Noted("create " + image_)) << daemon_.All();
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_));
+}
+
+TEST_F(ProgramTest, OnlyTheFlagOpensTheNetworkAndSaysSo) {
+  auto output = Run({"sandbox", "create", "--image", image_});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(daemon_.Noted("network default deny")) << daemon_.All();
+  EXPECT_FALSE(daemon_.Noted("network default allow"));
+  output = Run({"sandbox", "create", "--image", image_, "--dangerously-allow-all"});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_TRUE(daemon_.Noted("network default allow")) << daemon_.All();
+  EXPECT_THAT(output.err, HasSubstr("--dangerously-allow-all"));
+}
+
+TEST_F(ProgramTest, RemovesTheSandboxAlsoWhenTheCommandCannotStart) {
+  const auto output = Run({"exec", "--rm", "--image", image_, "--", "refused"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("cleanroom: failed_precondition: the sandbox is STOPPED"));
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_)) << daemon_.All();
+}
+
+TEST_F(ProgramTest, AnInterruptCancelsTheCommand) {
+  auto program = Start({"exec", "--in", sandbox_, "-n", "--", "sleep"});
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
+  EXPECT_TRUE(daemon_.Noted("cancel")) << daemon_.All();
+}
+
+TEST_F(ProgramTest, ASecondInterruptDetaches) {
+  auto program = Start({"exec", "--in", sandbox_, "-n", "--", "stubborn"});
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  ASSERT_TRUE(daemon_.WaitFor("cancel"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
+  EXPECT_TRUE(daemon_.WaitFor("detached")) << daemon_.All();
+  EXPECT_FALSE(daemon_.Noted("terminate"));
+}
+
+TEST_F(ProgramTest, ASecondInterruptDoesNotPromiseThatTheCommandRunsOn) {
+  const std::string errors = folder_.path() + "/err";
+  const os::UniqueFd err(open(errors.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  auto program = os::Process::Spawn(Argv({"exec", "--in", sandbox_, "-n", "--", "stubborn"}),
+                                    {.fds = {{2, err.get()}}});
+  ASSERT_TRUE(program.has_value());
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program->Kill(SIGINT).has_value());
+  ASSERT_TRUE(daemon_.WaitFor("cancel"));
+  ASSERT_TRUE(program->Kill(SIGINT).has_value());
+  ASSERT_TRUE(program->Wait().has_value());
+  const std::string text = os::ReadFile(errors, 4096).value();
+  EXPECT_THAT(text, HasSubstr("cancelling the command; press Ctrl-C again to leave"));
+  EXPECT_THAT(text,
+              HasSubstr(std::string("cleanroom execution inspect ") + FakeDaemon::kExecution));
+  EXPECT_EQ(text.find("it running"), std::string::npos) << text;
+}
+
+TEST_F(ProgramTest, TheLastSandboxIsTheOneMadeLastWhateverItsId) {
+  auto output = Run({"sandbox", "network", "--last"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_TRUE(daemon_.Noted("network " + sandbox_)) << daemon_.All();
+  output = Run({"sandbox", "ls"});
+  const size_t first = output.out.find(FakeDaemon::kUnknownSandbox);
+  const size_t last = output.out.find(sandbox_);
+  ASSERT_NE(last, std::string::npos) << output.out;
+  EXPECT_LT(first, last) << output.out;
+}
+
+TEST_F(ProgramTest, BumpRefKeepsTheTag) {
+  const std::string file = folder_.path() + "/policy.yaml";
+  const std::string before =
+      "version: 1\nsandbox: { image: { ref: registry.example/base:12@sha256:";
+  ASSERT_TRUE(os::WriteFileAtomic(file, before + std::string(64, '0') + " } }\n").has_value());
+  for (int i = 0; i < 2; ++i) {
+    const auto output = Run({"image", "bump-ref", "-c", file});
+    EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+    EXPECT_EQ(output.out, "registry.example/base:12@sha256:" + std::string(64, 'd') + "\n");
+    EXPECT_EQ(os::ReadFile(file, 4096).value(), before + std::string(64, 'd') + " } }\n");
+  }
+  EXPECT_EQ(daemon_.All(), "resolve registry.example/base:12\nresolve registry.example/base:12\n");
+  // The digest is what counts.
+  const auto output = Run({"exec", "-c", file, "--", "cat"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_TRUE(daemon_.Noted("create registry.example/base:12@sha256:ddd")) << daemon_.All();
+}
+
+TEST_F(ProgramTest, UsageErrorsSayWhatToWrite) {
+  const auto says = [this](std::vector<std::string> args, const std::string& what,
+                           const std::string& next) {
+    const auto output = Run(std::move(args));
+    EXPECT_EQ(output.status.ShellCode(), 1);
+    EXPECT_THAT(output.err, HasSubstr(what));
+    EXPECT_THAT(output.err, HasSubstr(next));
+  };
+  says({"exec", "--rm", "echo", "x", "y z"},
+       "write -- before the command: cleanroom exec ... -- echo x 'y z'", "cleanroom exec --help");
+  says({"exec", "--nonsense", "--", "x"}, "'--nonsense' is no command or flag here",
+       "cleanroom exec --help");
+  says({"sandbox", "rm", "x"}, "'x' is no sandbox id", "cleanroom sandbox rm --help");
+  says({"execution", "inspect", "x"}, "'x' is no execution id",
+       "cleanroom execution inspect --help");
+  says({"--log-level", "foo", "sandbox", "ls"},
+       "'foo' is no level; write error, warn, info or debug", "--help");
+  says({"exec", "--in", sandbox_, "--timeout", "500ms", "--", "x"}, "whole seconds",
+       "cleanroom exec --help");
+  says({"image", "import", "x:1", folder_.path()}, folder_.path() + " is a folder",
+       "cleanroom image import --help");
+  says({"serve"}, "the flags of serve stand behind it", "cleanroom serve --help");  // after --host
+}
+
+TEST_F(ProgramTest, GuessesNoCauseForWhatThisMachineRefused) {
+  auto output = os::Run({"/bin/sh", "-c", "exec \"$0\" version >/dev/full", CLEANROOM_PROGRAM});
+  EXPECT_THAT(output->err, HasSubstr("Send the output elsewhere"));
+  output = os::Run({"/usr/bin/env", "-i", CLEANROOM_PROGRAM, "config", "validate"});
+  EXPECT_THAT(output->err, testing::AnyOf(HasSubstr("Set HOME"), HasSubstr("/etc/cleanroom")));
+  output = os::Run({CLEANROOM_PROGRAM, "image", "import", "x:1", "/nonexistent"});
+  EXPECT_THAT(output->err, HasSubstr("Check the path"));
+}
+
+TEST_F(ProgramTest, HelpIsACommandToo) {
+  const auto help = Run({"exec", "--help"});
+  const auto output = os::Run({CLEANROOM_PROGRAM, "help", "exec"});
+  EXPECT_EQ(output->status.ShellCode(), 0);
+  EXPECT_EQ(output->out, help.out);
+  EXPECT_THAT(os::Run({CLEANROOM_PROGRAM, "help"})->out, HasSubstr("Examples:"));
+  EXPECT_EQ(os::Run({CLEANROOM_PROGRAM, "help", "image", "pull"})->out,
+            Run({"image", "pull", "--help"}).out);
+  EXPECT_THAT(os::Run({CLEANROOM_PROGRAM, "help", "nonsense"})->err,
+              HasSubstr("'nonsense' is no command"));
+}
+
+TEST_F(ProgramTest, BashCompletesCommandsFlagsAndTheirValues) {
+  const auto completes = [this](const std::string& words) {
+    const std::string program = CLEANROOM_PROGRAM;
+    const auto output = os::Run(
+        {"/bin/bash", "-c",
+         "program=$0 host=$1; cleanroom() { \"$program\" --host \"$host\" \"$@\"; }; "
+         "source <(cleanroom completion bash); COMP_WORDS=(cleanroom " +
+             words +
+             "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _cleanroom; echo \" ${COMPREPLY[*]} \"",
+         program, daemon_.url()});
+    EXPECT_TRUE(output.has_value());
+    return output ? output->out + output->err : "";
+  };
+  EXPECT_THAT(completes("sand"), HasSubstr(" sandbox "));
+  EXPECT_THAT(completes("image pull --w"), HasSubstr(" --warm "));
+  EXPECT_EQ(completes("exec --backend ''"), " qemu firecracker darwin-vz \n");
+  EXPECT_EQ(completes("exec --log-level d"), " debug \n");
+  EXPECT_EQ(completes("exec --image ''"), "  \n");
+  EXPECT_THAT(completes("exec --image sandbox --r"), HasSubstr(" --rm "));
+  EXPECT_EQ(completes("exec --in ''"),
+            " " + std::string(FakeDaemon::kUnknownSandbox) + " " + sandbox_ + " \n");
+  EXPECT_EQ(completes("completion z"), " zsh \n");
+  EXPECT_THAT(completes("serve --li"), HasSubstr(" --listen "));
+  EXPECT_EQ(completes("exec -- l"), "  \n");
+}
+
+TEST_F(ProgramTest, TerminationRemovesTheSandboxOfRm) {
+  auto program = Start({"exec", "--rm", "-n", "--image", image_, "--", "sleep"});
+  ASSERT_TRUE(daemon_.WaitFor("attach"));
+  ASSERT_TRUE(program.Kill(SIGTERM).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 143}));
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_)) << daemon_.All();
+}
+
+TEST_F(ProgramTest, AnInterruptWhileTheSandboxIsMadeCancelsThat) {
+  auto program = Start({"exec", "--backend", "never", "--image", image_, "--", "sleep"});
+  ASSERT_TRUE(daemon_.WaitFor("told"));
+  ASSERT_TRUE(program.Kill(SIGINT).has_value());
+  const auto status = program.Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 130}));
+  EXPECT_TRUE(daemon_.WaitFor("create cancelled")) << daemon_.All();
+  // It might have been made in that moment.
+  EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_)) << daemon_.All();
+}
+
+TEST_F(ProgramTest, AReaderThatIsGoneEndsTheCommandQuietly) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  auto process = os::Process::Spawn(Argv({"exec", "--in", sandbox_, "-n", "--", "yes"}),
+                                    {.fds = {{1, ends[1]}}});
+  close(ends[1]);
+  ASSERT_TRUE(process.has_value());
+  char first = 0;
+  ASSERT_EQ(read(ends[0], &first, 1), 1);
+  EXPECT_EQ(first, 'y');
+  close(ends[0]);
+  const auto status = process->Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 141}));
+  EXPECT_TRUE(daemon_.Noted("cancel")) << daemon_.All();
+}
+
+// Reads from the terminal's far side until `text` has come.
+bool Shows(int master, const std::string& text) {
+  std::string seen;
+  char c = 0;
+  while (seen.find(text) == std::string::npos) {
+    if (read(master, &c, 1) != 1) return false;
+    seen += c;
+  }
+  return true;
+}
+
+TEST_F(ProgramTest, AConsoleIsRawFollowsTheSizeAndGivesTheTerminalBack) {
+  const os::UniqueFd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ASSERT_EQ(grantpt(master.get()), 0);
+  ASSERT_EQ(unlockpt(master.get()), 0);
+  const os::UniqueFd terminal(open(ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  ASSERT_TRUE(terminal.valid());
+  winsize size = {.ws_row = 30, .ws_col = 100, .ws_xpixel = 0, .ws_ypixel = 0};
+  ASSERT_EQ(ioctl(master.get(), TIOCSWINSZ, &size), 0);
+  termios before = {};
+  ASSERT_EQ(tcgetattr(terminal.get(), &before), 0);
+
+  auto process =
+      os::Process::Spawn(Argv({"console", "--in", sandbox_, "-e", "TERM=test", "--", "cat"}),
+                         {.fds = {{0, terminal.get()}, {1, terminal.get()}, {2, terminal.get()}},
+                          .new_session = true,
+                          .controlling_terminal = 0});
+  ASSERT_TRUE(process.has_value());
+  ASSERT_TRUE(daemon_.WaitFor("execute cat env:TERM=test stdin tty 30x100")) << daemon_.All();
+  ASSERT_TRUE(Shows(master.get(), "ready"));
+  ASSERT_EQ(write(master.get(), "first", 5), 5);
+  ASSERT_TRUE(Shows(master.get(), "first"));
+  ASSERT_EQ(write(master.get(), "\x03", 1), 1);  // an interrupt is a byte like any other
+  ASSERT_TRUE(Shows(master.get(), "\x03"));
+  size.ws_row = 40;
+  ASSERT_EQ(ioctl(master.get(), TIOCSWINSZ, &size), 0);
+  EXPECT_TRUE(daemon_.WaitFor("resize 40x100")) << daemon_.All();
+  ASSERT_EQ(write(master.get(), "\x04", 1), 1);
+  const auto status = process->Wait();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 0}));
+  termios after = {};
+  ASSERT_EQ(tcgetattr(terminal.get(), &after), 0);
+  EXPECT_EQ(after.c_lflag, before.c_lflag);
+  EXPECT_EQ(after.c_oflag, before.c_oflag);
+}
+
+TEST_F(ProgramTest, AConsoleWithoutATerminalIsRefused) {
+  const auto output = Run({"console", "--in", sandbox_});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("failed_precondition: standard input is no terminal"));
+}
+
+TEST_F(ProgramTest, CreatePrintsTheBareId) {
+  const auto output = Run({"sandbox", "create", "--image", image_});
+  EXPECT_EQ(output.status.ShellCode(), 0);
+  EXPECT_EQ(output.out, sandbox_ + "\n");
+  EXPECT_EQ(output.err, "");
+}
+
+TEST_F(ProgramTest, TellsWhatTheNetworkRefusedTheCommand) {
+  auto output = Run({"exec", "--in", sandbox_, "-n", "--", "refused-net", "1"});
+  EXPECT_EQ(output.status.ShellCode(), 7);
+  EXPECT_EQ(output.err,
+            "cleanroom: refused tcp x0.example.com:443 (host_not_allowed); see cleanroom policy "
+            "suggest " +
+                sandbox_ + "\n");
+  EXPECT_FALSE(daemon_.Noted("network"));  // no call of its own
+
+  output = Run({"exec", "--in", sandbox_, "-n", "--", "refused-net", "2"});
+  EXPECT_EQ(output.err,
+            "cleanroom: refused tcp x0.example.com:443 (host_not_allowed)\n"
+            "cleanroom: refused tcp x1.example.com:443 (host_not_allowed); see cleanroom policy "
+            "suggest " +
+                sandbox_ + "\n");
+
+  output = Run({"exec", "--in", sandbox_, "-n", "--", "refused-net", "30"});
+  EXPECT_EQ(std::count(output.err.begin(), output.err.end(), '\n'), 21);
+  EXPECT_THAT(output.err, HasSubstr("cleanroom: and at least 15 more; see cleanroom policy"));
+
+  output = Run({"exec", "--quiet", "--in", sandbox_, "-n", "--", "refused-net", "2"});
+  EXPECT_EQ(output.err, "");
+  EXPECT_EQ(output.status.ShellCode(), 7);
+}
+
+TEST_F(ProgramTest, ShowsNetworkDecisions) {
+  auto output = Run({"sandbox", "network", sandbox_});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_THAT(output.out, HasSubstr("TIME"));
+  EXPECT_THAT(output.out, testing::ContainsRegex(
+                              "2027-01-15T08:00:00.000Z  tcp      evil.example.com +80  deny    "
+                              "host_not_allowed +7\n"));
+  EXPECT_EQ(output.out.find('\033'), std::string::npos);
+  EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 4);
+
+  output = Run({"sandbox", "network", FakeDaemon::kUnknownSandbox});
+  EXPECT_EQ(output.out, "") << "a heading before an error";
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  output = Run({"sandbox", "network", sandbox_, "--follow"});
+  EXPECT_THAT(output.out, HasSubstr("late.example.com"));
+  EXPECT_THAT(output.err, HasSubstr("3 decisions came too fast"));
+  EXPECT_TRUE(daemon_.Noted("network " + sandbox_ + " follow"));
+
+  output = Run({"sandbox", "network", sandbox_, "--json"});
+  EXPECT_THAT(output.out,
+              testing::StartsWith(R"({"time":"2027-01-15T08:00:00.000Z","service":"tcp",)"
+                                  R"("protocol":"tcp","destination":"good.example.com","port":443,)"
+                                  R"("action":"allow",)"));
+  EXPECT_EQ(std::count(output.out.begin(), output.out.end(), '\n'), 3);
+  EXPECT_EQ(output.out.find('\033'), std::string::npos);
+
+  output = Run({"sandbox", "network"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("which sandbox? Give its ID or --last"));
+}
+
+TEST_F(ProgramTest, SuggestsWhatWouldAllowIt) {
+  auto output = Run({"policy", "suggest", sandbox_});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_THAT(
+      output.out,
+      HasSubstr("allow:\n  - { host: evil.example.com, ports: [80, 443] }  # host_not_allowed\n"));
+  EXPECT_EQ(output.out.find("good"), std::string::npos);
+  output = Run({"policy", "suggest", sandbox_, "--json"});
+  EXPECT_THAT(output.out, HasSubstr("\"host\": \"evil.example.com\""));
+}
+
+TEST_F(ProgramTest, TellsWhatIsStored) {
+  auto output = Run({"system", "df"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_EQ(output.out,
+            "KIND      COUNT  SIZE     RECLAIMABLE\n"
+            "image     2      5.0 MiB  2.0 MiB\n"
+            "template  1      1.0 MiB  1.0 MiB\n"
+            "audit     1      4.0 KiB  0 B\n"
+            "total     4      6.0 MiB  3.0 MiB\n");
+  output = Run({"system", "df", "-v"});
+  EXPECT_THAT(output.out, testing::ContainsRegex("image +3.0 MiB +[0-9]+d ago +in use +registry"));
+  EXPECT_THAT(output.out, testing::ContainsRegex("template +1.0 MiB .* reclaimable +0123abcd\n"));
+  EXPECT_THAT(output.out, testing::ContainsRegex("audit +4.0 KiB .* kept +2026-11-22.jsonl\n"));
+  EXPECT_EQ(output.out.find('\033'), std::string::npos);
+  output = Run({"system", "df", "--json"});
+  EXPECT_THAT(output.out, HasSubstr("\"reclaimable_bytes\": 3145728"));
+  EXPECT_THAT(output.out, HasSubstr("\"last_used_at\": \"2023-11-14T22:13:20.000Z\""));
+}
+
+TEST_F(ProgramTest, PrunesNothingUnasked) {
+  const auto output = Run({"system", "prune"}, "y\n");
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("invalid_argument: there is no terminal to ask on"));
+  EXPECT_THAT(output.err, HasSubstr("cleanroom system prune --help"));
+  EXPECT_EQ(daemon_.All(), "");
+}
+
+TEST_F(ProgramTest, PrunesWithForceAndLooksWithDryRun) {
+  auto output = Run({"system", "prune", "--dry-run", "--all", "--older-than", "24h"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_THAT(output.out, HasSubstr("0123abcd"));
+  EXPECT_THAT(output.out, testing::EndsWith("would free 1.0 MiB (1 item)\n"));
+  EXPECT_EQ(daemon_.All(), "look all 86400\n");
+  output = Run({"system", "prune", "--force"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_THAT(output.out, testing::EndsWith("freed 1.0 MiB (1 item)\n"));
+  EXPECT_TRUE(daemon_.Noted("prune 0")) << daemon_.All();
+  output = Run({"system", "prune", "--force", "--json"});
+  EXPECT_THAT(output.out, HasSubstr("\"freed_bytes\": 1048576"));
+  EXPECT_THAT(output.out, HasSubstr("\"dry_run\": false"));
+  output = Run({"system", "prune", "--force", "--older-than", "13"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.out, HasSubstr("freed 1.0 MiB"));
+  EXPECT_THAT(output.err, HasSubstr("internal: template x: busy"));
+  output = Run({"system", "prune", "--force", "--older-than", "soon"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("--older-than: 'soon' is no duration"));
+}
+
+TEST_F(ProgramTest, AsksOnATerminalBeforeItPrunes) {
+  for (const std::string answer : {"n\n", "y\n"}) {
+    const os::UniqueFd master(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+    ASSERT_EQ(grantpt(master.get()), 0);
+    ASSERT_EQ(unlockpt(master.get()), 0);
+    const os::UniqueFd terminal(open(ptsname(master.get()), O_RDWR | O_NOCTTY | O_CLOEXEC));
+    ASSERT_TRUE(terminal.valid());
+    auto process =
+        os::Process::Spawn(Argv({"system", "prune", "--all"}),
+                           {.fds = {{0, terminal.get()}, {1, terminal.get()}, {2, terminal.get()}},
+                            .new_session = true,
+                            .controlling_terminal = 0});
+    ASSERT_TRUE(process.has_value());
+    ASSERT_TRUE(Shows(master.get(), "0123abcd"));
+    ASSERT_TRUE(Shows(master.get(), "Remove? [y/N] "));
+    EXPECT_FALSE(daemon_.Noted("prune")) << daemon_.All();
+    ASSERT_EQ(write(master.get(), answer.data(), answer.size()),
+              static_cast<ssize_t>(answer.size()));
+    const auto status = process->Wait();
+    ASSERT_TRUE(status.has_value());
+    EXPECT_EQ(*status, (os::ExitStatus{os::ExitStatus::Kind::kExited, 0}));
+    EXPECT_EQ(daemon_.Noted("prune all 0"), answer == "y\n") << daemon_.All();
+  }
+}
+
+TEST_F(ProgramTest, WarmsUpAndPrintsTheKey) {
+  auto output = Run({"system", "warmup", "--image", image_});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_EQ(output.out, "0123abcd\n");
+  EXPECT_EQ(output.err, "");
+  EXPECT_TRUE(daemon_.Noted("warm up " + image_)) << daemon_.All();
+  output = Run({"system", "warmup", "--image", "registry.example/base:1", "--json"});
+  EXPECT_THAT(output.out, HasSubstr("\"size_bytes\": 77"));
+  EXPECT_TRUE(daemon_.Noted("warm up registry.example/base@sha256:ddd")) << daemon_.All();
+  output = Run({"--log-level", "info", "system", "warmup", "--image", image_});
+  EXPECT_EQ(output.err, "cleanroom: template: booting\n");
+  output = Run({"system", "warmup", "--image", image_, "--backend", "broken"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_EQ(output.out, "");
+  EXPECT_THAT(output.err, HasSubstr("runtime_launch_failed: the machine did not boot"));
+}
+
+TEST_F(ProgramTest, PullsWarmOnRequestOnly) {
+  const std::string pulled = "registry.example/base@sha256:" + std::string(64, 'c');
+  auto output = Run({"image", "pull", "registry.example/base"});
+  EXPECT_EQ(output.out, pulled + "\n") << output.err;
+  EXPECT_FALSE(daemon_.Noted("warm up"));
+  output = Run({"image", "pull", "--warm", "registry.example/base"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_EQ(output.out, pulled + "\n");
+  EXPECT_TRUE(daemon_.Noted("warm up " + pulled)) << daemon_.All();
+}
+
+TEST(ProgramWithoutDaemonTest, SaysHowToStartOne) {
+  const auto output =
+      os::Run({CLEANROOM_PROGRAM, "--host", "unix:///nonexistent/cleanroom.sock", "sandbox", "ls"});
+  ASSERT_TRUE(output.has_value());
+  EXPECT_EQ(output->status.ShellCode(), 1);
+  EXPECT_THAT(
+      output->err,
+      HasSubstr("cleanroom: unavailable: no daemon answers at unix:///nonexistent/cleanroom.sock"));
+  EXPECT_THAT(output->err, HasSubstr("cleanroom serve &"));
+}
+
+TEST(ProgramWithoutDaemonTest, ClosedStandardStreamsAreNoProblem) {
+  const auto output = os::Run({"/bin/sh", "-c", "exec \"$0\" version <&- 2>&-", CLEANROOM_PROGRAM});
+  ASSERT_TRUE(output.has_value());
+  EXPECT_EQ(output->status.ShellCode(), 0);
+  EXPECT_THAT(output->out, HasSubstr("cleanroom "));
+}
+
+}  // namespace
+}  // namespace cleanroom::cli

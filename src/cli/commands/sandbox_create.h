@@ -1,0 +1,28 @@
+// Making a sandbox and printing its id: what `create` and `sandbox create` share.
+#pragma once
+
+#include <string>
+
+#include "cleanroom/v1/sandbox.pb.h"
+#include "cli/commands/policy_source.h"
+#include "cli/commands/run_flags.h"
+#include "cli/session/invocation.h"
+
+namespace cleanroom::cli {
+
+// default_image of the runtime config; empty when there is none.
+Result<std::string> DefaultImage();
+
+// Without the policy.
+v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags);
+
+// The source's warning, on standard error.
+void WarnAbout(const Invocation& invocation, const PolicySource& source);
+
+// That --dangerously-allow-all was given, on standard error.
+void WarnAboutAllowAll(const Invocation& invocation, const RunFlags& flags);
+
+// Prints the bare id on standard output. Returns the exit code.
+int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, PolicySource source);
+
+}  // namespace cleanroom::cli
