@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "guest/users.h"
+#include "guest/exec/users.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view rest(reinterpret_cast<const char*>(data), size);

@@ -17,12 +17,12 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <string>
 
-#include "guest/devices.h"
-#include "guest/machine.h"
-#include "guest/mounts.h"
-#include "guest/prime.h"
-#include "guest/reaper.h"
-#include "guest/service.h"
+#include "guest/serve/prime.h"
+#include "guest/serve/service.h"
+#include "guest/exec/reaper.h"
+#include "guest/machine/devices.h"
+#include "guest/machine/machine.h"
+#include "guest/machine/mounts.h"
 #include "guest_link/rehearsal.h"
 #include "http/byte_stream.h"
 #include "os/file.h"

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "http/http1_parser.h"
-#include "http/test_peer.h"
+#include "http/testing/peer.h"
 
 namespace cleanroom::http {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "http/test_peer.h"
+#include "http/testing/peer.h"
 
 namespace cleanroom::http {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "http/message.h"
-#include "rpc/test_link.h"
+#include "rpc/testing/link.h"
 
 namespace cleanroom::rpc {
 namespace {

@@ -9,7 +9,7 @@
 #include <chrono>
 
 #include "cleanroom/v1/error.pb.h"
-#include "rpc/test_link.h"
+#include "rpc/testing/link.h"
 
 namespace cleanroom::rpc {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cleanroom/internal/v1/guest.pb.h"
-#include "rpc/test_link.h"
+#include "rpc/testing/link.h"
 
 namespace cleanroom::rpc {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "os/file.h"
 #include "os/netns/netns.h"
-#include "os/netns/test_frames.h"
+#include "os/netns/testing/frames.h"
 #include "os/socket.h"
 #include "policy/compiled.h"
 

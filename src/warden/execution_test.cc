@@ -14,7 +14,7 @@
 
 #include "base/id.h"
 #include "guest_link/procedures.h"
-#include "rpc/test_link.h"
+#include "rpc/testing/link.h"
 
 namespace cleanroom::warden {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "guest_link/procedures.h"
-#include "rpc/test_link.h"
+#include "rpc/testing/link.h"
 
 namespace cleanroom::warden {
 namespace {

@@ -18,7 +18,7 @@
 
 #include "os/file.h"
 #include "os/jail/identity.h"
-#include "os/netns/test_frames.h"
+#include "os/netns/testing/frames.h"
 #include "os/process.h"
 #include "os/socket.h"
 

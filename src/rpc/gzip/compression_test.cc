@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "cleanroom/internal/v1/guest.pb.h"
-#include "http/test_peer.h"
+#include "http/testing/peer.h"
 #include "rpc/envelope.h"
 #include "rpc/gzip/gzip.h"
 #include "rpc/server.h"

@@ -1,0 +1,38 @@
+// Accounts: the users of the image, remembered until its account files change.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "base/result.h"
+#include "guest/exec/users.h"
+#include "guest/files/root.h"
+
+namespace cleanroom::guest {
+
+class Accounts {
+ public:
+  // The user of this specification, as ResolveUser has it from /etc/passwd and /etc/group; an image
+  // without such a file has only numbers and root.
+  Result<User> Find(const Root& root, const std::string& spec);
+
+ private:
+  // Of one file; any change of it changes this.
+  struct Version {
+    dev_t device = 0;
+    ino_t inode = 0;  // 0: it must be read each time
+    off_t size = 0;
+    int64_t changed_ns = 0;
+    bool operator==(const Version&) const = default;
+  };
+  static Version Look(const Root& root, const char* path);
+
+  Version passwd_;
+  Version group_;
+  std::map<std::string, User> known_;
+};
+
+}  // namespace cleanroom::guest

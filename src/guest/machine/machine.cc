@@ -1,0 +1,75 @@
+#include "guest/machine/machine.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include <chrono>
+
+#include "cleanroom/internal/v1/guest.pb.h"
+#include "guest/machine/devices.h"
+#include "guest/machine/identity.h"
+#include "guest/machine/mounts.h"
+#include "guest/machine/network.h"
+#include "os/file.h"
+
+namespace cleanroom::guest {
+namespace {
+
+// Block devices are there when their driver is loaded; on a slow host they may come a little later.
+constexpr std::chrono::seconds kDeviceTimeout(5);
+
+Result<std::string> WaitForDisk(DeviceEvents& events, const std::string& serial) {
+  const auto find = [&serial] { return FindBlockDevice("/sys", serial); };
+  CR_TRY_ASSIGN(const std::string name, events.WaitFor(find, kDeviceTimeout));
+  return "/dev/" + name;
+}
+
+}  // namespace
+
+Result<Root> GuestMachine::Prepare(const internal::v1::PrepareRequest& request) {
+  CR_TRY_ASSIGN(DeviceEvents events, DeviceEvents::Create());
+  CR_TRY_ASSIGN(const std::string image, WaitForDisk(events, request.image_device()));
+  CR_TRY_ASSIGN(const std::string disk, WaitForDisk(events, request.disk_device()));
+  CR_TRY_ASSIGN(Root root, MountRoot({.image = image, .disk = disk}));
+  const auto& network = request.network();
+  const NetworkConfig config{.mac = network.interface_mac(),
+                             .addresses = {network.addresses().begin(), network.addresses().end()},
+                             .gateways = {network.gateways().begin(), network.gateways().end()}};
+  CR_TRY(SetUpNetwork(config));
+  const std::vector<std::string> nameservers(network.nameservers().begin(),
+                                             network.nameservers().end());
+  CR_TRY(WriteNetworkFiles(root, nameservers));
+  return root;
+}
+
+Result<void> GuestMachine::Identify(const internal::v1::ConfigureRequest& request,
+                                    const Root& root) {
+  if (!IsHostname(request.hostname())) {
+    return Err(ErrorCode::kInvalidArgument,
+               "hostname must be 1 to 64 characters of letters, digits, '.' and '-'");
+  }
+  if (request.entropy().size() < kMinEntropyBytes) {
+    return Err(ErrorCode::kInvalidArgument, "entropy must have at least 32 bytes");
+  }
+  // First of all, so that nothing here takes its randomness or the time from a template.
+  CR_TRY(SeedRandom(request.entropy()));
+  CR_TRY(SetClock(request.wall_clock_ns()));
+  CR_TRY(SetHostname(request.hostname()));
+  const auto& addresses = request.prepare().network().addresses();
+  return WriteIdentityFiles(root, request.hostname(), {addresses.begin(), addresses.end()});
+}
+
+Result<void> GuestMachine::AdjustClock(int64_t nanoseconds) {
+  return guest::AdjustClock(nanoseconds);
+}
+
+Result<void> GuestMachine::DropCaches() {
+  CR_TRY_ASSIGN(const os::UniqueFd file, os::Open("/proc/sys/vm/drop_caches", O_WRONLY));
+  return os::WriteAll(file.get(), "3", "drop_caches");
+}
+
+void GuestMachine::SignalAll(int signal) { (void)kill(-1, signal); }
+
+void GuestMachine::Quiesce() { QuiesceDisk(); }
+
+}  // namespace cleanroom::guest

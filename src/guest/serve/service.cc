@@ -1,0 +1,195 @@
+#include "guest/serve/service.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "guest/exec/execution.h"
+#include "guest_link/procedures.h"
+
+namespace cleanroom::guest {
+namespace {
+
+using namespace internal::v1;  // NOLINT(google-build-using-namespace): one proto, one service
+using std::chrono::steady_clock;
+
+constexpr std::chrono::milliseconds kTermGrace(500);
+constexpr std::chrono::milliseconds kKillGrace(2000);
+constexpr size_t kFileChunkBytes = 64 << 10;
+
+Awaitable<Result<PingResponse>> Ping() { co_return PingResponse(); }
+
+}  // namespace
+
+GuestService::GuestService(asio::any_io_executor executor, Machine& machine, Reaper& reaper,
+                           ServiceConfig config)
+    : executor_(executor),
+      machine_(machine),
+      reaper_(reaper),
+      config_(std::move(config)),
+      cgroups_(config_.cgroup_path),
+      end_(executor) {}
+
+void GuestService::Register(rpc::Router& router) {
+  router.Unary<ConfigureRequest, ConfigureResponse>(
+      guest_link::kConfigure, [this](rpc::CallContext& call, ConfigureRequest request) {
+        return Configure(call, std::move(request));
+      });
+  router.Unary<AdjustClockRequest, AdjustClockResponse>(
+      guest_link::kAdjustClock, [this](rpc::CallContext& call, AdjustClockRequest request) {
+        return AdjustClock(call, std::move(request));
+      });
+  router.Bidi<ExecInput, ExecOutput>(
+      guest_link::kExec, [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
+                                rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
+  router.Unary<ControlRequest, ControlResponse>(
+      guest_link::kControl, [this](rpc::CallContext& call, ControlRequest request) {
+        return Control(call, std::move(request));
+      });
+  router.Unary<PingRequest, PingResponse>(guest_link::kPing,
+                                          [](rpc::CallContext&, PingRequest) { return Ping(); });
+  router.ServerStream<ReadFileRequest, FileChunk>(
+      guest_link::kReadFile,
+      [this](rpc::CallContext& call, ReadFileRequest request, rpc::Writer<FileChunk>& out) {
+        return ReadFile(call, std::move(request), out);
+      });
+  router.Unary<ShutdownRequest, ShutdownResponse>(
+      guest_link::kShutdown, [this](rpc::CallContext& call, ShutdownRequest request) {
+        return Shutdown(call, std::move(request));
+      });
+}
+
+Awaitable<Result<ConfigureResponse>> GuestService::Configure(rpc::CallContext&,
+                                                             ConfigureRequest request) {
+  if (configure_called_) {
+    co_return Err(ErrorCode::kFailedPrecondition, "the guest has been configured already");
+  }
+  configure_called_ = !request.rehearsal();
+  if (!root_) {
+    CR_CO_TRY_ASSIGN(Root root, machine_.Prepare(request.prepare()));
+    root_.emplace(std::move(root));
+  }
+  if (request.rehearsal() && request.drop_caches()) CR_CO_TRY(machine_.DropCaches());
+  CR_CO_TRY(machine_.Identify(request, *root_));
+  // As container runtimes do: the image's own directory is made, one that a caller names is not.
+  if (!request.workdir().empty()) {
+    CR_CO_TRY(root_->MakeDirs(request.workdir()));
+  }
+  defaults_ = {.hostname = request.hostname(),
+               .env = {request.env().begin(), request.env().end()},
+               .workdir = request.workdir(),
+               .user = request.user(),
+               .change_user = config_.change_user};
+  ConfigureResponse response;
+  utsname name = {};
+  if (uname(&name) == 0) response.set_kernel_release(name.release);
+  response.set_agent_version(config_.version);
+  response.set_wall_clock_ns(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                 std::chrono::system_clock::now().time_since_epoch())
+                                 .count());
+  co_return response;
+}
+
+Awaitable<Result<AdjustClockResponse>> GuestService::AdjustClock(rpc::CallContext&,
+                                                                 AdjustClockRequest request) {
+  CR_CO_TRY(machine_.AdjustClock(request.offset_ns()));
+  co_return AdjustClockResponse();
+}
+
+Awaitable<Result<void>> GuestService::Exec(rpc::CallContext&, rpc::Reader<ExecInput>& in,
+                                           rpc::Writer<ExecOutput>& out) {
+  CR_CO_TRY(CheckUsable());
+  auto first = co_await in.Next();
+  if (!first) co_return Err(std::move(first).error());
+  if (!*first || !(*first)->has_start()) {
+    co_return Err(ErrorCode::kInvalidArgument, "the first input of an execution must be start");
+  }
+  CR_CO_TRY(CheckUsable());
+  Execution execution(executor_, reaper_, cgroups_, accounts_);
+  const std::string name = (*first)->start().execution_id();
+  const bool named = !name.empty() && executions_.emplace(name, &execution).second;
+  auto ended = co_await execution.Run(*root_, defaults_, config_.ptmx_path.c_str(),
+                                      std::move(*(*first)->mutable_start()), in, out);
+  if (named) executions_.erase(name);
+  co_return ended;
+}
+
+Awaitable<Result<ControlResponse>> GuestService::Control(rpc::CallContext&,
+                                                         ControlRequest request) {
+  const auto found = executions_.find(request.execution_id());
+  if (found == executions_.end()) {
+    co_return Err(ErrorCode::kNotFound, "no such command runs here");
+  }
+  found->second->Control(request.input());
+  co_return ControlResponse();
+}
+
+Awaitable<Result<void>> GuestService::ReadFile(rpc::CallContext&, ReadFileRequest request,
+                                               rpc::Writer<FileChunk>& out) {
+  CR_CO_TRY(CheckUsable());
+  CR_CO_TRY_ASSIGN(const os::UniqueFd file, root_->OpenFile(request.path()));
+  struct stat info = {};
+  if (fstat(file.get(), &info) != 0) co_return ErrErrno(ErrorCode::kInternal, "fstat");
+  const int64_t limit =
+      request.max_bytes() > 0 ? request.max_bytes() : std::numeric_limits<int64_t>::max();
+  if (info.st_size > limit) {
+    co_return Err(ErrorCode::kResourceExhausted, fmt::format("{} has {} bytes, more than {}",
+                                                             request.path(), info.st_size, limit));
+  }
+  FileChunk chunk;
+  chunk.set_size(info.st_size);
+  // What is there now, and no more: the file may be growing.
+  int64_t left = info.st_size;
+  do {
+    std::string& data = *chunk.mutable_data();
+    data.resize(static_cast<size_t>(std::min<int64_t>(left, kFileChunkBytes)));
+    const ssize_t n = read(file.get(), data.data(), data.size());
+    if (n < 0) co_return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", request.path()));
+    if (static_cast<size_t>(n) < data.size()) {
+      left = n;  // it was cut short meanwhile: this is its end
+      data.resize(static_cast<size_t>(n));
+    }
+    left -= n;
+    auto written = co_await out.Write(chunk);
+    if (!written) co_return written;
+    chunk.clear_size();
+  } while (left > 0);
+  co_return Result<void>();
+}
+
+Awaitable<Result<ShutdownResponse>> GuestService::Shutdown(rpc::CallContext&, ShutdownRequest) {
+  stopping_ = true;
+  machine_.SignalAll(SIGTERM);
+  // Stopped processes must wake up to notice.
+  machine_.SignalAll(SIGCONT);
+  co_await WaitForNoProcess(kTermGrace);
+  machine_.SignalAll(SIGKILL);
+  co_await WaitForNoProcess(kKillGrace);
+  machine_.Quiesce();
+  ended_ = true;
+  end_.NotifyAll();
+  co_return ShutdownResponse();
+}
+
+Result<void> GuestService::CheckUsable() const {
+  if (stopping_) return Err(ErrorCode::kUnavailable, "the guest is shutting down");
+  if (!root_) return Err(ErrorCode::kFailedPrecondition, "the guest has not been configured");
+  return {};
+}
+
+Awaitable<void> GuestService::WaitForNoProcess(std::chrono::milliseconds timeout) {
+  const auto deadline = steady_clock::now() + timeout;
+  while (reaper_.HasChildren() && steady_clock::now() < deadline) {
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_await asio::this_coro::reset_cancellation_state();
+    co_await reaper_.collected().WaitUntil(deadline);
+  }
+}
+
+}  // namespace cleanroom::guest
