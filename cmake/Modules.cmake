@@ -1,23 +1,12 @@
-# cr_module(NAME [ASIO] [DEPS module...] [LIBS library...] [TEST_DEPS module...] [TEST_LIBS library...])
+# cr_module(NAME [DEPS module...] [LIBS library...] [TEST_DEPS module...] [TEST_LIBS library...])
 #
 # Makes the static library cleanroom_NAME from the folder's *.cc and the test program NAME_test from its *_test.cc.
 # main.cc is left out: programs are declared by cr_program. DEPS are all modules whose headers the folder's files include,
-# TEST_DEPS what only its tests include; scripts/check-includes holds the files to both. ASIO: the module's files use Asio,
-# so give them its precompiled header.
+# TEST_DEPS what only its tests include; scripts/check-includes holds the files to both.
 include(GoogleTest)
 
-if(CLEANROOM_PCH)
-  # Once: a file that each configuration wrote anew would have everything that uses the header compiled again.
-  if(NOT EXISTS ${CMAKE_BINARY_DIR}/asio_pch.cc)
-    file(WRITE ${CMAKE_BINARY_DIR}/asio_pch.cc "")
-  endif()
-  add_library(asio_pch OBJECT ${CMAKE_BINARY_DIR}/asio_pch.cc)
-  target_link_libraries(asio_pch PRIVATE Threads::Threads)
-  target_precompile_headers(asio_pch PRIVATE ${CMAKE_SOURCE_DIR}/cmake/asio_pch.h)
-endif()
-
 function(cr_module name)
-  cmake_parse_arguments(ARG "ASIO" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -34,16 +23,10 @@ function(cr_module name)
   endif()
   target_include_directories(cleanroom_${name} ${scope} ${CMAKE_SOURCE_DIR}/src)
   target_link_libraries(cleanroom_${name} ${scope} ${ARG_DEPS} ${ARG_LIBS} Threads::Threads)
-  if(ARG_ASIO AND sources)
-    cr_use_pch(cleanroom_${name})
-  endif()
 
   if(tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE cleanroom_${name} ${ARG_TEST_DEPS} ${ARG_TEST_LIBS} GTest::gmock GTest::gtest_main)
-    if(ARG_ASIO)
-      cr_use_pch(${name}_test)
-    endif()
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}/" PROPERTIES TIMEOUT 120 LABELS unit DISCOVERY_TIMEOUT 60)
   endif()
 endfunction()
@@ -60,26 +43,17 @@ function(cr_real_peers name)
   endif()
 endfunction()
 
-# cr_alone(FILE...): files of this folder that are compiled by themselves also where others are compiled together (the
-# sanitizer presets, which that makes several times as fast): they give a name of another file's unnamed namespace another
-# meaning. `redefinition of` in a Unity/*.cxx names the file to add.
+# cr_alone(FILE...): files of this folder that are compiled by themselves also where others are compiled together (all
+# presets but fuzz and tidy, which that makes several times as fast): they give a name of another file's unnamed namespace
+# another meaning. `redefinition of` in a Unity/*.cxx names the file to add.
 function(cr_alone)
   set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
-function(cr_use_pch target)
-  if(CLEANROOM_PCH)
-    target_precompile_headers(${target} REUSE_FROM asio_pch)
-  endif()
-endfunction()
-
-# cr_program(NAME SOURCES file... DEPS module... [LIBS library...] [ASIO]): an executable in bin/.
+# cr_program(NAME SOURCES file... DEPS module... [LIBS library...]): an executable in bin/.
 function(cr_program name)
-  cmake_parse_arguments(ARG "ASIO" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LIBS" ${ARGN})
   list(TRANSFORM ARG_DEPS PREPEND cleanroom_)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} ${ARG_LIBS})
-  if(ARG_ASIO)
-    cr_use_pch(${name})
-  endif()
 endfunction()

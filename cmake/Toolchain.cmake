@@ -7,23 +7,28 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 set(CMAKE_CXX_FLAGS_RELEASE "-O2")
 set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
 
+# Paths below the source folder count as relative, so that checkouts in other places share what is compiled.
 find_program(CCACHE ccache)
 if(CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(ccache env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1 ${CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${ccache})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${ccache})
 endif()
 find_program(MOLD mold)
 if(MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
-# One set of code-generation options for every target, so that one precompiled header serves all.
 add_compile_options(-fPIE -Wall -Wextra -Wnon-virtual-dtor -fstack-protector-strong -fcf-protection)
 # GCC 12 warns falsely where it optimizes: -Wmismatched-new-delete on every coroutine, whose frame it thinks is freed with
 # another operator than the one that made it, and -Wrestrict on `"literal" + std::string` (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   set(optimized_cxx $<AND:$<COMPILE_LANGUAGE:CXX>,$<NOT:$<CONFIG:Debug>>>)
   add_compile_options($<${optimized_cxx}:-Wno-mismatched-new-delete> $<${optimized_cxx}:-Wno-restrict>)
+endif()
+# Files compiled together are headers to GCC, in which unnamed namespaces would be doubtful.
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
 endif()
 # std::expected is enabled in clang's view of libstdc++ 12 by this language feature macro.
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
@@ -46,10 +51,6 @@ if(CLEANROOM_SANITIZE)
   # Two checks less make GCC's objects cheaper; AddressSanitizer stops at what the first would find.
   if(CLEANROOM_SANITIZE MATCHES "undefined" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     add_compile_options(-fno-sanitize=null,vptr)
-  endif()
-  # Files compiled together are headers to GCC, in which unnamed namespaces would be doubtful.
-  if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
   endif()
   # clang says of libstdc++ 12's own std::stable_sort that what it uses is deprecated.
   if(CLEANROOM_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")

@@ -11,8 +11,6 @@ namespace {
 // After so many bytes at a stretch other connections get their turn.
 constexpr size_t kTurn = 1 << 20;
 
-bool WouldBlock() { return errno == EAGAIN || errno == EINTR; }
-
 // Holds the pipe of one direction; gives it back when empty, or when the direction ends.
 class Held {
  public:
@@ -42,7 +40,7 @@ class Held {
 Stream::Moved FromResult(ssize_t n) {
   if (n > 0) return {Stream::Status::kMoved, static_cast<size_t>(n)};
   if (n == 0) return {Stream::Status::kEnd, 0};
-  return {WouldBlock() ? Stream::Status::kWouldBlock : Stream::Status::kFailed, 0};
+  return {Stream::WouldBlock() ? Stream::Status::kWouldBlock : Stream::Status::kFailed, 0};
 }
 
 Stream::Moved Fill(Stream& from, const Pipe& pipe) {
@@ -69,7 +67,7 @@ Copied CopyOnce(Stream& from, Stream& to, PipePool& pool) {
   auto& buffer = pool.scratch();
   const ssize_t n = recv(from.fd(), buffer.data(), buffer.size(), MSG_PEEK | MSG_DONTWAIT);
   if (n == 0) return {Stream::Status::kEnd};
-  if (n < 0) return {WouldBlock() ? Stream::Status::kWouldBlock : Stream::Status::kFailed};
+  if (n < 0) return {Stream::WouldBlock() ? Stream::Status::kWouldBlock : Stream::Status::kFailed};
   const auto sent = to.Write({buffer.data(), static_cast<size_t>(n)});
   if (sent.status != Stream::Status::kMoved) return {sent.status, 0, true};
   size_t removed = 0;

@@ -20,9 +20,9 @@ void SetOption(int fd, int level, int name, int value) {
   (void)setsockopt(fd, level, name, &value, sizeof value);
 }
 
-bool WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
-
 }  // namespace
+
+bool Stream::WouldBlock() { return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR; }
 
 Stream::Stream(const asio::any_io_executor& executor, os::UniqueFd fd) : descriptor_(executor) {
   SetOption(fd.get(), IPPROTO_TCP, TCP_NODELAY, 1);

@@ -39,6 +39,8 @@ class Stream {
     Status status = Status::kFailed;
     size_t count = 0;
   };
+  // Whether errno says that the descriptor has no bytes, or no room, now.
+  static bool WouldBlock();
   // Never blocks. kEnd: the peer has finished writing.
   Moved Read(std::span<char> into);
   Moved Write(std::string_view bytes);
