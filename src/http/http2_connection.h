@@ -2,15 +2,13 @@
 //
 // nghttp2 keeps the protocol's state; this class moves the bytes, keeps the streams and bounds what
 // a hostile peer can make us hold or do:
-//  - headers per message (max_header_bytes) and streams (max_streams; more are refused by nghttp2);
+//  - headers per message (max_header_bytes) and streams (max_streams; nghttp2 refuses more);
 //  - bytes that wait to be read: stream_window for each stream, so max_streams * stream_window in
-//  all. The
-//    connection's own window is always given back at once: a stream that nobody reads stalls no
-//    other;
+//    all. The connection's own window is always given back at once: a stream that nobody reads
+//    stalls no other;
 //  - resets (nghttp2's stream_reset_rate_limit), CONTINUATION frames (nghttp2's max_continuations),
-//  settings
-//    in a frame, unsent acknowledgements; PING, SETTINGS, PRIORITY and empty DATA frames
-//    (FloodGuard). Who passes those is told ENHANCE_YOUR_CALM and disconnected.
+//    settings in a frame, unsent acknowledgements; PING, SETTINGS, PRIORITY and empty DATA frames
+//    (FloodGuard). A peer that passes those is told ENHANCE_YOUR_CALM and disconnected.
 #pragma once
 
 #include <cstdint>
@@ -30,29 +28,21 @@ struct nghttp2_session;
 
 namespace cleanroom::http {
 
-struct Http2Options {
-  size_t max_streams = 128;  // that the peer may have open
-  size_t max_header_bytes =
-      64U << 10;  // names, values and 32 for each, as in SETTINGS_MAX_HEADER_LIST_SIZE
-  size_t stream_window = 512U << 10;
-  size_t write_queue = 256U << 10;  // bytes queued in a stream before its writer waits
-};
-
 // Owned by whoever runs its two loops; both must have ended before it is destroyed.
-class Http2Connection {
+class Http2Connection : private Http2StreamOwner {
  public:
   enum class Role { kServer, kClient };
   // Called from within ReadLoop or WriteLoop, never from within a call of the user.
   struct Events {
-    std::function<void(std::shared_ptr<Http2Stream>)>
-        request;  // a request's head is complete (server)
+    // A request's head is complete (server).
+    std::function<void(std::shared_ptr<Http2Stream>)> request;
     // The stream is over; a server's handler that still runs for it has nobody left to answer.
     std::function<void(const std::shared_ptr<Http2Stream>&)> closed;
   };
 
   Http2Connection(std::unique_ptr<ByteStream> stream, Role role, Http2Options options,
                   Events events);
-  ~Http2Connection();
+  ~Http2Connection() override;
   Http2Connection(const Http2Connection&) = delete;
   Http2Connection& operator=(const Http2Connection&) = delete;
 
@@ -86,19 +76,18 @@ class Http2Connection {
   bool streaming() const;
   // When bytes of an answer were last taken by the peer's windows.
   std::chrono::steady_clock::time_point moved() const { return moved_; }
-  const Http2Options& options() const { return options_; }
+  const Http2Options& options() const override { return options_; }
   asio::any_io_executor executor() const { return executor_; }
 
  private:
-  friend class Http2Stream;
   struct Callbacks;  // nghttp2's view, in the .cc
   enum class Farewell { kNone, kHeard, kDue, kSaid, kAnswered };
 
-  // For Http2Stream.
-  void SubmitResponse(Http2Stream& stream, const Headers& headers, Ending ending);
-  void Resume(Http2Stream& stream);
-  void Consumed(const Http2Stream& stream, size_t bytes);
-  void SubmitReset(const Http2Stream& stream, Http2Code code);
+  bool is_client() const override { return role_ == Role::kClient; }
+  void SubmitResponse(Http2Stream& stream, const Headers& headers, Ending ending) override;
+  void Resume(Http2Stream& stream) override;
+  void Consumed(const Http2Stream& stream, size_t bytes) override;
+  void SubmitReset(const Http2Stream& stream, Http2Code code) override;
 
   void Feed(std::string_view bytes);
   void FillOutput();

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "http/http2_connection.h"
-
 namespace cleanroom::http {
 namespace {
 
@@ -15,7 +13,7 @@ constexpr size_t kJoinBelow = 16U << 10;
 
 }  // namespace
 
-Http2Stream::Http2Stream(Http2Connection* connection, asio::any_io_executor executor)
+Http2Stream::Http2Stream(Http2StreamOwner* connection, asio::any_io_executor executor)
     : connection_(connection), readable_(executor), writable_(executor) {}
 
 Awaitable<Result<void>> Http2Stream::WaitHead(TimePoint deadline) {
@@ -76,7 +74,7 @@ Awaitable<Result<void>> Http2Stream::SendBody(std::string data, TimePoint deadli
     connection_->Resume(*this);
   }
   while (!closed_ && outbox_bytes_ > connection_->options().write_queue) {
-    if (connection_->role_ == Http2Connection::Role::kClient && input_ended_)
+    if (connection_->is_client() && input_ended_)
       co_return Err(ErrorCode::kUnavailable, "the peer has answered before the request's end");
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Err(ErrorCode::kCanceled, "the call was cancelled");
@@ -96,7 +94,7 @@ void Http2Stream::Finish(Headers trailers) {
 
 void Http2Stream::Reset(Http2Code code) {
   if (closed_) return;
-  Http2Connection* connection = connection_;
+  Http2StreamOwner* connection = connection_;
   Close(code);
   connection->SubmitReset(*this, code);
 }

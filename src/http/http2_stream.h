@@ -17,7 +17,15 @@
 
 namespace cleanroom::http {
 
-class Http2Connection;
+class Http2Stream;
+
+struct Http2Options {
+  size_t max_streams = 128;  // that the peer may have open
+  // Names, values and 32 for each, as in SETTINGS_MAX_HEADER_LIST_SIZE.
+  size_t max_header_bytes = 64U << 10;
+  size_t stream_window = 512U << 10;
+  size_t write_queue = 256U << 10;  // bytes queued in a stream before its writer waits
+};
 
 // RFC 9113, section 7.
 enum class Http2Code : uint32_t {
@@ -29,6 +37,20 @@ enum class Http2Code : uint32_t {
   kEnhanceYourCalm = 11,
 };
 
+// What a stream asks of its connection.
+class Http2StreamOwner {
+ public:
+  virtual ~Http2StreamOwner() = default;
+  virtual const Http2Options& options() const = 0;
+  virtual bool is_client() const = 0;
+  virtual void SubmitResponse(Http2Stream& stream, const Headers& headers, Ending ending) = 0;
+  // The stream has something to send again.
+  virtual void Resume(Http2Stream& stream) = 0;
+  // So many bytes were read: the peer may send as many more.
+  virtual void Consumed(const Http2Stream& stream, size_t bytes) = 0;
+  virtual void SubmitReset(const Http2Stream& stream, Http2Code code) = 0;
+};
+
 // Made by Http2Connection, which it may outlive: everything then fails with kUnavailable. Belongs
 // to the connection's thread.
 class Http2Stream {
@@ -36,7 +58,7 @@ class Http2Stream {
   using TimePoint = std::chrono::steady_clock::time_point;
   static constexpr TimePoint kNever = TimePoint::max();
 
-  Http2Stream(Http2Connection* connection, asio::any_io_executor executor);
+  Http2Stream(Http2StreamOwner* connection, asio::any_io_executor executor);
 
   // The peer's head, with the pseudo-headers, once it has arrived; and its trailers, after the end.
   const Headers& head() const { return head_; }
@@ -80,7 +102,7 @@ class Http2Stream {
   void Close(Http2Code code);
   void LoseConnection(const Error& why);
 
-  Http2Connection* connection_;  // null once that is gone
+  Http2StreamOwner* connection_;  // null once that is gone
   int32_t id_ = 0;
 
   Headers head_;
