@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "os/netns/rules.h"
+#include "os/netns/config.h"
 
 namespace cleanroom::os {
 namespace {

@@ -13,23 +13,11 @@
 #include <utility>
 
 #include "base/result.h"
+#include "os/netns/config.h"
 #include "os/netns/door_sockets.h"
 #include "os/unique_fd.h"
 
 namespace cleanroom::os {
-
-// The inner network, the same in every sandbox: each has its own namespace.
-struct NetNsConfig {
-  std::string tap_name = "tap0";
-  std::string gateway_mac = "02:00:00:00:00:01";
-  std::string gateway_ipv4 = "10.0.2.1";
-  std::string guest_ipv4 = "10.0.2.2";
-  int ipv4_prefix = 24;
-  std::string gateway_ipv6 = "fd00:c1ea:0:2::1";
-  std::string guest_ipv6 = "fd00:c1ea:0:2::2";
-  int ipv6_prefix = 64;
-  std::string guest_mac = "02:00:00:00:00:02";
-};
 
 struct NetNs {
   // The TAP, for the VMM: frames with struct virtio_net_hdr (IFF_VNET_HDR) of 10 bytes in front.
@@ -66,9 +54,6 @@ class NetNsSetUp {
   pid_t child_ = -1;  // -1: reaped
   UniqueFd socket_;
 };
-
-// Whether this process could use /dev/net/tun; failed_precondition, with the remedy, otherwise.
-Result<void> CheckTun();
 
 // Gives up every capability for good (bounding, permitted, inheritable and ambient sets) and sets
 // no_new_privs, for this thread and what it starts: not even a set-uid program gives anything back.

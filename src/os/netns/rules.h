@@ -13,20 +13,11 @@
 // prerouting needs Linux 5.9.
 #pragma once
 
-#include <cstdint>
-
 #include "base/result.h"
+#include "os/netns/config.h"
 #include "os/netns/door_sockets.h"
-#include "os/netns/netns.h"
 
 namespace cleanroom::os {
-
-// Where the doors' sockets are bound, on loopback inside the namespace (which no frame can name).
-inline constexpr uint16_t kTcpDoorPort = 1001;
-inline constexpr uint16_t kUdpDoorPort = 1002;
-inline constexpr uint16_t kDnsPort = 53;
-// What packets for a door are marked with.
-inline constexpr uint32_t kDoorMark = 1;
 
 // Loads the rules into the network namespace this thread is in now; the interface exists. Without
 // IPv6 every frame of it is dropped. failed_precondition when the kernel lacks what they need.

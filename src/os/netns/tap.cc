@@ -10,7 +10,6 @@
 #include <cstring>
 
 #include "os/jail/identity.h"
-#include "os/netns/netns.h"
 
 namespace cleanroom::os {
 namespace {

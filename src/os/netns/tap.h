@@ -13,4 +13,7 @@ namespace cleanroom::os {
 // is down, and goes with its namespace.
 Result<UniqueFd> MakeTap(const std::string& name);
 
+// Whether this process could use /dev/net/tun; failed_precondition, with the remedy, otherwise.
+Result<void> CheckTun();
+
 }  // namespace cleanroom::os
