@@ -7,7 +7,7 @@
 
 #include "document/document.h"
 #include "policy/compiled.h"
-#include "policy/policy.h"
+#include "policy/load.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cleanroom::policy;

@@ -9,6 +9,7 @@
 
 #include "base/sha256/sha256.h"
 #include "policy/decode.h"
+#include "policy/load.h"
 
 namespace cleanroom::policy {
 namespace {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "document/document.h"
+#include "policy/load.h"
 
 namespace cleanroom::policy {
 namespace {

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <expected>
 #include <map>
 #include <optional>
 #include <string>
@@ -15,7 +14,6 @@
 #include <vector>
 
 #include "base/image_ref.h"
-#include "document/diagnostic.h"
 #include "net/host_name.h"
 #include "net/ip_address.h"
 
@@ -143,21 +141,5 @@ struct Policy {
   // The lines of the keys written, as "sandbox.docker".
   std::map<std::string, int> key_lines;
 };
-
-using ParseResult = std::expected<Policy, std::vector<document::Diagnostic>>;
-
-// Reads a cleanroom.yaml. Reports everything that is wrong, in the order of the file.
-ParseResult Parse(std::string_view yaml, std::string_view file_name);
-
-// The policy file of a directory: cleanroom.yaml, else .buildkite/cleanroom.yaml.
-struct PolicyFile {
-  std::string path;
-  std::string warning;  // not empty when both exist and the second is ignored
-};
-// not_found, naming both places, when neither is a regular file.
-Result<PolicyFile> FindPolicyFile(const std::string& directory);
-
-// Reads and parses a file. All diagnostics are joined, a line each, into one policy_invalid.
-Result<Policy> LoadPolicy(const std::string& path);
 
 }  // namespace cleanroom::policy

@@ -1,6 +1,4 @@
 // policy validate: offline, no daemon; network.h has policy suggest.
-#include "policy/policy.h"
-
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -18,6 +16,7 @@
 #include "cli/session/session.h"
 #include "document/document.h"
 #include "policy/compiled.h"
+#include "policy/load.h"
 
 namespace cleanroom::cli {
 namespace {

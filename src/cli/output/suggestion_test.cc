@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "policy/policy.h"
+#include "policy/load.h"
 
 namespace cleanroom::cli {
 namespace {

@@ -1,4 +1,4 @@
-#include "policy/policy.h"
+#include "policy/load.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
