@@ -11,7 +11,7 @@ namespace {
 constexpr size_t kMaxResolvers = 8;
 
 // "192.0.2.1:53", "[2001:db8::1]:53".
-Result<doors::ResolverConfig::Server> ParseResolver(std::string_view text) {
+Result<net::DnsServer> ParseResolver(std::string_view text) {
   const size_t colon = text.rfind(':');
   std::string_view host = text.substr(0, std::min(colon, text.size()));
   const std::string_view digits = colon == text.npos ? "" : text.substr(colon + 1);
@@ -23,7 +23,7 @@ Result<doors::ResolverConfig::Server> ParseResolver(std::string_view text) {
     return Err(ErrorCode::kInvalidArgument,
                fmt::format("resolver '{}' is not ADDRESS:PORT", text.substr(0, 64)));
   }
-  return doors::ResolverConfig::Server{.address = *address, .port = port};
+  return net::DnsServer{.address = *address, .port = port};
 }
 
 }  // namespace

@@ -97,7 +97,7 @@ Awaitable<bool> Join(TaskScope& scope) {
 
 class DnsDoorTest : public ::testing::Test {
  protected:
-  void Open(std::vector<ResolverConfig::Server> servers, milliseconds limit = seconds(20)) {
+  void Open(std::vector<net::DnsServer> servers, milliseconds limit = seconds(20)) {
     ResolverConfig config;
     config.servers = std::move(servers);
     config.attempt_limit = config.total_limit = limit;

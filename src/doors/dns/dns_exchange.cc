@@ -67,8 +67,7 @@ std::unexpected<Error> Unreachable(const boost::system::error_code& error) {
 }
 
 // data_corrupt: an answer with the right id that is none to this question.
-Awaitable<Result<DnsAnswer>> AskUdp(ResolverConfig::Server server, std::string name,
-                                    uint16_t type) {
+Awaitable<Result<DnsAnswer>> AskUdp(net::DnsServer server, std::string name, uint16_t type) {
   const auto executor = co_await asio::this_coro::executor;
   const udp::endpoint endpoint(ToAsio(server.address), server.port);
   udp::socket socket(executor);
@@ -92,8 +91,7 @@ Awaitable<Result<DnsAnswer>> AskUdp(ResolverConfig::Server server, std::string n
   co_return Err(ErrorCode::kUnavailable, "it answers other questions than ours");
 }
 
-Awaitable<Result<DnsAnswer>> AskTcp(ResolverConfig::Server server, std::string name,
-                                    uint16_t type) {
+Awaitable<Result<DnsAnswer>> AskTcp(net::DnsServer server, std::string name, uint16_t type) {
   const auto executor = co_await asio::this_coro::executor;
   tcp::socket socket(executor);
   const tcp::endpoint endpoint(ToAsio(server.address), server.port);
@@ -118,8 +116,8 @@ Awaitable<Result<DnsAnswer>> AskTcp(ResolverConfig::Server server, std::string n
 
 }  // namespace
 
-Awaitable<Result<DnsAnswer>> AskServer(ResolverConfig::Server server, std::string name,
-                                       uint16_t type, std::chrono::milliseconds limit) {
+Awaitable<Result<DnsAnswer>> AskServer(net::DnsServer server, std::string name, uint16_t type,
+                                       std::chrono::milliseconds limit) {
   const auto udp_deadline = steady_clock::now() + limit;
   auto by_udp = AskUdp(server, name, type);
   auto answer = co_await WithDeadline(std::move(by_udp), udp_deadline, "it did not answer");
@@ -130,14 +128,6 @@ Awaitable<Result<DnsAnswer>> AskServer(ResolverConfig::Server server, std::strin
     answer = co_await WithDeadline(std::move(by_tcp), tcp_deadline, "it did not answer over TCP");
   }
   co_return answer;
-}
-
-std::string ToString(const ResolverConfig::Server& server) {
-  if (server.port == 53) return server.address.ToString();
-  const std::string address = server.address.ToString();
-  const bool v6 = server.address.family() == net::IpAddress::Family::kV6;
-  return v6 ? fmt::format("[{}]:{}", address, server.port)
-            : fmt::format("{}:{}", address, server.port);
 }
 
 }  // namespace cleanroom::doors

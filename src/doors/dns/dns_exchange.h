@@ -7,7 +7,7 @@
 
 #include "base/async.h"
 #include "doors/dns/dns_message.h"
-#include "doors/dns/resolver.h"
+#include "net/resolv_conf.h"
 
 namespace cleanroom::doors {
 
@@ -16,10 +16,7 @@ namespace cleanroom::doors {
 // `limit`, when the answer was cut or does not repeat the question as it was spelled.
 // deadline_exceeded when the server was silent, unavailable when it could not be reached,
 // data_corrupt when it answered nonsense.
-Awaitable<Result<wire::DnsAnswer>> AskServer(ResolverConfig::Server server, std::string name,
-                                             uint16_t type, std::chrono::milliseconds limit);
-
-// "192.0.2.1", with the port when it is not 53.
-std::string ToString(const ResolverConfig::Server& server);
+Awaitable<Result<wire::DnsAnswer>> AskServer(net::DnsServer server, std::string name, uint16_t type,
+                                             std::chrono::milliseconds limit);
 
 }  // namespace cleanroom::doors

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "doors/dns/dns_type.h"
 #include "net/ip_address.h"
 
 namespace cleanroom::doors::wire {
@@ -22,13 +23,6 @@ inline constexpr size_t kMaxDnsMessage = 65'535;
 inline constexpr size_t kMaxDnsRecords = 256;  // of an answer; more is an error
 inline constexpr int kMaxCnames = 16;          // to follow in an answer; more is an error
 inline constexpr uint16_t kUdpPayload = 1232;  // what we announce, RFC 9715
-
-namespace dns_type {
-inline constexpr uint16_t kA = 1, kNs = 2, kCname = 5, kSoa = 6, kPtr = 12, kMx = 15, kTxt = 16,
-                          kAaaa = 28, kSrv = 33, kNaptr = 35, kSvcb = 64, kHttps = 65, kCaa = 257,
-                          kAny = 255;
-}
-std::string DnsTypeName(uint16_t type);  // "A", "AAAA", …, "TYPE1234"
 
 enum class Rcode : uint8_t {
   kNoError = 0,

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "doors/dns/dns_message.h"
 #include "doors/dns/dns_name.h"
+#include "doors/dns/dns_type.h"
 
 namespace cleanroom::doors::wire {
 namespace {

@@ -17,16 +17,13 @@
 #include "base/async.h"
 #include "doors/dns/dns_message.h"
 #include "net/ip_address.h"
+#include "net/resolv_conf.h"
 
 namespace cleanroom::doors {
 
 struct ResolverConfig {
-  struct Server {
-    net::IpAddress address;
-    uint16_t port = 53;
-  };
   // In order of preference, at most 8. Empty: every question fails with kResolverFailed's Error.
-  std::vector<Server> servers;
+  std::vector<net::DnsServer> servers;
   std::chrono::milliseconds attempt_limit{1500};  // for one server to answer
   std::chrono::milliseconds total_limit{5000};
   size_t max_in_flight = 256;  // more are refused with resource_exhausted
@@ -64,9 +61,5 @@ class Resolver {
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// The nameservers of a resolv.conf, at most 8; a scoped address or anything else unknown is left
-// out. Those of a system without any: 127.0.0.1.
-std::vector<ResolverConfig::Server> ParseResolvConf(std::string_view text);
 
 }  // namespace cleanroom::doors

@@ -20,7 +20,7 @@ using ::testing::HasSubstr;
 using wire::Rcode;
 namespace type = wire::dns_type;
 
-ResolverConfig Config(std::vector<ResolverConfig::Server> servers) {
+ResolverConfig Config(std::vector<net::DnsServer> servers) {
   ResolverConfig config;
   config.servers = std::move(servers);
   config.attempt_limit = milliseconds(100);
@@ -174,7 +174,7 @@ TEST_F(ResolverTest, ASilentServerIsPassedOverAndThenAskedLast) {
 TEST_F(ResolverTest, BrokenServersArePassedOverAtOnce) {
   FakeDnsServer failing(io_, ServFail);
   asio::ip::udp::socket closed(io_, {asio::ip::address_v4::loopback(), 0});
-  const ResolverConfig::Server nobody{Ip("127.0.0.1"), closed.local_endpoint().port()};
+  const net::DnsServer nobody{Ip("127.0.0.1"), closed.local_endpoint().port()};
   closed.close();
   FakeDnsServer good(io_, Honest);
   ResolverConfig config = Config({failing.address(), nobody, good.address()});

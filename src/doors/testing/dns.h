@@ -121,7 +121,7 @@ class FakeDnsServer {
     }
   }
 
-  ResolverConfig::Server address() const {
+  net::DnsServer address() const {
     return {.address = Ip("127.0.0.1"), .port = socket_.local_endpoint().port()};
   }
   std::vector<Packet> seen;      // queries, over UDP
@@ -208,7 +208,7 @@ class Dnsmasq {
     process_.reset();  // kills it
     std::filesystem::remove_all(folder_);
   }
-  ResolverConfig::Server address() const { return {.address = Ip("127.0.0.1"), .port = port_}; }
+  net::DnsServer address() const { return {.address = Ip("127.0.0.1"), .port = port_}; }
 
  private:
   void Start(const std::string& lines) {

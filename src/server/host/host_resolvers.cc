@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "doors/dns/resolver.h"
+#include "net/resolv_conf.h"
 #include "os/file.h"
 
 namespace cleanroom::server {
@@ -16,7 +16,7 @@ std::vector<std::string> HostResolvers(const Settings& settings) {
   if (!settings.resolvers.empty()) return settings.resolvers;
   const auto text = os::ReadFile(settings.resolv_conf.string(), kMaxResolvConf);
   std::vector<std::string> out;
-  for (const auto& server : doors::ParseResolvConf(text ? *text : "")) {
+  for (const auto& server : net::ParseResolvConf(text ? *text : "")) {
     const bool v6 = server.address.family() == net::IpAddress::Family::kV6;
     const std::string host = server.address.ToString();
     out.push_back(fmt::format(fmt::runtime(v6 ? "[{}]:{}" : "{}:{}"), host, server.port));

@@ -1,10 +1,13 @@
+#include "net/resolv_conf.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "doors/dns/dns_exchange.h"
-#include "doors/dns/resolver.h"
+#include <string>
+#include <string_view>
+#include <vector>
 
-namespace cleanroom::doors {
+namespace cleanroom::net {
 namespace {
 
 using ::testing::ElementsAre;
@@ -49,4 +52,4 @@ TEST(ResolvConfTest, AtMostEight) {
 }
 
 }  // namespace
-}  // namespace cleanroom::doors
+}  // namespace cleanroom::net

@@ -1,8 +1,10 @@
+#include "net/resolv_conf.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
 
-#include "doors/dns/resolver.h"
-
-namespace cleanroom::doors {
+namespace cleanroom::net {
 namespace {
 
 constexpr size_t kMaxServers = 8;
@@ -21,21 +23,29 @@ std::string_view TakeWord(std::string_view& line) {
 }  // namespace
 
 // resolv.conf(5): a keyword at the start of a line, then its value; `;` and `#` begin comments.
-std::vector<ResolverConfig::Server> ParseResolvConf(std::string_view text) {
-  std::vector<ResolverConfig::Server> servers;
+std::vector<DnsServer> ParseResolvConf(std::string_view text) {
+  std::vector<DnsServer> servers;
   while (!text.empty() && servers.size() < kMaxServers) {
     const size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (TakeWord(line) != "nameserver") continue;
-    const auto address = net::IpAddress::Parse(TakeWord(line));
+    const auto address = IpAddress::Parse(TakeWord(line));
     if (!address) continue;
     const bool known = std::any_of(servers.begin(), servers.end(),
                                    [&](const auto& server) { return server.address == *address; });
     if (!known) servers.push_back({.address = *address});
   }
-  if (servers.empty()) servers.push_back({.address = net::IpAddress::V4({127, 0, 0, 1})});
+  if (servers.empty()) servers.push_back({.address = IpAddress::V4({127, 0, 0, 1})});
   return servers;
 }
 
-}  // namespace cleanroom::doors
+std::string ToString(const DnsServer& server) {
+  if (server.port == 53) return server.address.ToString();
+  const std::string address = server.address.ToString();
+  const bool v6 = server.address.family() == IpAddress::Family::kV6;
+  return v6 ? fmt::format("[{}]:{}", address, server.port)
+            : fmt::format("{}:{}", address, server.port);
+}
+
+}  // namespace cleanroom::net
