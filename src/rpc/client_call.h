@@ -7,7 +7,7 @@
 #include <string>
 
 #include "http/http2_stream.h"
-#include "rpc/client.h"
+#include "rpc/client_stream.h"
 #include "rpc/envelope.h"
 #include "rpc/protocol.h"
 
