@@ -73,6 +73,14 @@ std::vector<std::filesystem::path> CertificatesOf(
 
 }  // namespace
 
+std::string UrlEncode(std::string_view text) {
+  // curl takes a length of 0 for "up to the NUL".
+  if (text.empty()) return {};
+  const std::unique_ptr<char, decltype(&curl_free)> escaped(
+      curl_easy_escape(nullptr, text.data(), static_cast<int>(text.size())), curl_free);
+  return escaped == nullptr ? std::string() : std::string(escaped.get());
+}
+
 bool IsLoopbackHost(std::string_view host) {
   if (host.starts_with('[')) {
     const size_t close = host.find(']');

@@ -68,6 +68,9 @@ class HttpClient {
   std::unique_ptr<Impl> impl_;
 };
 
+// As RFC 3986 wants text inside a query: all but unreserved characters percent-encoded.
+std::string UrlEncode(std::string_view text);
+
 // Whether `host` ("localhost", "127.0.0.1:5000", "[::1]:5000") is this machine.
 bool IsLoopbackHost(std::string_view host);
 

@@ -48,7 +48,8 @@ struct Http2Connection::Callbacks {
     Http2Connection& self = Self(user);
     self.head_began_ = std::chrono::steady_clock::now();
     if (self.role_ == Role::kServer && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
-      auto stream = std::make_shared<Http2Stream>(&self, self.executor_);
+      auto stream =
+          std::make_shared<Http2Stream>(static_cast<Http2StreamOwner*>(&self), self.executor_);
       stream->id_ = frame->hd.stream_id;
       self.streams_.emplace(stream->id_, std::move(stream));
     }
@@ -223,7 +224,7 @@ Http2Connection::Http2Connection(std::unique_ptr<ByteStream> stream, Role role,
       events_(std::move(events)),
       wake_writer_(executor_),
       writer_done_(executor_),
-      flood_(kCheapBurst, kCheapPerSecond) {
+      cheap_frames_(kCheapBurst, kCheapPerSecond) {
   nghttp2_session_callbacks* callbacks = nullptr;
   nghttp2_session_callbacks_new(&callbacks);
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, Callbacks::BeginHeaders);
@@ -316,7 +317,7 @@ Awaitable<void> Http2Connection::WriteLoop() {
 
 Result<std::shared_ptr<Http2Stream>> Http2Connection::Open(const Headers& headers) {
   if (failed_) return Err(*failed_);
-  auto stream = std::make_shared<Http2Stream>(this, executor_);
+  auto stream = std::make_shared<Http2Stream>(static_cast<Http2StreamOwner*>(this), executor_);
   const auto fields = ToNv(headers);
   nghttp2_data_provider provider{.source = {.ptr = stream.get()},
                                  .read_callback = Callbacks::ReadSource};
@@ -454,7 +455,7 @@ void Http2Connection::TellClosed() {
 }
 
 void Http2Connection::CheckFlood() {
-  if (!flood_.Allow(std::chrono::steady_clock::now())) flooded_ = true;
+  if (!cheap_frames_.Take(std::chrono::steady_clock::now())) flooded_ = true;
 }
 
 std::shared_ptr<Http2Stream> Http2Connection::Find(int32_t id) const {

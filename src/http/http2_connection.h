@@ -8,7 +8,7 @@
 //    stalls no other;
 //  - resets (nghttp2's stream_reset_rate_limit), CONTINUATION frames (nghttp2's max_continuations),
 //    settings in a frame, unsent acknowledgements; PING, SETTINGS, PRIORITY and empty DATA frames
-//    (FloodGuard). A peer that passes those is told ENHANCE_YOUR_CALM and disconnected.
+//    (TokenBucket). A peer that passes those is told ENHANCE_YOUR_CALM and disconnected.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "base/async.h"
+#include "base/token_bucket.h"
 #include "http/byte_stream.h"
-#include "http/flood_guard.h"
 #include "http/http2_stream.h"
 
 struct nghttp2_session;
@@ -107,7 +107,7 @@ class Http2Connection : private Http2StreamOwner {
   std::string output_;
   Notifier wake_writer_;
   Notifier writer_done_;
-  FloodGuard flood_;
+  TokenBucket cheap_frames_;
   bool flooded_ = false;
   Farewell goodbye_ = Farewell::kNone;
   uint64_t heard_ = 0;

@@ -1,11 +1,11 @@
 #include "registry/authenticator.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "base/text_coding.h"
 #include "document/bounded_json.h"
 
 namespace cleanroom::registry {
@@ -15,25 +15,9 @@ using Json = nlohmann::json;
 
 constexpr uint64_t kMaxTokenBytes = 1u << 20;
 
-std::string UrlEncode(std::string_view text) {
-  std::string out;
-  for (const unsigned char c : text) {
-    if (std::isalnum(c) || c == '-' || c == '_' || c == '.' || c == '~') {
-      out += static_cast<char>(c);
-    } else {
-      out += fmt::format("%{:02X}", c);
-    }
-  }
-  return out;
-}
-
 Secret BasicHeader(const Credentials& credentials) {
   const std::string pair = credentials.username + ":" + credentials.password.Reveal();
-  std::string encoded(4 * ((pair.size() + 2) / 3) + 1, '\0');
-  encoded.resize(static_cast<size_t>(EVP_EncodeBlock(
-      reinterpret_cast<unsigned char*>(encoded.data()),
-      reinterpret_cast<const unsigned char*>(pair.data()), static_cast<int>(pair.size()))));
-  return Secret("Basic " + encoded);
+  return Secret("Basic " + Base64Encode(pair, Padding::kEquals));
 }
 
 // A token from the answer of a token server; nothing when there is none that a header can carry.
@@ -85,8 +69,8 @@ Result<std::optional<Secret>> Authenticator::AskTokenServer(const Challenge& cha
   const Credentials mine = *found_ ? (*found_)->credentials : Credentials();
   std::string query;
   if (const auto it = challenge.params.find("service"); it != challenge.params.end())
-    query = "service=" + UrlEncode(it->second) + "&";
-  query += "scope=" + UrlEncode("repository:" + ref_.repository + ":pull");
+    query = "service=" + fetch::UrlEncode(it->second) + "&";
+  query += "scope=" + fetch::UrlEncode("repository:" + ref_.repository + ":pull");
 
   fetch::HttpRequest request;
   request.url = challenge.params.at("realm");
@@ -94,7 +78,7 @@ Result<std::optional<Secret>> Authenticator::AskTokenServer(const Challenge& cha
   if (!mine.identity_token.empty()) {
     request.form =
         Secret(fmt::format("grant_type=refresh_token&client_id=cleanroom&{}&refresh_token={}",
-                           query, UrlEncode(mine.identity_token.Reveal())));
+                           query, fetch::UrlEncode(mine.identity_token.Reveal())));
   } else {
     request.url += (request.url.contains('?') ? '&' : '?') + query;
     if (!mine.username.empty()) request.authorization = BasicHeader(mine);

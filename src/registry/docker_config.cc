@@ -1,12 +1,12 @@
 #include "registry/docker_config.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/text_coding.h"
 #include "document/bounded_json.h"
 
 namespace cleanroom::registry {
@@ -33,18 +33,6 @@ std::optional<std::string> Text(const Json& object, const char* key) {
   return text;
 }
 
-std::optional<std::string> DecodeBase64(std::string_view text) {
-  if (text.size() % 4 != 0 || text.find_first_of(" \t") != std::string_view::npos) return {};
-  std::string out(text.size() / 4 * 3, '\0');
-  const int size = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                   reinterpret_cast<const unsigned char*>(text.data()),
-                                   static_cast<int>(text.size()));
-  if (size < 0) return {};
-  // OpenSSL counts the padding as zeros.
-  out.resize(static_cast<size_t>(size) - (text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0));
-  return out;
-}
-
 // X of docker-credential-X: it becomes a part of a program's name.
 bool IsHelperName(std::string_view name) {
   return !name.empty() && name.size() <= kMaxHelperName && std::ranges::all_of(name, [](char c) {
@@ -68,7 +56,7 @@ Result<Credentials> ParseAuth(const std::string& key, const Json& entry) {
                   .identity_token = Secret(*identity),
                   .registry_token = Secret(*token)};
   if (!auth->empty()) {
-    const std::optional<std::string> pair = DecodeBase64(*auth);
+    const std::optional<std::string> pair = Base64Decode(*auth);
     const size_t colon = pair ? pair->find(':') : std::string::npos;
     if (colon == std::string::npos || colon == 0)
       return wrong("its auth is not base64 of NAME:PASSWORD");

@@ -1,16 +1,15 @@
 // TLS with private authorities, and plain http on this machine, against a real docker-registry.
-#include "fetch/http_client.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
+#include "fetch/http_client.h"
 #include "registry/registry.h"
 #include "tests/support/command.h"
 #include "tests/support/docker_registry.h"
 
-namespace cleanroom::fetch {
+namespace cleanroom::registry {
 namespace {
 
 using testing::Background;
@@ -131,4 +130,4 @@ TEST_F(TlsTest, PlainHttpIsForThisMachineOnly) {
 }
 
 }  // namespace
-}  // namespace cleanroom::fetch
+}  // namespace cleanroom::registry

@@ -6,8 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "base/text_coding.h"
+#include "document/bounded_json.h"
 #include "rpc/status.h"
-#include "rpc/text_coding.h"
 
 namespace cleanroom::rpc {
 namespace {
@@ -17,14 +18,9 @@ using Json = nlohmann::json;
 constexpr int kMaxDepth = 16;
 
 std::optional<Json> Parse(std::string_view text) {
-  if (text.size() > kMaxErrorJson) return std::nullopt;
-  bool too_deep = false;
-  const auto limit_depth = [&too_deep](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  Json parsed = Json::parse(text, limit_depth, /*allow_exceptions=*/false);
-  if (too_deep || !parsed.is_object()) return std::nullopt;
+  Json parsed =
+      document::ParseBoundedJson(text, {.max_bytes = kMaxErrorJson, .max_depth = kMaxDepth});
+  if (!parsed.is_object()) return std::nullopt;
   return parsed;
 }
 

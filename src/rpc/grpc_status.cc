@@ -6,10 +6,10 @@
 #include <optional>
 #include <utility>
 
+#include "base/text_coding.h"
 #include "base/utf8.h"
 #include "cleanroom/v1/error.pb.h"
 #include "rpc/status.h"
-#include "rpc/text_coding.h"
 
 namespace cleanroom::rpc {
 namespace {

@@ -4,10 +4,10 @@
 
 #include <utility>
 
+#include "base/text_coding.h"
 #include "rpc/connect_error.h"
 #include "rpc/grpc_status.h"
 #include "rpc/status.h"
-#include "rpc/text_coding.h"
 
 namespace cleanroom::rpc {
 namespace {

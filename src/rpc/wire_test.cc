@@ -8,30 +8,9 @@
 #include "rpc/grpc_status.h"
 #include "rpc/protocol.h"
 #include "rpc/status.h"
-#include "rpc/text_coding.h"
 
 namespace cleanroom::rpc {
 namespace {
-
-TEST(TextCodingTest, Base64) {
-  EXPECT_EQ(Base64Encode("", Padding::kEquals), "");
-  EXPECT_EQ(Base64Encode("f", Padding::kEquals), "Zg==");
-  EXPECT_EQ(Base64Encode("fo", Padding::kNone), "Zm8");
-  EXPECT_EQ(Base64Encode("foobar", Padding::kEquals), "Zm9vYmFy");
-  std::string all;
-  for (int i = 0; i < 256; ++i) all.push_back(static_cast<char>(i));
-  EXPECT_EQ(Base64Decode(Base64Encode(all, Padding::kNone)), all);
-  EXPECT_EQ(Base64Decode(Base64Encode(all, Padding::kEquals)), all);
-  for (const char* bad : {"Z", "Z===", "Zg!=", "Z g=", "=Zg="})
-    EXPECT_FALSE(Base64Decode(bad)) << bad;
-}
-
-TEST(TextCodingTest, Percent) {
-  EXPECT_EQ(PercentEncode("a b%\n\xc3\xa9"), "a b%25%0A%C3%A9");
-  EXPECT_EQ(PercentDecode(PercentEncode("a b%\n\xc3\xa9")), "a b%\n\xc3\xa9");
-  EXPECT_EQ(PercentDecode("%zz%4"), "%zz%4");
-  EXPECT_EQ(PercentDecode("%41"), "A");
-}
 
 // What a peer sent may be quoted. Other implementations refuse strings that are not UTF-8, and the
 // exact code with them.

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <vector>
 
+#include "base/printable.h"
 #include "os/file.h"
 
 namespace cleanroom::vmm {
@@ -18,37 +19,10 @@ namespace {
 constexpr std::string_view kPanic = "Kernel panic - not syncing: ";
 constexpr size_t kMaxRead = 256 << 10;
 
-// The length of the UTF-8 sequence at the front of `text`, 0 when there is none.
-size_t SequenceLength(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  size_t length = 0;
-  if (byte(0) >= 0xc2 && byte(0) <= 0xdf) length = 2;
-  if (byte(0) >= 0xe0 && byte(0) <= 0xef) length = 3;
-  if (byte(0) >= 0xf0 && byte(0) <= 0xf4) length = 4;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  if (byte(0) == 0xc2 && byte(1) < 0xa0) return 0;  // C1 control characters
-  return length;
-}
-
 }  // namespace
 
 std::string Printable(std::string_view line) {
-  std::string out;
-  while (!line.empty() && out.size() < ConsoleLog::kMaxLineBytes) {
-    const auto c = static_cast<unsigned char>(line[0]);
-    size_t length = c < 0x80 ? 1 : SequenceLength(line);
-    if (length == 0 || c == 0x7f || (c < 0x20 && c != '\t')) {
-      out += '?';
-      length = 1;
-    } else {
-      out += line.substr(0, length);
-    }
-    line.remove_prefix(length);
-  }
-  return out;
+  return ReplaceUnprintable(line.substr(0, ConsoleLog::kMaxLineBytes), "\t");
 }
 
 Result<ConsoleLog> ConsoleLog::Create(const std::string& path, size_t max_bytes) {

@@ -8,20 +8,17 @@
 #include <tuple>
 #include <utility>
 
+#include "base/printable.h"
+
 namespace cleanroom::warden {
 namespace {
 
 constexpr char kAnything[] = "*";
 constexpr char kSeparator = '\0';
 
-// What a guest chose of a text may be any bytes; a record holds printable ASCII, for a message with
-// others could not be read again.
+// What a guest chose of a text may be any bytes, with which a message could not be read again.
 std::string Plain(const std::string& text) {
-  std::string out = text.substr(0, kMaxTextBytes);
-  for (char& c : out) {
-    if (c < 0x20 || c > 0x7e) c = '?';
-  }
-  return out;
+  return ReplaceUnprintable(std::string_view(text).substr(0, kMaxTextBytes));
 }
 
 std::string KeyOf(const pb::NetworkRecord& record) {
@@ -56,7 +53,7 @@ std::string MessageOf(const pb::NetworkRecord& group) {
 
 }  // namespace
 
-DecisionCoalescer::DecisionCoalescer(Time now) : refilled_(now), flushed_(now) {}
+DecisionCoalescer::DecisionCoalescer(Time now) : flushed_(now) {}
 
 std::string DecisionCoalescer::GroupOf(const doors::Decision& decision) {
   if (!decision.host.empty()) {
@@ -94,7 +91,6 @@ pb::NetworkRecord DecisionCoalescer::ToRecord(const doors::Decision& decision) {
 DecisionCoalescer::Records DecisionCoalescer::Add(const doors::Decision& decision,
                                                   const std::string& execution_id, Time now,
                                                   int64_t wall_us) {
-  Refill(now);
   Records out;
   pb::NetworkRecord record = ToRecord(decision);
   record.set_time_us(wall_us);
@@ -128,12 +124,11 @@ DecisionCoalescer::Records DecisionCoalescer::Add(const doors::Decision& decisio
   entry.touched = true;
   // Half of the burst is kept for what waits.
   const bool at_once = entry.plain < kPlainRecords && entry.record.count() == 0 &&
-                       table.tokens >= kBurstRecords / 2 + 1;
+                       table.budget.Take(now, 1, kBurstRecords / 2);
   if (at_once) {
     ++entry.plain;
     ++entry.written;
     ++table.groups[entry.group].written;
-    table.tokens -= 1;
     out.push_back(std::move(record));
   } else {
     const uint64_t before = entry.record.count();
@@ -142,15 +137,6 @@ DecisionCoalescer::Records DecisionCoalescer::Add(const doors::Decision& decisio
     if (before > 0) Merge(entry.record, counted);
   }
   return out;
-}
-
-void DecisionCoalescer::Refill(Time now) {
-  const std::chrono::duration<double> passed = now - refilled_;
-  refilled_ = now;
-  for (Table& table : tables_) {
-    table.tokens =
-        std::min(kBurstRecords, table.tokens + std::max(0.0, passed.count()) * kRecordsPerSecond);
-  }
 }
 
 DecisionCoalescer::Group& DecisionCoalescer::GroupFor(Table& table, const std::string& name,
@@ -196,12 +182,11 @@ void DecisionCoalescer::Evict(Table& table, std::list<Entry>::iterator entry) {
 }
 
 DecisionCoalescer::Records DecisionCoalescer::Flush(Time now) {
-  Refill(now);
   Records out;
   if (now - flushed_ < kCoalesceInterval) return out;
   flushed_ = now;
   for (Table& table : tables_) {
-    Collect(table, out);
+    Collect(table, now, out);
     DropIdle(table);
   }
   return out;
@@ -210,14 +195,13 @@ DecisionCoalescer::Records DecisionCoalescer::Flush(Time now) {
 DecisionCoalescer::Records DecisionCoalescer::FlushAll() {
   Records out;
   for (Table& table : tables_) {
-    table.tokens = static_cast<double>(2 * (kMaxEntries + kMaxGroups));
-    Collect(table, out);
+    Collect(table, std::nullopt, out);
   }
   return out;
 }
 
 // What was written least often lately goes first.
-void DecisionCoalescer::Collect(Table& table, Records& out) {
+void DecisionCoalescer::Collect(Table& table, std::optional<Time> now, Records& out) {
   struct Waiting {
     uint64_t written;
     uint64_t group_written;
@@ -240,8 +224,7 @@ void DecisionCoalescer::Collect(Table& table, Records& out) {
            std::tie(b.written, b.group_written, b.since);
   });
   for (const Waiting& next : waiting) {
-    if (table.tokens < 1) break;
-    table.tokens -= 1;
+    if (now && !table.budget.Take(*now)) break;
     ++next.group->written;
     pb::NetworkRecord& counted = next.entry != nullptr ? next.entry->record : next.group->record;
     out.push_back(counted);

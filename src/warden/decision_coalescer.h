@@ -20,10 +20,12 @@
 #include <cstdint>
 #include <list>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "base/token_bucket.h"
 #include "cleanroom/internal/v1/warden.pb.h"
 #include "doors/rules/decision.h"
 
@@ -95,18 +97,17 @@ class DecisionCoalescer {
     std::list<Entry> entries;  // the one used last first
     std::unordered_map<std::string, std::list<Entry>::iterator> by_key;
     std::map<std::string, Group> groups;
-    double tokens = kBurstRecords;
+    TokenBucket budget{kBurstRecords, kRecordsPerSecond};
   };
 
-  void Refill(Time now);
   Group& GroupFor(Table& table, const std::string& name, const pb::NetworkRecord& sample);
   void CountInGroup(Group& group, const std::string& key, const pb::NetworkRecord& record);
   void Evict(Table& table, std::list<Entry>::iterator entry);
-  void Collect(Table& table, Records& out);
+  // Within the budget; all of it without a time.
+  void Collect(Table& table, std::optional<Time> now, Records& out);
   void DropIdle(Table& table);
 
   Table tables_[2];  // refused, allowed
-  Time refilled_;
   Time flushed_;
 };
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/text_coding.h"
 #include "vmm/tsc.h"
 
 namespace cleanroom::warden {
@@ -24,14 +25,6 @@ Result<std::string> Entropy() {
     return ErrErrno(ErrorCode::kInternal, "getrandom");
   }
   return out;
-}
-
-std::string Hex(std::string_view bytes) {
-  std::string digits;
-  for (const char byte : bytes) {
-    fmt::format_to(std::back_inserter(digits), "{:02x}", static_cast<unsigned char>(byte));
-  }
-  return digits;
 }
 
 // What every sandbox has alike.
@@ -77,7 +70,7 @@ Result<vmm::MachineSpec> MachineSpecOf(const std::string& sandbox_id,
 }
 
 std::string PrepareOption(const os::NetNsConfig& network) {
-  return fmt::format("cleanroom.prepare={}", Hex(Preparation(network).SerializeAsString()));
+  return fmt::format("cleanroom.prepare={}", HexEncode(Preparation(network).SerializeAsString()));
 }
 
 Result<pb::ConfigureRequest> IdentityOf(const std::string& sandbox_id,

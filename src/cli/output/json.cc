@@ -5,6 +5,7 @@
 #include "cli/output/proto_time.h"
 #include "cli/output/text.h"
 #include "client/names.h"
+#include "document/bounded_json.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -196,7 +197,7 @@ std::string ValidPolicyJson(const std::string& source, const std::string& hash,
   json["valid"] = true;
   json["source"] = source;
   json["hash"] = hash;
-  json["policy"] = Json::parse(canonical_json, nullptr, false);
+  json["policy"] = document::ParseBoundedJson(canonical_json);
   return Dump(json);
 }
 

@@ -1,11 +1,13 @@
 #include "cli/output/text.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <array>
 #include <charconv>
 #include <cstdlib>
+
+#include "base/printable.h"
+#include "base/time_text.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -14,29 +16,6 @@ using std::chrono::duration_cast;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::system_clock;
-
-// The length of the UTF-8 sequence at the start of `text`; 0 when there is none. Overlong forms,
-// surrogates and C1 controls (which terminals obey) count as none.
-size_t Utf8Length(std::string_view text) {
-  const auto at = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = at(0);
-  const size_t length = lead < 0x80   ? 1
-                        : lead < 0xc2 ? 0
-                        : lead < 0xe0 ? 2
-                        : lead < 0xf0 ? 3
-                        : lead < 0xf5 ? 4
-                                      : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((at(i) & 0xc0) != 0x80) return 0;
-  }
-  if (lead == 0xc2 && at(1) < 0xa0) return 0;
-  if (lead == 0xe0 && at(1) < 0xa0) return 0;
-  if (lead == 0xed && at(1) >= 0xa0) return 0;
-  if (lead == 0xf0 && at(1) < 0x90) return 0;
-  if (lead == 0xf4 && at(1) >= 0x90) return 0;
-  return length;
-}
 
 // Characters that `text` (Printable) takes on a terminal, each counted as one cell.
 size_t Width(std::string_view text) {
@@ -72,21 +51,7 @@ std::string Table::Render() const {
 }
 
 std::string Printable(std::string_view text, Newlines newlines) {
-  std::string out;
-  out.reserve(text.size());
-  while (!text.empty()) {
-    const auto c = static_cast<unsigned char>(text[0]);
-    const size_t length = Utf8Length(text);
-    const bool control = c < 0x20 || c == 0x7f;
-    if (length == 0 || (control && !(c == '\n' && newlines == Newlines::kKeep))) {
-      out += fmt::format("\\x{:02x}", c);
-      text.remove_prefix(1);
-    } else {
-      out += text.substr(0, length);
-      text.remove_prefix(length);
-    }
-  }
-  return out;
+  return EscapeUnprintable(text, newlines == Newlines::kKeep ? "\n" : "");
 }
 
 std::string Ago(std::optional<system_clock::time_point> when, system_clock::time_point now) {
@@ -120,9 +85,7 @@ std::string HumanBytes(int64_t bytes) {
 }
 
 std::string Timestamp(system_clock::time_point when) {
-  const auto ms = duration_cast<milliseconds>(when.time_since_epoch()).count();
-  const auto whole = static_cast<std::time_t>(ms >= 0 ? ms / 1000 : (ms - 999) / 1000);
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(whole), ms - whole * 1000);
+  return TimeText(when, TimeDigits::kMilliseconds);
 }
 
 Result<seconds> ParseDuration(std::string_view text) {

@@ -26,17 +26,6 @@ size_t LongestLabel(std::string_view name) {
 
 }  // namespace
 
-bool TokenBucket::Take(Clock::time_point now, double amount) {
-  if (last_ != Clock::time_point{} && now > last_) {
-    const std::chrono::duration<double> passed = now - last_;
-    tokens_ = std::min(burst_, tokens_ + passed.count() * per_second_);
-  }
-  last_ = std::max(last_, now);
-  if (tokens_ < amount) return false;
-  tokens_ -= amount;
-  return true;
-}
-
 std::optional<std::string> TunnelGuard::CheckQuery(std::string_view name, uint16_t type,
                                                    Clock::time_point now) {
   if (name.size() > dns_limit::kMaxName) {

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "base/token_bucket.h"
+
 namespace cleanroom::doors {
 
 namespace dns_limit {
@@ -47,22 +49,6 @@ inline constexpr double kTextPerMinute = 10;
 inline constexpr size_t kKnownNames = 1024;
 inline constexpr size_t kParents = 1024;
 }  // namespace dns_limit
-
-// So many at once, then so many a second.
-class TokenBucket {
- public:
-  using Clock = std::chrono::steady_clock;
-  TokenBucket(double burst, double per_second)
-      : burst_(burst), per_second_(per_second), tokens_(burst) {}
-  // False, and nothing taken, when there are not that many.
-  bool Take(Clock::time_point now, double amount = 1);
-
- private:
-  double burst_;
-  double per_second_;
-  double tokens_;
-  Clock::time_point last_{};
-};
 
 // Watches the names asked under wildcards: by DNS queries, and by whoever else looks up a name that
 // the guest gave (a server name in a TLS hello). Both checks come before such a lookup, the second

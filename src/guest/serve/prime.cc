@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "base/text_coding.h"
 #include "guest_link/rehearsal.h"
 #include "http/byte_stream.h"
 #include "os/socket.h"
@@ -17,19 +18,6 @@ namespace {
 
 // A shell that does not end has this long.
 constexpr std::chrono::seconds kLimit(5);
-
-std::optional<std::string> FromHex(std::string_view digits) {
-  if (digits.empty() || digits.size() % 2 != 0) return std::nullopt;
-  std::string bytes;
-  for (size_t i = 0; i < digits.size(); i += 2) {
-    unsigned char byte = 0;
-    const char* const end = digits.data() + i + 2;
-    const auto [rest, error] = std::from_chars(digits.data() + i, end, byte, 16);
-    if (error != std::errc() || rest != end) return std::nullopt;
-    bytes += static_cast<char>(byte);
-  }
-  return bytes;
-}
 
 // A name as long as a sandbox's, which is then written over it.
 constexpr const char* kNobody = "00000000000000000000000000";
@@ -55,7 +43,7 @@ Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(std::strin
     const size_t end = line.find_first_of(" \n");
     const std::string_view word = line.substr(0, end);
     if (word.starts_with(kPrepareOption)) {
-      const auto bytes = FromHex(word.substr(kPrepareOption.size()));
+      const auto bytes = HexDecode(word.substr(kPrepareOption.size()));
       internal::v1::PrepareRequest request;
       if (!bytes || !request.ParseFromString(*bytes)) {
         return Err(ErrorCode::kInvalidArgument,

@@ -11,18 +11,13 @@
 #include <optional>
 #include <tuple>
 
+#include "base/time_text.h"
 #include "os/file.h"
 
 namespace cleanroom::server {
 namespace {
 
 using std::chrono::sys_days;
-
-std::string DayText(sys_days day) {
-  const std::chrono::year_month_day date(day);
-  return fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
-}
 
 struct FileName {
   sys_days day;

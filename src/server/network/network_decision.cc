@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/id.h"
+#include "base/time_text.h"
 #include "server/convert.h"
 #include "server/plain_text.h"
 
@@ -17,15 +18,9 @@ namespace {
 constexpr size_t kNameBytes = 256;
 constexpr size_t kTextBytes = 512;
 
-std::string TimeText(int64_t micros) {
-  const std::chrono::sys_time<std::chrono::microseconds> time{std::chrono::microseconds(micros)};
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(time - day);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     clock.hours().count(), clock.minutes().count(), clock.seconds().count(),
-                     clock.subseconds().count());
+std::string TimeOf(int64_t micros) {
+  return TimeText(std::chrono::system_clock::time_point(std::chrono::microseconds(micros)),
+                  TimeDigits::kMicroseconds);
 }
 
 }  // namespace
@@ -57,9 +52,8 @@ v1::NetworkDecision ToDecision(const pb::NetworkRecord& record) {
 std::string AuditLine(const std::string& sandbox_id, const pb::NetworkRecord& record) {
   const v1::NetworkDecision decision = ToDecision(record);
   nlohmann::ordered_json json;
-  json["time"] = TimeText(SaneMicros(record.time_us()));
-  if (record.last_us() > record.time_us())
-    json["last_time"] = TimeText(SaneMicros(record.last_us()));
+  json["time"] = TimeOf(SaneMicros(record.time_us()));
+  if (record.last_us() > record.time_us()) json["last_time"] = TimeOf(SaneMicros(record.last_us()));
   json["sequence"] = record.sequence();
   json["sandbox_id"] = sandbox_id;
   json["execution_id"] = decision.execution_id();

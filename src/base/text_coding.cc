@@ -1,9 +1,9 @@
-#include "rpc/text_coding.h"
+#include "base/text_coding.h"
 
 #include <array>
 #include <cstdint>
 
-namespace cleanroom::rpc {
+namespace cleanroom {
 namespace {
 
 constexpr std::string_view kAlphabet =
@@ -66,6 +66,30 @@ std::optional<std::string> Base64Decode(std::string_view text) {
   return out;
 }
 
+std::string HexEncode(std::string_view bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string out;
+  out.reserve(2 * bytes.size());
+  for (const char c : bytes) {
+    out.push_back(kDigits[static_cast<uint8_t>(c) >> 4]);
+    out.push_back(kDigits[static_cast<uint8_t>(c) & 15]);
+  }
+  return out;
+}
+
+std::optional<std::string> HexDecode(std::string_view text) {
+  if (text.size() % 2 != 0) return std::nullopt;
+  std::string out;
+  out.reserve(text.size() / 2);
+  for (size_t i = 0; i < text.size(); i += 2) {
+    const int high = HexValue(text[i]);
+    const int low = HexValue(text[i + 1]);
+    if (high < 0 || low < 0) return std::nullopt;
+    out.push_back(static_cast<char>(high * 16 + low));
+  }
+  return out;
+}
+
 std::string PercentEncode(std::string_view text) {
   constexpr std::string_view kHex = "0123456789ABCDEF";
   std::string out;
@@ -101,4 +125,4 @@ std::string PercentDecode(std::string_view text) {
   return out;
 }
 
-}  // namespace cleanroom::rpc
+}  // namespace cleanroom
