@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -18,6 +17,7 @@
 #include <cstring>
 #include <memory>
 
+#include "os/child_steps.h"
 #include "os/file.h"
 
 namespace cleanroom::os {
@@ -34,7 +34,6 @@ struct ChildPlan {
   size_t fd_count;
   int* scratch;  // one slot per mapping
   int first_free_fd;
-  int null_fd;
   const SpawnOptions* options;
   const ResourceLimit* limits;
   size_t limit_count;
@@ -48,35 +47,6 @@ struct ChildPlan {
   plan->failed_errno = errno;
   plan->failed_step = step;
   _exit(127);
-}
-
-// Raw system calls: the wrappers of glibc apply credentials to all threads, which are the parent's.
-void ApplyCredentials(ChildPlan* plan, const Credentials& who) {
-  if (syscall(SYS_setgroups, who.groups.size(), who.groups.data()) != 0) {
-    FailChild(plan, "set the groups");
-  }
-  if (syscall(SYS_setresgid, who.gid, who.gid, who.gid) != 0) FailChild(plan, "set the group");
-  if (syscall(SYS_setresuid, who.uid, who.uid, who.uid) != 0) FailChild(plan, "set the user");
-}
-
-void PlaceDescriptors(ChildPlan* plan) {
-  // Sources first move above every target, so that no target overwrites a source.
-  for (size_t i = 0; i < plan->fd_count; ++i) {
-    plan->scratch[i] = fcntl(plan->fds[i].parent, F_DUPFD_CLOEXEC, plan->first_free_fd);
-    if (plan->scratch[i] < 0) FailChild(plan, "pass a descriptor");
-  }
-  const int null_fd = fcntl(plan->null_fd, F_DUPFD_CLOEXEC, plan->first_free_fd);
-  plan->parent = fcntl(plan->parent, F_DUPFD_CLOEXEC, plan->first_free_fd);
-  if (null_fd < 0 || plan->parent < 0) FailChild(plan, "pass a descriptor");
-  for (int fd = 0; fd < 3; ++fd) {
-    if (dup2(null_fd, fd) < 0) FailChild(plan, "pass /dev/null");
-  }
-  if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
-    FailChild(plan, "close descriptors");
-  }
-  for (size_t i = 0; i < plan->fd_count; ++i) {
-    if (dup2(plan->scratch[i], plan->fds[i].child) < 0) FailChild(plan, "pass a descriptor");
-  }
 }
 
 void Confine(ChildPlan* plan) {
@@ -110,12 +80,20 @@ void DieWithParent(ChildPlan* plan) {
     sigaction(signal, &action, nullptr);
   }
   const SpawnOptions& options = *plan->options;
-  PlaceDescriptors(plan);
+  // Above every target, so that it is not overwritten.
+  plan->parent = fcntl(plan->parent, F_DUPFD_CLOEXEC, plan->first_free_fd);
+  if (plan->parent < 0 ||
+      PlaceDescriptors({plan->fds, plan->fd_count}, plan->scratch, plan->first_free_fd) != 0) {
+    FailChild(plan, "pass a descriptor");
+  }
   if (options.new_session && setsid() < 0) FailChild(plan, "start a session");
   if (options.controlling_terminal >= 0 && ioctl(options.controlling_terminal, TIOCSCTTY, 0) != 0) {
     FailChild(plan, "take the controlling terminal");
   }
-  if (options.credentials) ApplyCredentials(plan, *options.credentials);
+  if (const auto& who = options.credentials;
+      who && BecomeUser(who->uid, who->gid, who->groups) != 0) {
+    FailChild(plan, "set the user");
+  }
   // After the credentials, whose change clears it.
   if (options.parent_death_signal != 0) DieWithParent(plan);
   Confine(plan);
@@ -125,9 +103,7 @@ void DieWithParent(ChildPlan* plan) {
   if (options.no_new_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     FailChild(plan, "give up new privileges");
   }
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  UnblockSignals();
   execve(plan->program, plan->argv, plan->envp);
   FailChild(plan, "execute");
 }
@@ -150,14 +126,6 @@ pid_t CloneInto(int namespaces, ChildPlan* plan, int* pidfd) {
   const pid_t pid = vfork();  // NOLINT(bugprone-unsafe-functions)
   if (pid == 0) RunChild(plan);
   return pid;
-}
-
-std::vector<char*> Pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  pointers.reserve(strings.size() + 1);
-  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
 }
 
 std::string_view PathOf(const SpawnOptions& options) {
@@ -252,22 +220,28 @@ Result<Process> Process::Spawn(const std::vector<std::string>& argv, const Spawn
   CR_TRY_ASSIGN(const UniqueFd null_fd, Open("/dev/null", O_RDWR));
   const UniqueFd self(static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0)));
   if (!self) return ErrErrno(ErrorCode::kResourceExhausted, "pidfd_open");
-  const std::vector<char*> arguments = Pointers(argv);
+  const std::vector<char*> arguments = PointersTo(argv);
   std::vector<char*> environment;
-  if (options.env) environment = Pointers(*options.env);
+  if (options.env) environment = PointersTo(*options.env);
   int highest = 2;
   for (const FdMapping& mapping : options.fds) highest = std::max(highest, mapping.child);
-  std::vector<int> scratch(options.fds.size());
+  // What of the standard descriptors is not passed is /dev/null.
+  std::vector<FdMapping> fds = options.fds;
+  for (int fd = 0; fd < 3; ++fd) {
+    const bool passed = std::ranges::any_of(
+        options.fds, [fd](const FdMapping& mapping) { return mapping.child == fd; });
+    if (!passed) fds.push_back({.child = fd, .parent = null_fd.get()});
+  }
+  std::vector<int> scratch(fds.size());
 
   ChildPlan plan{.program = program.c_str(),
                  .argv = arguments.data(),
                  .envp = options.env ? environment.data() : environ,
                  .cwd = options.cwd.empty() ? nullptr : options.cwd.c_str(),
-                 .fds = options.fds.data(),
-                 .fd_count = options.fds.size(),
+                 .fds = fds.data(),
+                 .fd_count = fds.size(),
                  .scratch = scratch.data(),
                  .first_free_fd = highest + 1,
-                 .null_fd = null_fd.get(),
                  .options = &options,
                  .limits = limits.data(),
                  .limit_count = limits.size(),

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "os/fd_mapping.h"
 #include "os/unique_fd.h"
 
 namespace cleanroom::os {
@@ -33,12 +34,6 @@ struct ExitStatus {
   // "exited with code 3", "was ended by signal 9 (Killed)", "ended".
   std::string ToString() const;
   bool operator==(const ExitStatus&) const = default;
-};
-
-// `child` is the descriptor's number in the child, `parent` an open descriptor of this process.
-struct FdMapping {
-  int child;
-  int parent;
 };
 
 struct Credentials {

@@ -1,8 +1,6 @@
 #include "guest/exec/spawn.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -17,6 +15,7 @@
 #include <cstring>
 
 #include "guest/exec/environment.h"
+#include "os/child_steps.h"
 
 namespace cleanroom::guest {
 namespace {
@@ -48,30 +47,10 @@ void Check(Plan* plan, Step step, long result) {
   if (result < 0) Fail(plan, step, errno);
 }
 
-void PlaceDescriptors(Plan* plan) {
-  const SpawnRequest& request = *plan->request;
-  int sources[3] = {request.stdin_fd, request.stdout_fd, request.stderr_fd};
-  for (int& source : sources) {
-    if (source >= kFirstFreeFd) continue;
-    source = fcntl(source, F_DUPFD_CLOEXEC, kFirstFreeFd);
-    Check(plan, Step::kDescriptors, source);
-  }
-  for (int i = 0; i < 3; ++i) Check(plan, Step::kDescriptors, dup2(sources[i], i));
-  Check(plan, Step::kDescriptors,
-        syscall(SYS_close_range, unsigned{kFirstFreeFd}, ~0U, CLOSE_RANGE_CLOEXEC));
-}
-
 // What the agent is; where its processor is emulated, each of these calls costs.
 bool IsPlainRoot(const User& user) {
   static const bool agent_is = geteuid() == 0 && getegid() == 0 && getgroups(0, nullptr) == 0;
   return agent_is && user.uid == 0 && user.gid == 0 && user.groups.empty();
-}
-
-// Raw calls: glibc's wrappers would apply the ids to every thread of the agent.
-void BecomeUser(Plan* plan, const User& user) {
-  Check(plan, Step::kUser, syscall(SYS_setgroups, user.groups.size(), user.groups.data()));
-  Check(plan, Step::kUser, syscall(SYS_setresgid, user.gid, user.gid, user.gid));
-  Check(plan, Step::kUser, syscall(SYS_setresuid, user.uid, user.uid, user.uid));
 }
 
 [[noreturn]] void Execute(Plan* plan) {
@@ -107,7 +86,11 @@ void BecomeUser(Plan* plan, const User& user) {
   action.sa_handler = SIG_DFL;
   sigaction(SIGPIPE, &action, nullptr);
   (void)setpriority(PRIO_PROCESS, 0, 0);  // the agent's own is higher
-  PlaceDescriptors(plan);
+  const os::FdMapping fds[] = {{.child = 0, .parent = request.stdin_fd},
+                               {.child = 1, .parent = request.stdout_fd},
+                               {.child = 2, .parent = request.stderr_fd}};
+  int scratch[3];
+  Check(plan, Step::kDescriptors, os::PlaceDescriptors(fds, scratch, kFirstFreeFd));
   Check(plan, Step::kSession, setsid());
   if (request.controlling_terminal) Check(plan, Step::kTerminal, ioctl(0, TIOCSCTTY, 0));
   if (request.root_fd >= 0) {
@@ -117,12 +100,12 @@ void BecomeUser(Plan* plan, const User& user) {
   // As container runtimes do: an image may start its user in a directory that only root may enter,
   // and a user may have one that root may not (a network file system).
   const bool entered = chdir(request.workdir.c_str()) == 0;
-  if (plan->change_user) BecomeUser(plan, request.user);
+  if (const User& user = request.user; plan->change_user) {
+    Check(plan, Step::kUser, os::BecomeUser(user.uid, user.gid, user.groups));
+  }
   if (!entered) Check(plan, Step::kWorkdir, chdir(request.workdir.c_str()));
   umask(022);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  os::UnblockSignals();
   Execute(plan);
 }
 
@@ -139,14 +122,6 @@ void BecomeUser(Plan* plan, const User& user) {
 #endif
   if (result == 0) RunChild(plan);
   return result;
-}
-
-std::vector<char*> Pointers(const std::vector<std::string>& strings) {
-  std::vector<char*> pointers;
-  pointers.reserve(strings.size() + 1);
-  for (const std::string& text : strings) pointers.push_back(const_cast<char*>(text.c_str()));
-  pointers.push_back(nullptr);
-  return pointers;
 }
 
 SpawnFailure Explain(const SpawnRequest& request, Step step, int error) {
@@ -179,8 +154,8 @@ std::expected<pid_t, SpawnFailure> Spawn(const SpawnRequest& request) {
     return std::unexpected(SpawnFailure{127, "the command is empty"});
   }
   Plan plan{.request = &request,
-            .argv = Pointers(request.argv),
-            .envp = Pointers(request.env),
+            .argv = os::PointersTo(request.argv),
+            .envp = os::PointersTo(request.env),
             .candidates = ProgramCandidates(request.argv[0], Lookup(request.env, "PATH")),
             .change_user = request.change_user && !IsPlainRoot(request.user)};
   clone_args args = {};

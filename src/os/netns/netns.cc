@@ -16,7 +16,7 @@
 
 #include "os/file.h"
 #include "os/jail/identity.h"
-#include "os/netns/netlink.h"
+#include "os/netlink/netlink.h"
 #include "os/netns/rules.h"
 #include "os/netns/tap.h"
 #include "os/socket.h"

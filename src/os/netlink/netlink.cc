@@ -1,4 +1,4 @@
-#include "os/netns/netlink.h"
+#include "os/netlink/netlink.h"
 
 #include <fmt/format.h>
 #include <linux/fib_rules.h>
@@ -92,7 +92,7 @@ Result<void> Netlink::SetUp(unsigned index, const std::string& mac) {
 
 Result<void> Netlink::AddAddress(unsigned index, const std::string& address, int prefix) {
   CR_TRY_ASSIGN(const std::string ip, net::AddressBytes(address));
-  Request<ifaddrmsg> request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+  Request<ifaddrmsg> request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
   request.body.ifa_family = FamilyOf(ip);
   request.body.ifa_prefixlen = static_cast<uint8_t>(prefix);
   request.body.ifa_flags = IFA_F_NODAD;
@@ -113,6 +113,21 @@ Result<void> Netlink::AddNeighbour(unsigned index, const std::string& address,
   request.Add(NDA_DST, ip.data(), ip.size());
   request.Add(NDA_LLADDR, hardware.data(), hardware.size());
   return Send(&request, fmt::format("add neighbour {}", address));
+}
+
+Result<void> Netlink::AddDefaultRoute(unsigned index, const std::string& gateway) {
+  CR_TRY_ASSIGN(const std::string ip, net::AddressBytes(gateway));
+  Request<rtmsg> route(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE);
+  route.body.rtm_family = FamilyOf(ip);
+  route.body.rtm_table = RT_TABLE_MAIN;
+  route.body.rtm_protocol = RTPROT_BOOT;
+  route.body.rtm_scope = RT_SCOPE_UNIVERSE;
+  route.body.rtm_type = RTN_UNICAST;
+  route.body.rtm_flags = RTNH_F_ONLINK;
+  const uint32_t interface = index;
+  route.Add(RTA_GATEWAY, ip.data(), ip.size());
+  route.Add(RTA_OIF, &interface, sizeof interface);
+  return Send(&route, fmt::format("add a default route by {}", gateway));
 }
 
 Result<void> Netlink::DeliverMarked(uint8_t family, uint32_t mark, uint32_t table,

@@ -1,5 +1,5 @@
-// The few rtnetlink requests the sandbox network needs: link flags, addresses, neighbours, and the
-// rule and route that deliver marked packets to this namespace itself.
+// The few rtnetlink requests that the network of a sandbox needs, on its host's side and in the
+// guest: link flags, addresses, neighbours, routes.
 #pragma once
 
 #include <sys/socket.h>
@@ -22,10 +22,15 @@ class Netlink {
 
   // Brings the interface up, with the hardware address `mac` unless empty.
   Result<void> SetUp(unsigned index, const std::string& mac = "");
-  // Adds address/prefix at once usable: without duplicate address detection.
+  // Adds address/prefix, usable at once: without duplicate address detection. One that is there is
+  // replaced.
   Result<void> AddAddress(unsigned index, const std::string& address, int prefix);
   // A permanent neighbour: nobody is asked who has `address`.
   Result<void> AddNeighbour(unsigned index, const std::string& address, const std::string& mac);
+
+  // Everything without a better route goes by `gateway`, which is on this link whatever the
+  // prefixes say.
+  Result<void> AddDefaultRoute(unsigned index, const std::string& gateway);
 
   // Packets with the mark are for this namespace, whatever their destination: a rule that sends
   // them to `table`, whose only route is `local default` by the interface `loopback`. `family` is
