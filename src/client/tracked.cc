@@ -4,6 +4,7 @@
 
 #include "base/id.h"
 #include "config/paths.h"
+#include "document/bounded_json.h"
 
 namespace cleanroom::client {
 namespace {
@@ -23,7 +24,7 @@ Result<TrackedSandboxes> TrackedSandboxes::Open(const std::string& folder) {
     if (text.error().code() == ErrorCode::kNotFound) return tracked;
     return Err(text.error());
   }
-  const auto json = nlohmann::json::parse(*text, nullptr, false);
+  const auto json = document::ParseBoundedJson(*text);
   if (!json.is_object())
     return Err(ErrorCode::kDataCorrupt, tracked.path_ + " is no JSON object; remove it");
   for (const auto& [key, id] : json.items()) {

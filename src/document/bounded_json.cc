@@ -4,14 +4,14 @@
 
 namespace cleanroom::document {
 
-nlohmann::json ParseBoundedJson(std::string_view text) {
+nlohmann::json ParseBoundedJson(std::string_view text, JsonLimits limits) {
   using Json = nlohmann::json;
-  constexpr int kMaxDepth = 64;
+  if (text.size() > limits.max_bytes) return Json(Json::value_t::discarded);
   bool too_deep = false;
   Json json = Json::parse(
       text,
-      [&too_deep](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth > kMaxDepth;
+      [&too_deep, &limits](int depth, Json::parse_event_t, Json&) {
+        too_deep = too_deep || depth > limits.max_depth;
         return !too_deep;
       },
       /*allow_exceptions=*/false);

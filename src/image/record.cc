@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/image_ref.h"
+#include "document/bounded_json.h"
 #include "image/store.h"
 
 namespace cleanroom::image {
@@ -57,7 +58,7 @@ std::string RecordToJson(const ImageRecord& record) {
 }
 
 Result<ImageRecord> RecordFromJson(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = document::ParseBoundedJson(text);
   ImageRecord out;
   try {
     if (json.at("version").get<int>() != kVersion)

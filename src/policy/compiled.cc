@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/sha256/sha256.h"
+#include "document/bounded_json.h"
 #include "policy/decode.h"
 #include "policy/load.h"
 
@@ -187,7 +188,7 @@ Json Encode(const Policy& policy) {
   for (const Secret& secret : policy.secrets) out["secrets"].push_back(Encode(secret));
   if (policy.expose_https) out["expose"]["https"] = Encode(*policy.expose_https);
   if (!policy.metadata_json.empty()) {
-    out["metadata"] = Json::parse(policy.metadata_json, nullptr, /*allow_exceptions=*/false);
+    out["metadata"] = document::ParseBoundedJson(policy.metadata_json);
   }
   return out;
 }

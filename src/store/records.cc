@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "document/bounded_json.h"
 #include "store/schema.h"
 
 namespace cleanroom::store {
@@ -43,7 +44,7 @@ std::string PhasesToText(const std::vector<Phase>& phases) {
 
 std::vector<Phase> PhasesFromText(const std::string& text) {
   std::vector<Phase> phases;
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = document::ParseBoundedJson(text);
   if (!json.is_array()) return phases;
   for (const Json& item : json) {
     if (item.is_array() && item.size() == 2 && item[0].is_string() && item[1].is_number()) {
@@ -55,7 +56,7 @@ std::vector<Phase> PhasesFromText(const std::string& text) {
 
 std::vector<std::string> StringsFromText(const std::string& text) {
   std::vector<std::string> strings;
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = document::ParseBoundedJson(text);
   if (!json.is_array()) return strings;
   for (const Json& item : json) {
     if (item.is_string()) strings.push_back(item.get<std::string>());

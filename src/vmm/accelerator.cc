@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/sha256/sha256.h"
+#include "document/bounded_json.h"
 #include "os/file.h"
 
 namespace cleanroom::vmm {
@@ -25,7 +26,7 @@ constexpr size_t kMaxVerdict = 64 << 10;
 std::optional<std::string> LoadVerdict(const VerdictStore& store) {
   auto text = os::ReadFile(store.path, kMaxVerdict);
   if (!text) return std::nullopt;
-  const Json verdict = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  const Json verdict = document::ParseBoundedJson(*text);
   const auto is_text = [&](const char* key) {
     return verdict.is_object() && verdict.contains(key) && verdict[key].is_string();
   };

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/sha256/sha256.h"
+#include "document/bounded_json.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "vmm/decompress.h"
@@ -104,7 +105,7 @@ Result<std::string> DependencyOf(const std::string& meta_package) {
 Result<Kernel> KernelStore::Load(const std::string& name) const {
   const std::string folder = config_.directory + "/" + name;
   CR_TRY_ASSIGN(const std::string text, os::ReadFile(folder + "/manifest.json", kMaxManifest));
-  const Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json manifest = document::ParseBoundedJson(text);
   const auto damaged = [&] {
     return Err(ErrorCode::kDataCorrupt, fmt::format("{}/manifest.json is not usable", folder));
   };

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "base/sha256/sha256.h"
+#include "document/bounded_json.h"
 #include "os/file.h"
 
 namespace cleanroom::vmm {
@@ -121,7 +122,7 @@ TemplateInputs FromJson(const Json& json) {
 
 Result<Json> ReadManifest(const Template& at) {
   CR_TRY_ASSIGN(const std::string text, os::ReadFile(ManifestOf(at), kMaxManifest));
-  Json manifest = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json manifest = document::ParseBoundedJson(text);
   if (!manifest.is_object() || !manifest.contains("inputs") || !manifest["inputs"].is_object()) {
     return Err(ErrorCode::kDataCorrupt, fmt::format("{} is no manifest", ManifestOf(at)));
   }

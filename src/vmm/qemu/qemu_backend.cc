@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "os/file.h"
-#include "os/netns/netns.h"
+#include "os/netns/tap.h"
 #include "os/socket.h"
 #include "vmm/accelerator.h"
 #include "vmm/jail.h"

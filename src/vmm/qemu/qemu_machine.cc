@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "document/bounded_json.h"
 #include "vmm/qemu/argv.h"
 
 namespace cleanroom::vmm {
@@ -93,7 +94,7 @@ Result<void> QemuMachine::Until(std::string_view query, std::string_view wanted,
                                 steady_clock::time_point deadline) {
   for (;;) {
     CR_TRY_ASSIGN(const std::string answer, Ask(query, "{}", deadline));
-    const auto status = nlohmann::json::parse(answer, nullptr, false).value("status", "");
+    const auto status = document::ParseBoundedJson(answer).value("status", "");
     if (status == wanted) return {};
     if (status == "failed" || status == "internal-error" || status == "shutdown") {
       return Err(ErrorCode::kRuntimeLaunchFailed,

@@ -11,23 +11,20 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "document/bounded_json.h"
+
 namespace cleanroom::vmm {
 namespace {
 
 using Json = nlohmann::json;
 using std::chrono::steady_clock;
 
-// Deep nesting would exhaust the parser's stack; QMP answers need little.
+// QMP answers need little.
 constexpr int kMaxDepth = 32;
 
 Result<Json> ParseObject(const std::string& line) {
-  bool too_deep = false;
-  const Json::parser_callback_t limit_depth = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  Json value = Json::parse(line, limit_depth, /*allow_exceptions=*/false);
-  if (too_deep || !value.is_object()) {
+  Json value = document::ParseBoundedJson(line, {.max_depth = kMaxDepth});
+  if (!value.is_object()) {
     return Err(ErrorCode::kDataCorrupt, "QEMU's monitor sent what is not a QMP message");
   }
   return value;
