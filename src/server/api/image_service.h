@@ -5,7 +5,7 @@
 #include "cleanroom/v1/image.pb.h"
 #include "rpc/service.h"
 #include "server/images/images.h"
-#include "server/storage/storage.h"
+#include "server/storage/image_storage.h"
 
 namespace cleanroom::server {
 
@@ -13,7 +13,7 @@ namespace v1 = ::cleanroom::v1;
 
 class ImageService {
  public:
-  ImageService(asio::any_io_executor executor, Images& images, Storage& storage)
+  ImageService(asio::any_io_executor executor, Images& images, ImageStorage& storage)
       : executor_(std::move(executor)), images_(images), storage_(storage) {}
   void Register(rpc::Router& router);
 
@@ -27,7 +27,7 @@ class ImageService {
 
   asio::any_io_executor executor_;
   Images& images_;
-  Storage& storage_;
+  ImageStorage& storage_;
 };
 
 }  // namespace cleanroom::server

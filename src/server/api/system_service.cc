@@ -34,7 +34,7 @@ v1::DoctorCheck ToMessage(const Check& check) {
 
 v1::StoredItem ToMessage(const StoredItem& item) {
   v1::StoredItem message;
-  message.set_kind(std::string(ToString(item.kind)));
+  message.set_kind(std::string(item.kind));
   message.set_name(item.name);
   message.set_size_bytes(static_cast<int64_t>(item.bytes));
   message.mutable_created_at()->set_seconds(item.made_at);

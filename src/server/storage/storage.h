@@ -1,40 +1,27 @@
 // Storage: what the daemon keeps on this host, and the removal of what can be made again. What a
-// live sandbox uses stays, and so do records, output and the audit log, always. Spare machines of
-// what goes are ended first.
+// live sandbox uses stays, and so do records, output and the audit log, always.
+//
+// Each kind of thing has an owner, which knows what is in use: `system df` and `system prune` show
+// and remove what the owners say.
 #pragma once
 
-#include <functional>
-#include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "base/async.h"
-#include "image/store.h"
-#include "server/images/images.h"
-#include "server/launch/launch_resources.h"
-#include "server/layout.h"
-#include "server/sandboxes/sandboxes.h"
 #include "server/settings.h"
 #include "server/storage/stored_item.h"
-#include "server/warm/spares.h"
-#include "server/warm/templates.h"
 
 namespace cleanroom::server {
 
-// All of it outlives Storage.
-struct StorageContext {
-  Images& images;
-  Templates& templates;
-  Spares& spares;
-  const Sandboxes& sandboxes;
-  BlockingPool& pool;
-  const Settings& settings;
-  const Layout& layout;
-  WallClock clock;
-  // What sandboxes boot with now; nothing while that is not known, and then every kernel and every
-  // template counts as used.
-  std::function<std::optional<LaunchMachine>()> machine;
+class StorageOwner {
+ public:
+  virtual ~StorageOwner() = default;
+  // What it keeps, in_use told.
+  virtual Awaitable<Result<std::vector<StoredItem>>> List() = 0;
+  // Removes one that List has told. failed_precondition when somebody uses it by now, not_found
+  // when it is gone.
+  virtual Awaitable<Result<void>> Remove(StoredItem item) = 0;
 };
 
 struct Pruned {
@@ -44,33 +31,23 @@ struct Pruned {
 
 class Storage {
  public:
-  explicit Storage(StorageContext context) : context_(std::move(context)) {}
+  // The owners outlive it. Their order is that of List, and of removal.
+  Storage(std::vector<StorageOwner*> owners, WallClock clock)
+      : owners_(std::move(owners)), clock_(std::move(clock)) {}
 
-  // Sorted by kind, the largest first.
+  // By owner and kind, the largest first.
   Awaitable<Result<std::vector<StoredItem>>> List();
   // What Prune would remove now.
   Awaitable<Result<std::vector<StoredItem>>> Find(PruneRules rules);
   // One that cannot be removed does not keep the others.
   Awaitable<Result<Pruned>> Prune(PruneRules rules);
 
-  // Removes an image with its spare machines and templates: an image that is pulled again need not
-  // be the same block for block, and templates depend on that. not_found; failed_precondition while
-  // a sandbox uses it.
-  Awaitable<Result<image::ImageRecord>> RemoveImage(std::string ref);
-
  private:
-  // Keys of the templates that live sandboxes run from, or would; nothing when that is not known.
-  std::optional<std::set<std::string>> TemplatesInUse() const;
-  Result<void> AddImages(const std::vector<image::ImageRecord>& images,
-                         const std::vector<vmm::TemplateStore::Entry>& templates,
-                         std::vector<StoredItem>& items) const;
-  void AddTemplates(const std::vector<vmm::TemplateStore::Entry>& templates,
-                    std::vector<StoredItem>& items) const;
-  void MarkInUse(std::vector<StoredItem>& items) const;
+  Awaitable<Result<std::vector<StoredItem>>> ListOf(StorageOwner& owner);
   int64_t Now() const;
-  Awaitable<Result<void>> Remove(StoredItem item);
 
-  StorageContext context_;
+  std::vector<StorageOwner*> owners_;
+  WallClock clock_;
 };
 
 }  // namespace cleanroom::server

@@ -10,6 +10,9 @@
 
 #include "os/file.h"
 #include "os/scratch.h"
+#include "server/storage/file_storage.h"
+#include "server/storage/image_storage.h"
+#include "server/storage/template_storage.h"
 #include "server/testing/control_plane_world.h"
 #include "server/warm/warm_up.h"
 
@@ -114,7 +117,7 @@ class StorageTest : public testing::Test {
     return names;
   }
   Awaitable<void> DoRemove(std::string ref, Result<image::ImageRecord>* out) {
-    *out = co_await storage_.RemoveImage(ref);
+    *out = co_await image_storage_.RemoveImage(ref);
   }
   Result<image::ImageRecord> RemoveImage(const std::string& ref) {
     Result<image::ImageRecord> out;
@@ -141,8 +144,17 @@ class StorageTest : public testing::Test {
                  plane_.settings,
                  plane_.layout,
                  [this] { return plane_.now; }};
-  Storage storage_{{images_, templates_, spares_, *plane_.sandboxes, plane_.pool, plane_.settings,
-                    plane_.layout, [this] { return plane_.now; }, [this] { return machine_; }}};
+  const WallClock clock_ = [this] { return plane_.now; };
+  const BootsWith boots_with_ = [this] { return machine_; };
+  ImageStorage image_storage_{images_, templates_, spares_, *plane_.sandboxes, plane_.pool};
+  TemplateStorage template_storage_{templates_,  spares_,       *plane_.sandboxes,
+                                    plane_.pool, plane_.layout, boots_with_};
+  KernelStorage kernel_storage_{plane_.pool, clock_, cache_, boots_with_};
+  RecordStorage record_storage_{plane_.pool, clock_, folder_.path() + "/state", plane_.layout};
+  CacheStorage cache_storage_{plane_.pool, clock_, cache_, {"images", "kernels", "initramfs"}};
+  Storage storage_{
+      {&image_storage_, &template_storage_, &kernel_storage_, &record_storage_, &cache_storage_},
+      clock_};
 };
 
 TEST_F(StorageTest, PrunesTemplatesThatNoSandboxNeeds) {

@@ -1,4 +1,4 @@
-// What lies in the daemon's folders, thing by thing, and which of it may go.
+// One thing that lies in the daemon's folders, and whether it may go.
 #pragma once
 
 #include <chrono>
@@ -8,31 +8,15 @@
 #include <string_view>
 #include <vector>
 
-#include "server/layout.h"
-
 namespace cleanroom::server {
-
-enum class StoredKind {
-  kImage,
-  kTemplate,
-  kKernel,
-  kSandbox,
-  kExecution,
-  kAudit,
-  kRecords,
-  kCache
-};
-// "image", "template", ...
-std::string_view ToString(StoredKind kind);
 
 // By what pruning a thing goes, if nobody uses it.
 enum class Pruning { kNever, kAlways, kWithAll };
 
 struct StoredItem {
-  StoredKind kind = StoredKind::kCache;
-  std::string name;        // for people
-  std::string id;          // an image's digest; else the name
-  std::string shape = {};  // of a template: the key of its inputs without the image's file
+  std::string_view kind;  // "image", "template", …: for people, and how they are grouped
+  std::string name;       // for people
+  std::string id;         // an image's digest; else the name
   std::filesystem::path path;
   uint64_t bytes = 0;   // room that it takes on the host
   int64_t made_at = 0;  // seconds since 1970
@@ -53,11 +37,14 @@ bool IsPruned(const StoredItem& item, const PruneRules& rules, int64_t now);
 // Room that a file, or a folder with what it holds, takes on the host. What vanishes meanwhile
 // counts nothing; symbolic links are not followed.
 uint64_t RoomTaken(const std::filesystem::path& path);
+// The items with `bytes` set.
+std::vector<StoredItem> MeasureRoom(std::vector<StoredItem> items);
 
-// Everything but images and templates, whose stores know them: live sandboxes, kept output, the
-// audit log, the records; kernels and caches, with how they are pruned. Nothing is marked as in
-// use. Blocks.
-std::vector<StoredItem> ScanFolders(const Layout& layout, const std::filesystem::path& state_dir,
-                                    const std::filesystem::path& cache_dir, int64_t now);
+// What lies at the path, by that name.
+StoredItem ItemAt(std::string_view kind, const std::filesystem::path& path, std::string name);
+
+// One for each entry of the folder, which may be missing.
+void AddEntries(std::vector<StoredItem>& items, std::string_view kind,
+                const std::filesystem::path& folder, const std::string& prefix = "");
 
 }  // namespace cleanroom::server
