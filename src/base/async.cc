@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <exception>
 
+#include "base/check.h"
+
 namespace cleanroom {
 
 Notifier::Notifier(asio::any_io_executor executor) : executor_(std::move(executor)) {}
@@ -86,10 +88,7 @@ TaskScope::TaskScope(asio::any_io_executor executor)
     : executor_(std::move(executor)), state_(std::make_shared<State>(executor_)) {}
 
 TaskScope::~TaskScope() {
-  if (!state_->running.empty()) {
-    std::fprintf(stderr, "cleanroom: bug: TaskScope destroyed with running tasks\n");
-    std::abort();
-  }
+  CR_CHECK(state_->running.empty(), "a TaskScope is joined before it is destroyed");
 }
 
 void TaskScope::Spawn(Awaitable<void> task) {

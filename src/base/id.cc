@@ -5,7 +5,8 @@
 
 #include <array>
 #include <cstdint>
-#include <cstdlib>
+
+#include "base/check.h"
 
 namespace cleanroom {
 namespace {
@@ -17,7 +18,8 @@ constexpr size_t kLength = 26;
 
 std::string NewId(std::chrono::system_clock::time_point now) {
   std::array<uint8_t, 16> bytes{};
-  if (getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) std::abort();
+  CR_CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()),
+           "the kernel gives random bytes");
   const auto millis = static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count());
   for (int i = 0; i < 6; ++i) bytes[i] = static_cast<uint8_t>(millis >> (8 * (5 - i)));

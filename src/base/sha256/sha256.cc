@@ -1,5 +1,3 @@
-// The low-level functions are deprecated in favour of EVP; sha256.h says why they are used.
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include "base/sha256/sha256.h"
 
 #include <fmt/format.h>
