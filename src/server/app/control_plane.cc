@@ -116,26 +116,25 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       images_(executor, std::move(images), config_.registry),
       machines_(executor, config_.machine),
       resources_(images_, machines_, pool_, config_.settings.cache_dir, config_.settings.state_dir),
-      executions_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
-      network_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
-      observers_({&executions_, &network_}),
       templates_(executor, resources_, pool_, config_.settings, layout_, SystemClock()),
       spares_(executor, templates_, resources_, pool_, config_.settings, layout_, SystemClock()),
-      sandboxes_(executor,
-                 SandboxContext{*store_, resources_, spares_, pool_, config_.settings, layout_,
-                                SystemClock()},
-                 observers_),
-      storage_({images_, templates_, spares_, sandboxes_, pool_, config_.settings, layout_,
-                SystemClock(),
-                [this]() -> std::optional<LaunchMachine> {
-                  if (!machines_.prepared()) return std::nullopt;
-                  return machines_.prepared()->machine;
-                }}),
+      sandboxes_(executor, SandboxContext{*store_, resources_, spares_, pool_, config_.settings,
+                                          layout_, SystemClock()}),
+      executions_(executor, *store_, pool_, sandboxes_, config_.settings, layout_, SystemClock()),
+      network_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
+      image_storage_(images_, templates_, spares_, sandboxes_, pool_),
+      template_storage_(templates_, spares_, sandboxes_, pool_, layout_, BootFiles()),
+      kernel_storage_(pool_, SystemClock(), config_.settings.cache_dir, BootFiles()),
+      record_storage_(pool_, SystemClock(), config_.settings.state_dir, layout_),
+      cache_storage_(pool_, SystemClock(), config_.settings.cache_dir, OwnedCaches()),
+      storage_({&image_storage_, &template_storage_, &kernel_storage_, &record_storage_,
+                &cache_storage_},
+               SystemClock()),
       warm_up_(resources_, templates_, spares_),
       sandbox_service_(sandboxes_, network_, config_.settings, SystemClock(),
                        TrueOnes(CapabilitiesOf(config_.machine))),
       execution_service_(executions_, SystemClock()),
-      image_service_(executor, images_, storage_),
+      image_service_(executor, images_, image_storage_),
       system_service_(
           {machines_, pool_, layout_, config_.settings, storage_, warm_up_, SystemClock()}),
       metrics_server_(metrics_router_, MetricsOptions(config_.remote), nullptr),
@@ -144,7 +143,12 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
                      config_.compression),
       started_(std::chrono::system_clock::now()),
       stopping_(executor) {
-  executions_.Bind(sandboxes_);
+  sandboxes_.AddObserver(executions_);
+  sandboxes_.AddObserver(network_);
+  for (const telemetry::MetricsSource* source :
+       std::initializer_list<const telemetry::MetricsSource*>{this, &sandboxes_, &network_}) {
+    metrics_.Add(*source);
+  }
   for (rpc::Router* router : {&local_router_, &remote_router_}) {
     sandbox_service_.Register(*router);
     execution_service_.Register(*router);
@@ -159,14 +163,16 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
   } else {
     remote_router_.SetGuard(CheckLocalHost);
   }
-  const auto page = [this](const rpc::CallContext&) -> Result<std::string> { return Metrics(); };
+  const auto page = [this](const rpc::CallContext&) -> Result<std::string> {
+    return metrics_.Text();
+  };
   const auto guarded = [this](const rpc::CallContext& call) -> Result<std::string> {
     CR_TRY(remote_router_.Admit(call));
-    return Metrics();
+    return metrics_.Text();
   };
-  local_router_.AddPage("/metrics", {kMetricsType, page});
-  metrics_router_.AddPage("/metrics", {kMetricsType, page});
-  remote_router_.AddPage("/metrics", {kMetricsType, guarded});
+  local_router_.AddPage("/metrics", {telemetry::kMetricsType, page});
+  metrics_router_.AddPage("/metrics", {telemetry::kMetricsType, page});
+  remote_router_.AddPage("/metrics", {telemetry::kMetricsType, guarded});
 }
 
 ControlPlane::~ControlPlane() = default;
@@ -215,24 +221,24 @@ Awaitable<Result<void>> ControlPlane::ListenSoon() {
   }
 }
 
-std::string ControlPlane::Metrics() {
-  MetricsText out;
-  using Type = MetricsText::Type;
-  out.Family("process_start_time_seconds", Type::kGauge, "When the daemon started, Unix time.");
+BootsWith ControlPlane::BootFiles() const {
+  return [this]() -> std::optional<LaunchMachine> {
+    if (!machines_.prepared()) return std::nullopt;
+    return machines_.prepared()->machine;
+  };
+}
+
+std::set<std::string> ControlPlane::OwnedCaches() {
+  std::set<std::string> names = KernelStorage::Folders();
+  names.insert("images");  // the image store's
+  return names;
+}
+
+void ControlPlane::WriteMetrics(telemetry::MetricsText& out) const {
+  constexpr std::string_view kName = "process_start_time_seconds";
+  out.Family(kName, telemetry::MetricsText::Type::kGauge, "When the daemon started, Unix time.");
   const std::chrono::duration<double> since = started_.time_since_epoch();
-  out.Sample("process_start_time_seconds", {}, since.count());
-  out.Family("cleanroom_sandboxes", Type::kGauge, "Sandboxes that have not ended.");
-  std::map<store::SandboxStatus, uint64_t> counts = {{store::SandboxStatus::kProvisioning, 0},
-                                                     {store::SandboxStatus::kReady, 0},
-                                                     {store::SandboxStatus::kStopping, 0}};
-  const auto live = sandboxes_.List(store::RecordStore::Which::kLive);
-  if (live) {
-    for (const store::SandboxRecord& record : *live) ++counts[record.status];
-  }
-  for (const auto& [status, count] : counts)
-    out.Sample("cleanroom_sandboxes", {{"status", std::string(ToString(status))}}, count);
-  WriteNetworkMetrics(network_.totals(), out);
-  return out.Take();
+  out.Sample(kName, {}, since.count());
 }
 
 Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<Endpoint>&)> ready) {

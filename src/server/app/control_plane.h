@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,14 @@
 #include "server/host/host_resources.h"
 #include "server/network/network_records.h"
 #include "server/sandboxes/sandboxes.h"
+#include "server/storage/file_storage.h"
+#include "server/storage/image_storage.h"
 #include "server/storage/storage.h"
+#include "server/storage/template_storage.h"
 #include "server/warm/spares.h"
 #include "server/warm/templates.h"
 #include "server/warm/warm_up.h"
+#include "telemetry/metrics.h"
 
 namespace cleanroom::server {
 
@@ -47,13 +52,13 @@ struct ControlPlaneConfig {
   const rpc::Compression* compression = nullptr;
 };
 
-class ControlPlane {
+class ControlPlane : private telemetry::MetricsSource {
  public:
   // Makes the folders, takes the state folder's lock and opens the records. failed_precondition
   // when another daemon has the lock. The config is fixed from here on.
   static Result<std::unique_ptr<ControlPlane>> Create(asio::any_io_executor executor,
                                                       ControlPlaneConfig config);
-  ~ControlPlane();
+  ~ControlPlane() override;
 
   // Finds what an earlier daemon left, listens, calls `ready` with the real endpoints, and serves
   // until Stop. Then ends all sandboxes and returns. An error means that it never served.
@@ -68,8 +73,13 @@ class ControlPlane {
   Awaitable<Result<void>> ListenSoon();
   Awaitable<void> ForgetOldTemplates();
   Awaitable<void> Housekeep();
-  std::string Metrics();
+  void WriteMetrics(telemetry::MetricsText& out) const override;
+  // What sandboxes boot with, once that is known.
+  BootsWith BootFiles() const;
+  // Names in the cache folder that CacheStorage leaves to others.
+  static std::set<std::string> OwnedCaches();
 
+  telemetry::Metrics metrics_;
   asio::any_io_executor executor_;
   ControlPlaneConfig config_;
   os::FileLock lock_;
@@ -79,12 +89,16 @@ class ControlPlane {
   Images images_;
   MachineSupply machines_;
   HostResources resources_;
-  Executions executions_;
-  NetworkRecords network_;
-  SandboxObservers observers_;
   Templates templates_;
   Spares spares_;
   Sandboxes sandboxes_;
+  Executions executions_;
+  NetworkRecords network_;
+  ImageStorage image_storage_;
+  TemplateStorage template_storage_;
+  KernelStorage kernel_storage_;
+  RecordStorage record_storage_;
+  CacheStorage cache_storage_;
   Storage storage_;
   WarmUp warm_up_;
 

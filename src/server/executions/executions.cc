@@ -62,11 +62,12 @@ store::ExecutionStatus StatusOf(const pb::ExecutionEnd& end) {
 }  // namespace
 
 Executions::Executions(asio::any_io_executor executor, store::RecordStore& store,
-                       BlockingPool& pool, const Settings& settings, const Layout& layout,
-                       WallClock clock)
+                       BlockingPool& pool, Sandboxes& sandboxes, const Settings& settings,
+                       const Layout& layout, WallClock clock)
     : executor_(executor),
       store_(store),
       pool_(pool),
+      sandboxes_(sandboxes),
       settings_(settings),
       layout_(layout),
       clock_(std::move(clock)),
@@ -74,7 +75,7 @@ Executions::Executions(asio::any_io_executor executor, store::RecordStore& store
       tasks_(executor) {}
 
 Awaitable<Result<store::ExecutionRecord>> Executions::Create(ExecutionPlan plan) {
-  auto sandbox = sandboxes_->FindReady(plan.record.sandbox_id);
+  auto sandbox = sandboxes_.FindReady(plan.record.sandbox_id);
   if (!sandbox) co_return Err(std::move(sandbox).error());
   CR_CO_TRY(store_.InsertExecution(plan.record));
   auto running = std::make_shared<Running>(executor_, plan.record, *sandbox);

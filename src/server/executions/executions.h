@@ -34,9 +34,7 @@ struct ExecutionPlan {
 class Executions : public SandboxObserver {
  public:
   Executions(asio::any_io_executor executor, store::RecordStore& store, BlockingPool& pool,
-             const Settings& settings, const Layout& layout, WallClock clock);
-  // Before anything else; `sandboxes` outlives it.
-  void Bind(Sandboxes& sandboxes) { sandboxes_ = &sandboxes; }
+             Sandboxes& sandboxes, const Settings& settings, const Layout& layout, WallClock clock);
 
   // Persists the command and hands it to the guest. Returns when it runs, or has failed to. When
   // the task is cancelled before that, the command is killed.
@@ -113,10 +111,10 @@ class Executions : public SandboxObserver {
   asio::any_io_executor executor_;
   store::RecordStore& store_;
   BlockingPool& pool_;
+  Sandboxes& sandboxes_;
   const Settings& settings_;
   const Layout& layout_;
   WallClock clock_;
-  Sandboxes* sandboxes_ = nullptr;
   std::set<std::string> writing_;  // executions whose summary is being written
   Notifier written_;
   TaskScope tasks_;

@@ -1,7 +1,5 @@
 #include "server/network/network_metrics.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace cleanroom::server {
@@ -15,19 +13,6 @@ bool IsWord(std::string_view text) {
 }
 
 uint64_t Since(uint64_t before, uint64_t now) { return now >= before ? now - before : now; }
-
-std::string Escape(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '\\' || c == '"') out += '\\';
-    if (c == '\n') {
-      out += "\\n";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -62,35 +47,9 @@ void NetworkTotals::Add(const Counters& before, const Counters& now) {
   records_lost_ += Since(before.records_lost(), now.records_lost());
 }
 
-void MetricsText::Family(std::string_view name, Type type, std::string_view help) {
-  text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name,
-                       type == Type::kCounter ? "counter" : "gauge");
-}
-
-void MetricsText::Sample(std::string_view name, const Labels& labels, double value) {
-  Write(name, labels, fmt::format("{}", value));
-}
-
-void MetricsText::Sample(std::string_view name, const Labels& labels, uint64_t value) {
-  Write(name, labels, fmt::format("{}", value));
-}
-
-void MetricsText::Write(std::string_view name, const Labels& labels, const std::string& value) {
-  text_ += name;
-  if (!labels.empty()) {
-    char separator = '{';
-    for (const auto& [label, text] : labels) {
-      text_ += fmt::format("{}{}=\"{}\"", separator, label, Escape(text));
-      separator = ',';
-    }
-    text_ += '}';
-  }
-  text_ += ' ' + value + '\n';
-}
-
-void WriteNetworkMetrics(const NetworkTotals& totals, MetricsText& out) {
-  using Type = MetricsText::Type;
-  using Labels = MetricsText::Labels;
+void WriteNetworkMetrics(const NetworkTotals& totals, telemetry::MetricsText& out) {
+  using Type = telemetry::MetricsText::Type;
+  using Labels = telemetry::MetricsText::Labels;
   constexpr std::string_view kDecisions = "cleanroom_network_decisions_total";
   out.Family(kDecisions, Type::kCounter, "Network decisions of all sandboxes.");
   for (const auto& [key, count] : totals.decisions()) {

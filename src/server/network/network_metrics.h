@@ -1,5 +1,4 @@
-// NetworkTotals: the sums over all sandboxes of this host, since the control plane started; and the
-// text in which Prometheus takes them.
+// NetworkTotals: the sums over all sandboxes of this host, since the control plane started.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "cleanroom/internal/v1/warden.pb.h"
+#include "telemetry/metrics.h"
 
 namespace cleanroom::server {
 
@@ -46,25 +46,7 @@ class NetworkTotals {
   uint64_t records_lost_ = 0;
 };
 
-// Prometheus text exposition, format 0.0.4.
-class MetricsText {
- public:
-  using Labels = std::vector<std::pair<std::string_view, std::string>>;
-  enum class Type { kCounter, kGauge };
-  // Begins a metric; its samples follow.
-  void Family(std::string_view name, Type type, std::string_view help);
-  void Sample(std::string_view name, const Labels& labels, double value);
-  void Sample(std::string_view name, const Labels& labels, uint64_t value);
-  std::string Take() { return std::move(text_); }
-
- private:
-  void Write(std::string_view name, const Labels& labels, const std::string& value);
-  std::string text_;
-};
-
-inline constexpr char kMetricsType[] = "text/plain; version=0.0.4; charset=utf-8";
-
 // The metrics of the totals.
-void WriteNetworkMetrics(const NetworkTotals& totals, MetricsText& out);
+void WriteNetworkMetrics(const NetworkTotals& totals, telemetry::MetricsText& out);
 
 }  // namespace cleanroom::server

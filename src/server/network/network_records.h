@@ -24,6 +24,7 @@
 #include "server/network/network_history.h"
 #include "server/network/network_metrics.h"
 #include "server/sandboxes/live_sandbox.h"
+#include "telemetry/metrics.h"
 
 namespace cleanroom::server {
 
@@ -32,7 +33,7 @@ inline constexpr size_t kMaxAuditQueue = 4096;
 // Refusals of one sandbox that become events of it.
 inline constexpr size_t kMaxNetworkEvents = 256;
 
-class NetworkRecords : public SandboxObserver {
+class NetworkRecords : public SandboxObserver, public telemetry::MetricsSource {
  public:
   NetworkRecords(asio::any_io_executor executor, store::RecordStore& store, BlockingPool& pool,
                  const Settings& settings, const Layout& layout, WallClock clock);
@@ -42,6 +43,9 @@ class NetworkRecords : public SandboxObserver {
   Awaitable<Result<void>> Stream(std::string sandbox_id, bool follow,
                                  rpc::Writer<v1::NetworkDecision>& out);
   const NetworkTotals& totals() const { return totals_; }
+  void WriteMetrics(telemetry::MetricsText& out) const override {
+    WriteNetworkMetrics(totals_, out);
+  }
 
   // Begins to write the audit log; before any sandbox.
   void Start();

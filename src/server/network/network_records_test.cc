@@ -247,7 +247,7 @@ TEST_F(NetworkRecordsTest, CountsForTheHost) {
   Exec(plane, two, {"allow", "c.example"});
   plane.Run(plane.DoTerminate(one));
   plane.Run(plane.DoTerminate(two));
-  MetricsText text;
+  telemetry::MetricsText text;
   WriteNetworkMetrics(plane.network->totals(), text);
   EXPECT_THAT(
       text.Take(),
@@ -358,13 +358,6 @@ TEST(NetworkTotalsTest, AddsDifferencesAndBoundsLabels) {
   EXPECT_EQ(totals.decisions().size(), kMaxSeries);
   for (const auto& [key, count] : totals.decisions())
     EXPECT_EQ(key.reason_code.find('"'), std::string::npos);
-}
-
-TEST(MetricsTextTest, EscapesLabels) {
-  MetricsText out;
-  out.Family("m", MetricsText::Type::kGauge, "Help.");
-  out.Sample("m", {{"l", "a\"b\\c\nd"}}, 1.5);
-  EXPECT_EQ(out.Take(), "# HELP m Help.\n# TYPE m gauge\nm{l=\"a\\\"b\\\\c\\nd\"} 1.5\n");
 }
 
 }  // namespace

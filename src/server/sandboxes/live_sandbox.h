@@ -47,8 +47,8 @@ class SandboxObserver {
 // Tells several, in order.
 class SandboxObservers : public SandboxObserver {
  public:
-  explicit SandboxObservers(std::vector<SandboxObserver*> observers)
-      : observers_(std::move(observers)) {}
+  // Outlives this.
+  void Add(SandboxObserver& observer) { observers_.push_back(&observer); }
   void OnReady(const std::shared_ptr<LiveSandbox>& sandbox) override {
     for (SandboxObserver* observer : observers_) observer->OnReady(sandbox);
   }

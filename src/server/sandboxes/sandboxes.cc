@@ -21,9 +21,8 @@ constexpr std::chrono::seconds kKillWait{10};
 
 }  // namespace
 
-Sandboxes::Sandboxes(asio::any_io_executor executor, SandboxContext context,
-                     SandboxObserver& observer)
-    : executor_(executor), context_(std::move(context)), observer_(observer), lives_(executor) {}
+Sandboxes::Sandboxes(asio::any_io_executor executor, SandboxContext context)
+    : executor_(executor), context_(std::move(context)), lives_(executor) {}
 
 Result<std::shared_ptr<LiveSandbox>> Sandboxes::Create(LaunchPlan plan) {
   if (shutting_down_) return Err(ErrorCode::kUnavailable, "the daemon is stopping");
@@ -40,7 +39,7 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::Create(LaunchPlan plan) {
     if (spare) context_.warm.Discard(*std::move(spare));
     return Err(std::move(inserted).error());
   }
-  auto sandbox = std::make_shared<LiveSandbox>(executor_, context_, observer_, plan.record);
+  auto sandbox = std::make_shared<LiveSandbox>(executor_, context_, observers_, plan.record);
   live_[plan.record.id] = sandbox;
   lives_.Spawn(RunCreate(sandbox, std::move(plan), std::move(spare)));
   return sandbox;
@@ -178,7 +177,7 @@ Awaitable<Result<void>> Sandboxes::Recover() {
     if (record.status == store::SandboxStatus::kReady && found != wardens.end()) {
       auto warden = WardenProcess::Adopt(found->second);
       if (warden) {
-        auto sandbox = std::make_shared<LiveSandbox>(executor_, context_, observer_, record);
+        auto sandbox = std::make_shared<LiveSandbox>(executor_, context_, observers_, record);
         live_[record.id] = sandbox;
         lives_.Spawn(RunAdopt(sandbox, std::move(*warden)));
         continue;
@@ -202,8 +201,8 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
       spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", record.id,
                     found.pid);
   }
-  LiveSandbox lost(executor_, context_, observer_, record);
-  co_await observer_.OnEnding(lost);
+  LiveSandbox lost(executor_, context_, observers_, record);
+  co_await observers_.OnEnding(lost);
   const auto told = ReadWardenEnd(context_.layout, record.id);
   auto removed =
       co_await RemoveRemains(context_.pool, context_.settings, context_.layout, record.id);
@@ -259,6 +258,21 @@ Awaitable<void> Sandboxes::RemoveStrays() {
     if (live_.contains(id)) continue;
     const auto removed = context_.settings.cgroups->Remove(id);
     if (!removed) spdlog::error("{}", removed.error().ToString());
+  }
+}
+
+void Sandboxes::WriteMetrics(telemetry::MetricsText& out) const {
+  constexpr std::string_view kName = "cleanroom_sandboxes";
+  out.Family(kName, telemetry::MetricsText::Type::kGauge, "Sandboxes that have not ended.");
+  std::map<store::SandboxStatus, uint64_t> counts = {{store::SandboxStatus::kProvisioning, 0},
+                                                     {store::SandboxStatus::kReady, 0},
+                                                     {store::SandboxStatus::kStopping, 0}};
+  const auto live = List(store::RecordStore::Which::kLive);
+  if (live) {
+    for (const store::SandboxRecord& record : *live) ++counts[record.status];
+  }
+  for (const auto& [status, count] : counts) {
+    out.Sample(kName, {{"status", std::string(ToString(status))}}, count);
   }
 }
 

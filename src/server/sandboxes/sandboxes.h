@@ -10,13 +10,18 @@
 #include "rpc/service.h"
 #include "server/convert.h"
 #include "server/sandboxes/live_sandbox.h"
+#include "telemetry/metrics.h"
 
 namespace cleanroom::server {
 
-class Sandboxes {
+class Sandboxes : public telemetry::MetricsSource {
  public:
-  // `observer` and what `context` refers to outlive it.
-  Sandboxes(asio::any_io_executor executor, SandboxContext context, SandboxObserver& observer);
+  // What `context` refers to outlives it.
+  Sandboxes(asio::any_io_executor executor, SandboxContext context);
+
+  // Told of every sandbox, in the order of the calls, which come before Recover and Create. It
+  // outlives every sandbox: until Shutdown has returned.
+  void AddObserver(SandboxObserver& observer) { observers_.Add(observer); }
 
   // Once, before serving: adopts the sandboxes whose wardens have outlived an earlier control
   // plane, ends what was half made, marks what is lost, and removes wardens and folders that no
@@ -47,6 +52,8 @@ class Sandboxes {
   // Ends all and waits for it; nothing can be created any more.
   Awaitable<void> Shutdown();
 
+  // How many have not ended, by status.
+  void WriteMetrics(telemetry::MetricsText& out) const override;
   size_t live() const { return live_.size(); }
   // Whether one is on its way.
   bool creating() const;
@@ -62,7 +69,7 @@ class Sandboxes {
 
   asio::any_io_executor executor_;
   SandboxContext context_;
-  SandboxObserver& observer_;
+  SandboxObservers observers_;
   TaskScope lives_;
   std::map<std::string, std::shared_ptr<LiveSandbox>> live_;
   bool shutting_down_ = false;

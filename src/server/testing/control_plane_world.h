@@ -91,18 +91,17 @@ struct Plane {
     std::filesystem::create_directories(layout.Executions());
     store = std::move(*store::RecordStore::Open(layout.Records()));
     const WallClock clock = [this] { return now; };
-    network =
-        std::make_unique<NetworkRecords>(io.get_executor(), *store, pool, settings, layout, clock);
-    network->Start();
-    executions =
-        std::make_unique<Executions>(io.get_executor(), *store, pool, settings, layout, clock);
-    observers = SandboxObservers({executions.get(), network.get()});
     sandboxes = std::make_unique<Sandboxes>(
         io.get_executor(),
         SandboxContext{*store, resources, warm, pool, settings, layout, clock,
-                       [this] { return std::chrono::steady_clock::time_point(passed()); }},
-        observers);
-    executions->Bind(*sandboxes);
+                       [this] { return std::chrono::steady_clock::time_point(passed()); }});
+    executions = std::make_unique<Executions>(io.get_executor(), *store, pool, *sandboxes, settings,
+                                              layout, clock);
+    network =
+        std::make_unique<NetworkRecords>(io.get_executor(), *store, pool, settings, layout, clock);
+    network->Start();
+    sandboxes->AddObserver(*executions);
+    sandboxes->AddObserver(*network);
   }
   ~Plane() { Run(Finish()); }
   Awaitable<void> Finish() {
@@ -190,10 +189,9 @@ struct Plane {
   FakeResources resources;
   FakeWarm warm;
   std::unique_ptr<store::RecordStore> store;
+  std::unique_ptr<Sandboxes> sandboxes;
   std::unique_ptr<Executions> executions;
   std::unique_ptr<NetworkRecords> network;
-  SandboxObservers observers{{}};
-  std::unique_ptr<Sandboxes> sandboxes;
   TaskScope scope{io.get_executor()};
 };
 
