@@ -1,16 +1,66 @@
-# cr_module(NAME [DEPS module...] [LIBS library...] [TEST_DEPS module...] [TEST_LIBS library...])
+# cr_module(NAME [DEPS module...] [LIBS library...] [TEST_DEPS module...] [TEST_LIBS library...]
+#           [ALONE file...] [APART] [TESTS_APART])
 #
 # Makes the static library cleanroom_NAME from the folder's *.cc and the test program NAME_test from its *_test.cc.
 # main.cc is left out: programs are declared by cr_program. DEPS are all modules whose headers the folder's files include,
 # TEST_DEPS what only its tests include; scripts/check-includes holds the files to both.
+#
+# Files are compiled several at a time (CLEANROOM_TOGETHER), for most of the work is in the headers that they share. ALONE
+# names those that are compiled by themselves: they give a name of another file's unnamed namespace another meaning
+# (`redefinition of` names the file to add). APART and TESTS_APART say so of all sources, or tests.
 include(GoogleTest)
 
+# cr_together(OUT NAME source...): sets OUT to what is to be compiled in place of the sources. Written out instead of CMake's
+# own unity build, whose files name absolute paths, so that ccache could share nothing between checkouts.
+function(cr_together out name)
+  if(NOT CLEANROOM_TOGETHER)
+    set(${out} ${ARGN} PARENT_SCOPE)
+    return()
+  endif()
+  set(batch 5)  # the slowest file of a release build stays under 20 s
+  set(made)
+  set(text "")
+  set(count 0)
+  foreach(source ${ARGN})
+    file(RELATIVE_PATH path ${CMAKE_SOURCE_DIR}/src ${source})
+    string(APPEND text "#include \"${path}\"  // NOLINT\n")
+    math(EXPR count "${count} + 1")
+    math(EXPR left "${count} % ${batch}")
+    if(left EQUAL 0)
+      list(LENGTH made number)
+      file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}_${number}.cc CONTENT "${text}" @ONLY)
+      list(APPEND made ${CMAKE_CURRENT_BINARY_DIR}/${name}_${number}.cc)
+      set(text "")
+    endif()
+  endforeach()
+  if(text)
+    list(LENGTH made number)
+    file(CONFIGURE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/${name}_${number}.cc CONTENT "${text}" @ONLY)
+    list(APPEND made ${CMAKE_CURRENT_BINARY_DIR}/${name}_${number}.cc)
+  endif()
+  set(${out} ${made} PARENT_SCOPE)
+endfunction()
+
 function(cr_module name)
-  cmake_parse_arguments(ARG "" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(ARG "APART;TESTS_APART" "" "DEPS;LIBS;TEST_DEPS;TEST_LIBS;ALONE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
+
+  foreach(kind sources tests)
+    set(alone ${ARG_ALONE})
+    list(TRANSFORM alone PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+    if(ARG_APART OR (ARG_TESTS_APART AND kind STREQUAL tests))
+      set(alone ${${kind}})
+    endif()
+    set(apart ${${kind}})
+    set(together ${${kind}})
+    list(REMOVE_ITEM together ${alone})
+    list(REMOVE_ITEM apart ${together})
+    cr_together(together ${name}_${kind} ${together})
+    set(${kind} ${together} ${apart})
+  endforeach()
 
   list(TRANSFORM ARG_DEPS PREPEND cleanroom_)
   list(TRANSFORM ARG_TEST_DEPS PREPEND cleanroom_)
@@ -41,13 +91,6 @@ function(cr_real_peers name)
     target_include_directories(${name}_test PRIVATE ${CMAKE_SOURCE_DIR})
     target_compile_definitions(${name}_test PRIVATE CLEANROOM_SOURCE="${CMAKE_SOURCE_DIR}")
   endif()
-endfunction()
-
-# cr_alone(FILE...): files of this folder that are compiled by themselves also where others are compiled together (all
-# presets but fuzz and tidy, which that makes several times as fast): they give a name of another file's unnamed namespace
-# another meaning. `redefinition of` in a Unity/*.cxx names the file to add.
-function(cr_alone)
-  set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
 
 # cr_program(NAME SOURCES file... DEPS module... [LIBS library...]): an executable in bin/.

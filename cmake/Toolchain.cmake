@@ -27,7 +27,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   add_compile_options($<${optimized_cxx}:-Wno-mismatched-new-delete> $<${optimized_cxx}:-Wno-restrict>)
 endif()
 # Files compiled together are headers to GCC, in which unnamed namespaces would be doubtful.
-if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+if(CLEANROOM_TOGETHER AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
 endif()
 # std::expected is enabled in clang's view of libstdc++ 12 by this language feature macro.

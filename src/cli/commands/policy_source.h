@@ -11,6 +11,7 @@
 #include "cli/commands/run_flags.h"
 #include "client/api.h"
 #include "policy/compiled.h"
+#include "policy/load.h"
 
 namespace cleanroom::cli {
 
