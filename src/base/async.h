@@ -3,9 +3,9 @@
 //
 // Rules that GCC 12 and Asio make necessary (proved in async_test.cc under ASan):
 //  - coroutines are named functions or members; a spawned one takes its arguments by value;
-//  - no capturing lambda is a coroutine; one named await per statement, never in a condition or a
-//  larger
-//    expression (`if (co_await f())` crashes): `const bool x = co_await f(); if (x) ...`;
+//  - no capturing lambda is a coroutine;
+//  - one named await per statement, never in a condition or a larger expression (`if (co_await f())`
+//    crashes): `const bool x = co_await f(); if (x) ...`;
 //  - no lambda stands in the statement that awaits: name it first, for a temporary with captures is
 //    destroyed twice (scripts/check-coroutines looks for this rule and the one above);
 //  - every co_spawn happens inside a TaskScope, which cancels and joins.

@@ -4,8 +4,8 @@
 //   CR_TRY_ASSIGN(auto policy, client::PolicyFromAllowlist(
 //       "ghcr.io/team/base@sha256:...", "", {client::Allow("api.github.com", 443)}));
 //   CR_TRY_ASSIGN(auto sandbox, cleanroom.EnsureSandbox("thread:abc123", {.policy = policy}));
-//   CR_TRY_ASSIGN(auto result, cleanroom.ExecAndWait(sandbox.sandbox_id(), {"bash", "-lc", "echo
-//   hello"},
+//   CR_TRY_ASSIGN(auto result, cleanroom.ExecAndWait(
+//       sandbox.sandbox_id(), {"bash", "-lc", "echo hello"},
 //       {.on_stdout = [](std::string_view text) { std::cout << text; }}));
 //   return result.exit_code;
 //

@@ -35,8 +35,8 @@ struct EndpointSources {
 
 struct ResolvedEndpoint {
   Endpoint endpoint;
-  std::string
-      source;  // "--host", "CLEANROOM_HOST", "control_host", "system socket" or "user socket"
+  // "--host", "CLEANROOM_HOST", "control_host", "system socket" or "user socket".
+  std::string source;
 };
 
 // The first source that is not empty; else the system's socket if `exists`, else the user's. An

@@ -14,8 +14,8 @@ namespace cleanroom::http {
 
 struct Http1Options {
   size_t max_header_bytes = 64U << 10;
-  size_t read_ahead =
-      256U << 10;  // bytes of a body, or of further requests, held before they are asked for
+  // Bytes of a body, or of further requests, that are held before they are asked for.
+  size_t read_ahead = 256U << 10;
 };
 
 // As ServeHttp2. A peer that closes its side while its request is being answered has given up.

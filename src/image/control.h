@@ -28,8 +28,8 @@ using ProgressFn = std::function<void(const Progress&)>;
 
 struct Control {
   ProgressFn progress;  // may be empty
-  std::stop_token
-      stop;  // when it is requested, the operation ends soon with kCanceled and leaves nothing
+  // When it is requested, the operation ends soon with kCanceled and leaves nothing.
+  std::stop_token stop;
 
   void Tell(const Progress& value) const {
     if (progress) progress(value);

@@ -23,8 +23,8 @@ class RootfsBuilder {
     std::string name;     // its digest, for messages and progress
     std::string diff_id;  // what the uncompressed bytes must hash to; empty: anything
     uint64_t bytes = 0;   // compressed size, for progress; 0 when not known
-    bool need_end =
-        false;  // the tar must have its end mark (there is no digest to tell that it is whole)
+    // The tar must have its end mark: there is no digest to tell that it is whole.
+    bool need_end = false;
   };
   struct Applied {
     std::string diff_id;

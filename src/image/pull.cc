@@ -107,7 +107,7 @@ Result<ImageRecord> Build(const ImageStore& store, registry::Registry& registry,
   Downloads downloads(registry, manifest.layers, control);
   CR_TRY(downloads.Start(temp.path()));
   CR_TRY_ASSIGN(RootfsBuilder rootfs,
-                RootfsBuilder::Create(temp.path() / "rootfs.ext4", Limits{options.limits}));
+                RootfsBuilder::Create(temp.path() / "rootfs.ext4", Limits{options.limits, {}}));
   for (size_t i = 0; i < manifest.layers.size(); ++i) {
     const registry::Descriptor& layer = manifest.layers[i];
     const std::unique_ptr<archive::ByteSource> blob =

@@ -23,8 +23,7 @@
 namespace cleanroom::image {
 
 struct ImageRecord {
-  std::string
-      digest;  // the image's identity: what a pinned reference names (an index or a manifest)
+  std::string digest;  // the image's identity: what a pinned reference names (index or manifest)
   std::string manifest_digest;    // the manifest that was unpacked
   std::vector<std::string> refs;  // HOST/REPOSITORY[:TAG] under which it was pulled or imported
   registry::ImageConfig config;

@@ -4,13 +4,11 @@
 // Paths come from hostile tars. The rules (containerd's and umoci's, made strict):
 //  - a path is relative, has no "..", and no component over 255 bytes: else data_corrupt;
 //  - parents that are symbolic links are followed inside the image only, an absolute target meaning
-//  the image's
-//    root; a link that climbs above the root, or leads to a folder the image does not have, is
-//    refused;
+//    the image's root; a link that climbs above the root, or leads to a folder the image does not
+//    have, is refused;
 //  - the last component is never followed: an entry replaces what is there (a folder over a folder
-//  keeps the
-//    content), whiteouts (".wh.NAME", ".wh..wh..opq") hide what lower layers put there, never their
-//    own layer's.
+//    keeps the content), whiteouts (".wh.NAME", ".wh..wh..opq") hide what lower layers put there,
+//    never their own layer's.
 // Missing parents are made, owned by root with mode 0755 and time 0. Nothing here touches the
 // host's file system.
 #pragma once

@@ -1,9 +1,10 @@
 // Child processes: started without a copy of the parent's memory, watched through a pidfd, reaped
 // once.
 //
-//   CR_TRY_ASSIGN(auto child, os::Process::Spawn({"/usr/bin/nft", "-v"}, {.fds = {{1,
-//   pipe.get()}}})); child.pidfd()            // readable when it has ended: poll it, or give a dup
-//   to Asio CR_TRY_ASSIGN(auto status, child.Wait());
+//   CR_TRY_ASSIGN(auto child,
+//                 os::Process::Spawn({"/usr/bin/nft", "-v"}, {.fds = {{1, pipe.get()}}}));
+//   child.pidfd()  // readable when it has ended: poll it, or give a dup to Asio
+//   CR_TRY_ASSIGN(auto status, child.Wait());
 #pragma once
 
 #include <sched.h>
@@ -139,8 +140,8 @@ struct RunOptions {
   SpawnOptions spawn{};  // its mappings of 0, 1 and 2 are ours
   std::string input{};   // for stdin
   std::chrono::milliseconds timeout{10'000};
-  size_t max_output =
-      1 << 20;  // bytes of stdout and of stderr kept; what follows is read and dropped
+  // Bytes of stdout and of stderr that are kept; what follows is read and dropped.
+  size_t max_output = 1 << 20;
 };
 
 struct Output {

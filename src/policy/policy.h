@@ -62,8 +62,8 @@ struct DenyRule {
 };
 
 struct Network {
-  NetworkDefault default_action =
-      NetworkDefault::kDeny;                       // kAllow: only built, never read from a file
+  // kAllow is only built, never read from a file.
+  NetworkDefault default_action = NetworkDefault::kDeny;
   std::vector<AllowRule> allow;                    // every stage; empty when `stages` is not
   std::map<Stage, std::vector<AllowRule>> stages;  // kDependencies, kServices, kExecution
   std::vector<DenyRule> deny;                      // every stage
@@ -90,8 +90,7 @@ struct Block {
   std::string command;
   std::map<std::string, std::string> env;
   std::vector<std::string> input_files;  // relative to the repository
-  std::vector<std::string>
-      output_dirs;  // relative to the repository or absolute; "./" and "//" removed
+  std::vector<std::string> output_dirs;  // relative to the repository, or absolute; normalised
   std::vector<std::string> output_files;
 };
 

@@ -2,9 +2,10 @@
 //
 //   STATE/lock                          held by the one daemon of this state folder
 //   STATE/records.db                    see store/
-//   STATE/sandboxes/ID/                 one live sandbox: warden.sock, warden.log, disk,
-//   executions/EXECUTION.log STATE/executions/EXECUTION.log      output of executions whose sandbox
-//   is gone STATE/executions/EXECUTION/execution-observability.json
+//   STATE/sandboxes/ID/                 one live sandbox: warden.sock, warden.log, disk, and
+//                                       executions/EXECUTION.log
+//   STATE/executions/EXECUTION.log      output of executions whose sandbox is gone
+//   STATE/executions/EXECUTION/         execution-observability.json
 //   STATE/templates/                    saved machines, see vmm/template_store.h
 //   STATE/audit/                        network decisions of all sandboxes, see audit_log.h
 #pragma once

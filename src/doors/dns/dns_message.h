@@ -90,8 +90,8 @@ std::vector<uint8_t> WriteQuery(uint16_t id, std::string_view name, uint16_t typ
 Result<DnsAnswer> ParseAnswer(Bytes message, uint16_t id, std::string_view name, uint16_t type);
 
 struct ExtendedError {
-  uint16_t code =
-      15;            // Blocked; 16 Censored, 17 Filtered, 18 Prohibited, 22 No Reachable Authority
+  // 15 Blocked, 16 Censored, 17 Filtered, 18 Prohibited, 22 No Reachable Authority.
+  uint16_t code = 15;
   std::string text;  // UTF-8, cut to 200 bytes
 };
 // A response to `query`. At most `limit` bytes: an answer that does not fit is cut with TC set, and

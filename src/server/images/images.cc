@@ -70,7 +70,7 @@ std::shared_ptr<ImageJob> Images::StartImport(const ImageRef& ref, os::UniqueFd 
   auto job = std::make_shared<ImageJob>(executor_);
   // Shared, because std::function copies.
   auto source = std::make_shared<os::UniqueFd>(std::move(fd));
-  auto work = [store = store_, limits = image::Limits{options_.limits}, ref,
+  auto work = [store = store_, limits = image::Limits{options_.limits, {}}, ref,
                source](const image::Control& control) -> Result<ImageOutcome> {
     auto record = image::Import(store, ref, source->get(), limits, control);
     // Now, so that whoever feeds the pipe notices.

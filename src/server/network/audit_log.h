@@ -1,7 +1,6 @@
 // AuditLog: the host's log of network decisions, JSON lines in files of one day each.
 //
-//   FOLDER/network-YYYY-MM-DD.jsonl, then network-YYYY-MM-DD.1.jsonl and so on as each piece is
-//   full
+//   FOLDER/network-YYYY-MM-DD.jsonl, then network-YYYY-MM-DD.1.jsonl and so on as each is full
 //
 // Days are UTC, of the writing. Files have mode 0600. Everything here blocks; one thread at a time.
 #pragma once
