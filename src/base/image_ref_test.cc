@@ -1,9 +1,12 @@
 #include "base/image_ref.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
+
+#include "base/testing/result_matchers.h"
 
 namespace cleanroom {
 namespace {
@@ -95,7 +98,7 @@ TEST(ImageRef, TheLongestParsesAgainInFull) {
   const std::string longest(255, 'a');
   const auto ref = ImageRef::Parse(fmt::format("{}:{}@{}", longest, std::string(128, 't'), kDigest),
                                    kLocalRegistry);
-  ASSERT_TRUE(ref) << ref.error().ToString();
+  ASSERT_THAT(ref, IsOk());
   EXPECT_EQ(*ImageRef::Parse(ref->ToString()), *ref);
 }
 

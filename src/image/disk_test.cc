@@ -1,11 +1,13 @@
 #include "image/disk.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
 
+#include "base/testing/result_matchers.h"
 #include "tests/support/command.h"
 
 namespace cleanroom::image {
@@ -23,7 +25,7 @@ TEST_F(DiskTest, IsAnEmptySparseFileSystem) {
   for (const uint64_t mib : {16, 100, 1024, 16384, 100000}) {
     const std::string disk = folder_ / std::to_string(mib);
     const auto made = MakeEmptyDisk(folder_ / "cache", mib << 20, disk);
-    ASSERT_TRUE(made) << made.error().ToString();
+    ASSERT_THAT(made, IsOk());
     struct stat st;
     ASSERT_EQ(::stat(disk.c_str(), &st), 0);
     EXPECT_EQ(static_cast<uint64_t>(st.st_size), mib << 20);
@@ -73,7 +75,7 @@ TEST_F(DiskTest, TheKernelWritesToIt) {
 TEST_F(DiskTest, CopiesToAnotherFileSystem) {
   const std::string disk = "/dev/shm/cleanroom-disk-test." + std::to_string(::getpid());
   const auto made = MakeEmptyDisk(folder_ / "cache", 64 << 20, disk);
-  ASSERT_TRUE(made) << made.error().ToString();
+  ASSERT_THAT(made, IsOk());
   ASSERT_TRUE(MakeEmptyDisk(folder_ / "cache", 64 << 20, folder_ / "here"));
   EXPECT_EQ(RunScript("cmp " + disk + " " + (folder_ / "here")).status, 0);
   ::unlink(disk.c_str());

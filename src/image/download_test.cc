@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/sha256/digest.h"
+#include "base/testing/result_matchers.h"
 #include "image/pull.h"
 #include "tests/support/command.h"
 #include "tests/support/docker_registry.h"
@@ -84,7 +85,7 @@ TEST_F(DownloadTest, ALineThatBreaksAgainAndAgainGoesOnWhereItBroke) {
   const uint64_t cut = 1'100'000;
   const auto proxy = Proxy(registry, "cut", cut);
   const auto record = PullRef(proxy->found() + "/large:v");
-  ASSERT_TRUE(record) << record.error().ToString();
+  ASSERT_THAT(record, IsOk());
   uint64_t size = 0, sent = 0;
   std::map<std::string, uint64_t> next;
   for (const registry::Descriptor& layer : record->layers) size += layer.size;

@@ -1,12 +1,14 @@
 #include "image/import.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <thread>
 
+#include "base/testing/result_matchers.h"
 #include "tests/support/command.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/tar_builder.h"
@@ -22,7 +24,7 @@ class ImportTest : public ::testing::Test {
  protected:
   void SetUp() override {
     auto opened = ImageStore::Open(folder_ / "cache");
-    ASSERT_TRUE(opened) << opened.error().ToString();
+    ASSERT_THAT(opened, IsOk());
     store_.emplace(std::move(*opened));
     const auto made = RunScript("cd " + folder_.path() + R"(
 mkdir -p root/bin root/etc; cp /bin/busybox root/bin/; ln -s busybox root/bin/sh; echo hi >root/etc/hello
@@ -104,7 +106,7 @@ TEST_F(ImportTest, FromAPipe) {
   const auto piped = Import(*store_, *ImageRef::Parse("pipe", kLocalRegistry), fds[0], {}, {});
   writer.join();
   ::close(fds[0]);
-  ASSERT_TRUE(piped) << piped.error().ToString();
+  ASSERT_THAT(piped, IsOk());
   EXPECT_EQ(piped->digest, Verdict(folder_ / "rootfs.tar"));
   EXPECT_EQ(piped->refs.front(), "localhost/pipe:latest");
 }

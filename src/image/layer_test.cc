@@ -1,10 +1,12 @@
 #include "image/layer.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <ctime>
 
+#include "base/testing/result_matchers.h"
 #include "tests/support/command.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/tar_builder.h"
@@ -48,7 +50,7 @@ class LayerTest : public ::testing::Test {
   // Builds, demands that e2fsck finds nothing to mend, lists.
   FileTree BuildAndList(const std::vector<std::string>& layers) {
     const Result<uint64_t> built = Build(layers);
-    EXPECT_TRUE(built) << built.error().ToString();
+    EXPECT_THAT(built, IsOk());
     if (!built) return {};
     const auto check = RunScript("e2fsck -fn " + file_);
     EXPECT_EQ(check.status, 0) << check.output;

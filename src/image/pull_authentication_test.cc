@@ -1,7 +1,5 @@
 // Credentials of all kinds, against a real docker-registry with htpasswd and with token
 // authentication.
-#include "registry/authenticator.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -11,8 +9,10 @@
 #include <fstream>
 #include <optional>
 
+#include "base/testing/result_matchers.h"
 #include "image/pull.h"
 #include "os/scratch.h"
+#include "registry/authenticator.h"
 #include "tests/support/command.h"
 #include "tests/support/docker_registry.h"
 
@@ -243,7 +243,7 @@ TEST_F(TokenTest, RecordsHoldNoCredentials) {
   const auto store = ImageStore::Open(folder_ / "cache");
   const auto record =
       Pull(*store, options_, *ImageRef::Parse(registry_->host() + "/private/app:v"), {});
-  ASSERT_TRUE(record) << record.error().ToString();
+  ASSERT_THAT(record, IsOk());
   EXPECT_NE(
       RunScript("grep -rlaF -e s3cret -e dXNlcjpzM2NyZXQ= -e Bearer " + (folder_ / "cache")).status,
       0);

@@ -1,6 +1,7 @@
 // Pulls from a real registry of images that real tools made, and compares with what umoci unpacks.
 #include "image/pull.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/testing/result_matchers.h"
 #include "image/import.h"
 #include "tests/support/command.h"
 #include "tests/support/docker_registry.h"
@@ -74,7 +76,7 @@ class PullTest : public ::testing::Test {
     if (registry == nullptr)
       GTEST_SKIP() << "making device nodes and owners for the comparison needs root";
     auto opened = ImageStore::Open(folder_ / "cache");
-    ASSERT_TRUE(opened) << opened.error().ToString();
+    ASSERT_THAT(opened, IsOk());
     store_.emplace(std::move(*opened));
   }
 
@@ -104,7 +106,7 @@ TEST_F(PullTest, IsWhatUmociUnpacks) {
   std::vector<Progress> seen;
   const auto record = PullRef(
       Ref(":v3"), {.progress = [&seen](const Progress& p) { seen.push_back(p); }, .stop = {}});
-  ASSERT_TRUE(record) << record.error().ToString();
+  ASSERT_THAT(record, IsOk());
   EXPECT_EQ(record->digest, digest);
   EXPECT_EQ(record->config.user, "1000:1000");
   EXPECT_EQ(record->config.workdir, "/data");
@@ -127,7 +129,7 @@ TEST_F(PullTest, IsWhatUmociUnpacks) {
 
 TEST_F(PullTest, TheKernelMountsIt) {
   const auto record = PullRef(Ref(":v3"));
-  ASSERT_TRUE(record) << record.error().ToString();
+  ASSERT_THAT(record, IsOk());
   const std::string mount = folder_ / "mnt";
   std::filesystem::create_directory(mount);
   if (RunScript("mount -o loop,ro " + record->rootfs.string() + " " + mount).status != 0) {
@@ -143,14 +145,14 @@ TEST_F(PullTest, TheKernelMountsIt) {
 
 TEST_F(PullTest, ResolveAndPinnedPull) {
   const auto resolved = Resolve(options_, Ref(":v3"), {});
-  ASSERT_TRUE(resolved) << resolved.error().ToString();
+  ASSERT_THAT(resolved, IsOk());
   EXPECT_EQ(*resolved, digest);
   ASSERT_TRUE(PullRef(Ref("@" + digest)));
   // Present now: not asked for again, so a registry that is gone does no harm.
   ImageRef gone = Ref("@" + digest);
   gone.registry = "127.0.0.1:1";
   const auto again = PullRef(gone);
-  ASSERT_TRUE(again) << again.error().ToString();
+  ASSERT_THAT(again, IsOk());
   EXPECT_EQ(again->refs.size(), 2u);
   gone.digest = "sha256:" + std::string(64, '0');
   const auto refused = PullRef(gone);
@@ -178,7 +180,7 @@ TEST_F(PullTest, ZstdAndIndex) {
   ImageRef ref = Ref(":zstd");
   ref.registry = other.host();
   const auto zstd = PullRef(ref);
-  ASSERT_TRUE(zstd) << zstd.error().ToString();
+  ASSERT_THAT(zstd, IsOk());
   EXPECT_TRUE(zstd->layers.front().media_type.ends_with("zstd")) << zstd->layers.front().media_type;
   const auto plain = PullRef(Ref(":v3"));
   ASSERT_TRUE(plain);
@@ -209,7 +211,7 @@ TEST_F(PullTest, ZstdAndIndex) {
                 index + " http://" + registry->host() + "/v2/test/image/manifests/multi");
   ASSERT_EQ(put.status, 0) << put.output;
   const auto multi = PullRef(Ref(":multi"));
-  ASSERT_TRUE(multi) << multi.error().ToString();
+  ASSERT_THAT(multi, IsOk());
   EXPECT_NE(multi->digest, digest);
   EXPECT_EQ(multi->manifest_digest, digest);
 }
@@ -238,7 +240,7 @@ TEST_F(PullTest, DamagedBlobsAreRefusedAndLeaveNothing) {
     EXPECT_NE(verdict.find(layer.digest), std::string::npos) << verdict;
   }
   const auto mended = PullRef(Ref(":v3"));
-  EXPECT_TRUE(mended) << mended.error().ToString();
+  EXPECT_THAT(mended, IsOk());
 }
 
 TEST_F(PullTest, CancellingLeavesNothing) {

@@ -1,10 +1,13 @@
 #include "os/file.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <filesystem>
+
+#include "base/testing/result_matchers.h"
 
 namespace cleanroom::os {
 namespace {
@@ -13,7 +16,7 @@ class FileTest : public testing::Test {
  protected:
   void SetUp() override {
     auto made = TempDir::Create();
-    ASSERT_TRUE(made) << made.error().ToString();
+    ASSERT_THAT(made, IsOk());
     dir_.emplace(*std::move(made));
   }
   std::string Path(const std::string& name) const { return dir_->path() + "/" + name; }

@@ -1,6 +1,7 @@
 #include "os/process.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 #include "os/socket.h"
 
@@ -21,7 +23,7 @@ using std::chrono::milliseconds;
 
 TEST(ProcessTest, RunCapturesBothStreamsAndTheCode) {
   auto output = os::Run({"sh", "-c", "cat; echo err >&2; exit 3"}, {.input = "in"});
-  ASSERT_TRUE(output) << output.error().ToString();
+  ASSERT_THAT(output, IsOk());
   EXPECT_EQ(output->out, "in");
   EXPECT_EQ(output->err, "err\n");
   EXPECT_EQ(output->status, (ExitStatus{ExitStatus::Kind::kExited, 3}));
@@ -33,7 +35,7 @@ TEST(ProcessTest, RunMovesMoreThanAPipeHoldsAndBoundsOutput) {
   ASSERT_TRUE(output);
   EXPECT_EQ(output->out.size(), 1U << 20);
   auto unread = os::Run({"true"}, {.input = big});
-  ASSERT_TRUE(unread) << unread.error().ToString();
+  ASSERT_THAT(unread, IsOk());
   EXPECT_TRUE(unread->status.ok());
 }
 
@@ -60,7 +62,7 @@ TEST(ProcessTest, PassesExactlyTheMappedDescriptors) {
   const int b = pair->second.get();
   auto output = os::Run({"sh", "-c", "ls /proc/self/fd; echo hi >&" + std::to_string(b)},
                         {.spawn = {.fds = {{b, a}, {a, b}}}});
-  ASSERT_TRUE(output) << output.error().ToString();
+  ASSERT_THAT(output, IsOk());
   char buffer[8] = {};
   ASSERT_EQ(read(b, buffer, sizeof buffer), 3);  // written to a's end, so it arrives at b
   EXPECT_STREQ(buffer, "hi\n");
@@ -137,7 +139,7 @@ TEST(ProcessTest, DiesWithItsParent) {
 TEST(ProcessTest, RunsAsAnotherUser) {
   if (getuid() != 0) GTEST_SKIP() << "changing the user needs root";
   auto output = os::Run({"id", "-u"}, {.spawn = {.credentials = Credentials{65534, 65534, {}}}});
-  ASSERT_TRUE(output) << output.error().ToString();
+  ASSERT_THAT(output, IsOk());
   EXPECT_EQ(output->out, "65534\n");
 }
 
@@ -149,7 +151,7 @@ TEST(ProcessTest, LivesInNamespacesOfItsOwn) {
   ASSERT_TRUE(shared);
   auto own = os::Run({"sh", "-c", script},
                      {.spawn = {.new_namespaces = CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC}});
-  ASSERT_TRUE(own) << own.error().ToString();
+  ASSERT_THAT(own, IsOk());
   auto lines = [](const std::string& text) {
     std::vector<std::string> out;
     for (size_t at = 0; at < text.size();) {
@@ -178,7 +180,7 @@ TEST(ProcessTest, LivesInNamespacesOfItsOwn) {
 TEST(ProcessTest, IsTheFirstOfItsOwnNamespace) {
   auto output =
       os::Run({"sh", "-c", "echo $$ $PPID"}, {.spawn = {.new_namespaces = kChildNamespaces}});
-  ASSERT_TRUE(output) << output.error().ToString();
+  ASSERT_THAT(output, IsOk());
   EXPECT_EQ(output->out, "1 0\n");
 }
 
@@ -193,7 +195,7 @@ TEST(ProcessTest, HasARootAndLimitsOfItsOwn) {
 
   options.root = "";
   auto output = os::Run({"sh", "-c", "ulimit -n; ulimit -Hn"}, {.spawn = options});
-  ASSERT_TRUE(output) << output.error().ToString();
+  ASSERT_THAT(output, IsOk());
   EXPECT_EQ(output->out, "64\n64\n");
   EXPECT_EQ(Process::Spawn({"true"}, {.root = "/usr"}).error().code(), ErrorCode::kInvalidArgument);
 }

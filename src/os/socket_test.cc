@@ -1,12 +1,14 @@
 #include "os/socket.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <array>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 
 namespace cleanroom::os {
@@ -21,12 +23,12 @@ TEST(SocketTest, ListensAtLongPathsWithTheMode) {
   EXPECT_EQ(ConnectUnix(path).error().code(), ErrorCode::kNotFound);
   {
     auto listener = ListenUnix(path);
-    ASSERT_TRUE(listener) << listener.error().ToString();
+    ASSERT_THAT(listener, IsOk());
     struct stat info;
     ASSERT_EQ(stat(path.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 07777, 0600U);
     auto client = ConnectUnix(path);
-    ASSERT_TRUE(client) << client.error().ToString();
+    ASSERT_THAT(client, IsOk());
     const UniqueFd server(accept(listener->get(), nullptr, nullptr));
     ASSERT_TRUE(server);
     EXPECT_EQ(ListenUnix(path).error().code(), ErrorCode::kAlreadyExists);
@@ -48,7 +50,7 @@ TEST(SocketTest, HandsDescriptorsOver) {
   ASSERT_TRUE(SendHandover(pair->first.get(), fds, text));
   pair->first.reset();
   auto handover = ReceiveHandover(pair->second.get());
-  ASSERT_TRUE(handover) << handover.error().ToString();
+  ASSERT_THAT(handover, IsOk());
   EXPECT_EQ(handover->text, text);
   ASSERT_EQ(handover->fds.size(), 2U);
   EXPECT_EQ(fcntl(handover->fds[0].get(), F_GETFD), FD_CLOEXEC);

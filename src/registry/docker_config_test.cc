@@ -1,6 +1,9 @@
 #include "registry/docker_config.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/testing/result_matchers.h"
 
 namespace cleanroom::registry {
 namespace {
@@ -24,7 +27,7 @@ TEST(DockerConfigTest, ReadsWhatDockerAndPodmanWrite) {
     "credHelpers": {"aws.example": "ecr-login"},
     "HttpHeaders": {"User-Agent": "x"}, "psFormat": 7
   })");
-  ASSERT_TRUE(config) << config.error().ToString();
+  ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->auths.at("https://index.docker.io/v1/").username, "user");
   EXPECT_EQ(config->auths.at("https://index.docker.io/v1/").password.Reveal(), "pa:ss");
   EXPECT_EQ(config->auths.at("plain.example").password.Reveal(), "p");

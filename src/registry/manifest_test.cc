@@ -1,7 +1,9 @@
 #include "registry/manifest.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/result_matchers.h"
 #include "registry/challenge.h"
 
 namespace cleanroom::registry {
@@ -71,7 +73,7 @@ TEST(ManifestTest, Config) {
       R"("Entrypoint":["/e"],"WorkingDir":"/w"},"rootfs":{"diff_ids":[")" +
           kDigest + R"("]}})",
       {});
-  ASSERT_TRUE(config) << config.error().ToString();
+  ASSERT_THAT(config, IsOk());
   EXPECT_EQ(config->user, "u");
   EXPECT_EQ(config->env, (std::vector<std::string>{"A=B", "C="}));
   EXPECT_TRUE(config->cmd.empty());

@@ -1,6 +1,7 @@
 // The real managed kernel: what is taken from it, and what damage to it does.
 #include <archive.h>
 #include <archive_entry.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -10,6 +11,7 @@
 #include <map>
 
 #include "base/sha256/sha256.h"
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 #include "vmm/decompress.h"
 #include "vmm/elf.h"
@@ -28,7 +30,7 @@ class KernelTest : public testing::Test {
     if (!kernel && kernel.error().code() == ErrorCode::kFailedPrecondition) {
       GTEST_SKIP() << kernel.error().ToString();
     }
-    ASSERT_TRUE(kernel) << kernel.error().ToString();
+    ASSERT_THAT(kernel, IsOk());
     kernel_ = *std::move(kernel);
     dir_.emplace(*os::TempDir::Create());
   }
@@ -72,7 +74,7 @@ TEST_F(KernelTest, ModulesComeAfterWhatTheyNeed) {
 TEST_F(KernelTest, AUsersImageIsTakenOnce) {
   KernelStore store({.directory = dir_->path() + "/kernels"});
   auto used = store.UseImage(kernel_.vmlinux);
-  ASSERT_TRUE(used) << used.error().ToString();
+  ASSERT_THAT(used, IsOk());
   EXPECT_EQ(used->version, kernel_.version);
   EXPECT_EQ(used->digest, kernel_.digest);
   EXPECT_EQ(store.UseImage(kernel_.vmlinux)->vmlinux, used->vmlinux);
@@ -99,7 +101,7 @@ TEST_F(KernelTest, InitramfsHoldsAgentAndModulesInOrder) {
   const std::string agent = dir_->path() + "/agent";
   ASSERT_TRUE(os::WriteFileAtomic(agent, "agent bytes"));
   auto path = EnsureInitramfs(dir_->path() + "/i", kernel_, agent);
-  ASSERT_TRUE(path) << path.error().ToString();
+  ASSERT_THAT(path, IsOk());
   EXPECT_EQ(*EnsureInitramfs(dir_->path() + "/i", kernel_, agent), *path);
 
   archive* reader = archive_read_new();
@@ -157,7 +159,7 @@ TEST(DecompressTest, BoundsWhatComesOut) {
       "\xda\x38\x9a\xe8\x03\x00\x00",
       29);
   auto whole = Decompress(gzip, 1000);
-  ASSERT_TRUE(whole) << whole.error().ToString();
+  ASSERT_THAT(whole, IsOk());
   EXPECT_EQ(*whole, std::string(1000, 'a'));
   EXPECT_EQ(Decompress(gzip, 999).error().code(), ErrorCode::kResourceExhausted);
   EXPECT_EQ(Decompress(gzip.substr(0, 18), 1000).error().code(), ErrorCode::kDataCorrupt);

@@ -1,12 +1,14 @@
 #include "vmm/template_store.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 
 namespace cleanroom::vmm {
@@ -35,7 +37,7 @@ class TemplateStoreTest : public testing::Test {
   }
   bool Found() {
     auto found = store_.Find(Inputs());
-    EXPECT_TRUE(found) << found.error().ToString();
+    EXPECT_THAT(found, IsOk());
     return found && found->has_value();
   }
   size_t Folders() {
@@ -55,7 +57,7 @@ TEST_F(TemplateStoreTest, AppearsWholeOrNotAtAll) {
   EXPECT_FALSE(store_.Add(Inputs(), from));
   EXPECT_EQ(Folders(), 0U);
   auto made = Make();
-  ASSERT_TRUE(made) << made.error().ToString();
+  ASSERT_THAT(made, IsOk());
   ASSERT_TRUE(Found());
   EXPECT_EQ((*store_.Find(Inputs()))->memory_file, made->memory_file);
   EXPECT_TRUE(store_.Verify(*made));

@@ -1,6 +1,9 @@
 #include "vmm/tsc.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/testing/result_matchers.h"
 
 namespace cleanroom::vmm {
 namespace {
@@ -20,7 +23,7 @@ TEST(TscTest, RateFromReadings) {
 TEST(TscTest, MeasurementsAgree) {
   auto first = MeasureTscKhz();
   auto second = MeasureTscKhz();
-  ASSERT_TRUE(first) << first.error().ToString();
+  ASSERT_THAT(first, IsOk());
   ASSERT_TRUE(second);
   EXPECT_NEAR(static_cast<double>(*first), static_cast<double>(*second),
               static_cast<double>(*first) / 500);

@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/testing/result_matchers.h"
 #include "client/client.h"
 #include "os/file.h"
 #include "support/daemon.h"
@@ -113,7 +114,7 @@ class KillTest : public testing::Test {
     v1::ListSandboxesRequest request;
     request.set_all(true);
     const auto list = client_.ListSandboxes(request);
-    EXPECT_TRUE(list) << list.error().ToString();
+    EXPECT_THAT(list, IsOk());
     if (!list) return records;
     for (const v1::Sandbox& sandbox : list->sandboxes()) records[sandbox.sandbox_id()] = sandbox;
     return records;
@@ -129,7 +130,7 @@ class KillTest : public testing::Test {
     v1::ListExecutionsRequest request;
     request.set_all(true);
     const auto list = client_.ListExecutions(request);
-    EXPECT_TRUE(list) << list.error().ToString();
+    EXPECT_THAT(list, IsOk());
     if (!list) return {};
     return {list->executions().begin(), list->executions().end()};
   }
@@ -143,7 +144,7 @@ class KillTest : public testing::Test {
           out += event.stdout();
           return true;
         });
-    EXPECT_TRUE(streamed) << streamed.error().ToString();
+    EXPECT_THAT(streamed, IsOk());
     return out;
   }
 
@@ -242,7 +243,7 @@ void KillTest::Kill(Ids& hit) {
 void KillTest::CollectClis(bool all) {
   for (auto it = clis_.begin(); it != clis_.end();) {
     auto ended = it->process.WaitFor(all ? milliseconds(kEndLimit) : milliseconds(0));
-    ASSERT_TRUE(ended) << ended.error().ToString();
+    ASSERT_THAT(ended, IsOk());
     if (!*ended) {
       ASSERT_FALSE(all) << "a command line does not end: " << it->out_file;
       ++it;

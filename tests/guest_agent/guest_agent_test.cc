@@ -12,6 +12,7 @@
 #include <iostream>
 
 #include "base/async.h"
+#include "base/testing/result_matchers.h"
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "guest_link/procedures.h"
 #include "http/byte_stream.h"
@@ -167,7 +168,7 @@ class Guest {
     writing.Spawn(Feed(*stream, std::move(input)));
     for (;;) {
       auto next = co_await stream->Next();
-      EXPECT_TRUE(next) << next.error().ToString();
+      EXPECT_THAT(next, IsOk());
       if (!next || !*next) break;
       ran.out += (*next)->stdout();
       ran.err += (*next)->stderr();
@@ -387,7 +388,7 @@ TEST_F(GuestAgentTest, ZShutdownAnswersAndEndsTheMachine) {
   Result<void> answered;
   const auto begin = steady_clock::now();
   guest_->Await(guest_->Shutdown(answered));
-  EXPECT_TRUE(answered) << answered.error().ToString();
+  EXPECT_THAT(answered, IsOk());
   std::cout << "shutdown answered after " << MsSince(begin) << " ms\n";
   EXPECT_EQ(guest_->WaitForEnd(), "exited with code 0");
   std::cout << "ended after " << MsSince(begin) << " ms\n";

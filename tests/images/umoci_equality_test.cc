@@ -10,6 +10,7 @@
 #include <iterator>
 
 #include "base/sha256/digest.h"
+#include "base/testing/result_matchers.h"
 #include "image/pull.h"
 #include "tests/support/command.h"
 #include "tests/support/file_server.h"
@@ -86,7 +87,7 @@ TEST_P(UmociEqualityTest, EveryPath) {
   const auto store = ImageStore::Open(temporary_ / "cache");
   ASSERT_TRUE(store);
   const auto record = Pull(*store, {}, *ImageRef::Parse(server.host() + "/r:v"), {});
-  ASSERT_TRUE(record) << record.error().ToString();
+  ASSERT_THAT(record, IsOk());
   EXPECT_EQ(record->layers.size(), GetParam().layers);
   EXPECT_THAT(record->layers.back().media_type, ::testing::EndsWith(GetParam().media_type));
   const FileTree actual = testing::ListExt4(record->rootfs);

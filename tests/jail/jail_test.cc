@@ -1,4 +1,5 @@
 // What a stand-in warden and a stand-in machine monitor are refused (README.md).
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -11,6 +12,7 @@
 #include <string>
 
 #include "base/id.h"
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "server/layout.h"
@@ -67,14 +69,14 @@ class StandInTest : public testing::Test {
     const auto users = server::FindSandboxUsers();
     const auto user =
         server::GiveToUser(users.value_or(std::optional<server::UserRange>()), *layout_, id);
-    ASSERT_TRUE(user) << user.error().ToString();
+    ASSERT_THAT(user, IsOk());
     auto warden = server::WardenProcess::Start({.program = JAIL_PROBE,
                                                 .sandbox_id = id,
                                                 .folder = folder,
                                                 .readable = {targets_.readable, JAIL_PROBE},
                                                 .writable = {layout_->Disk(id)},
                                                 .user = *user});
-    ASSERT_TRUE(warden) << warden.error().ToString();
+    ASSERT_THAT(warden, IsOk());
     const auto deadline = std::chrono::steady_clock::now() + kLimit;
     while (!std::filesystem::exists(folder + "/vmm") &&
            std::chrono::steady_clock::now() < deadline) {

@@ -1,6 +1,7 @@
 #include "cli/terminal/stdio.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -11,6 +12,8 @@
 #include <csignal>
 #include <optional>
 #include <string>
+
+#include "base/testing/result_matchers.h"
 
 namespace cleanroom::cli {
 namespace {
@@ -59,7 +62,7 @@ TEST(OutputTest, AFullPipeDoesNotBlockTheLoop) {
 Awaitable<void> ReadOnce(Input& input, std::string& out) {
   std::array<char, 100> buffer;
   const auto got = co_await input.Read(buffer);
-  EXPECT_TRUE(got) << got.error().ToString();
+  EXPECT_THAT(got, IsOk());
   if (got) out.assign(buffer.data(), *got);
 }
 

@@ -1,12 +1,14 @@
 #include "guest/exec/accounts.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <filesystem>
 #include <thread>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 
 namespace cleanroom::guest {
@@ -45,7 +47,7 @@ TEST_F(AccountsTest, AChangedFileIsReadAgainWhetherItHadSettledOrNot) {
   for (const uid_t id : {uid_t{7}, uid_t{17}}) {
     for (int i = 0; i < 2; ++i) {
       const auto user = accounts_.Find(*root_, "ann");
-      ASSERT_TRUE(user) << user.error().ToString();
+      ASSERT_THAT(user, IsOk());
       EXPECT_EQ(user->uid, id);
     }
     if (id == 7) {

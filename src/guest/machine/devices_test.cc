@@ -1,7 +1,9 @@
 #include "guest/machine/devices.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 
 namespace cleanroom::guest {
@@ -45,7 +47,7 @@ TEST_F(DevicesTest, ModulesAreOptionalButMustExistWhenListed) {
 
 TEST_F(DevicesTest, WaitingEndsWithTheLastErrorOrTheFirstSuccess) {
   auto events = DeviceEvents::Create();
-  ASSERT_TRUE(events) << events.error().ToString();
+  ASSERT_THAT(events, IsOk());
   int calls = 0;
   const auto late = events->WaitFor(
       [&]() -> Result<std::string> {

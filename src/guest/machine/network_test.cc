@@ -1,11 +1,13 @@
 #include "guest/machine/network.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 
 #include <functional>
 #include <thread>
 
+#include "base/testing/result_matchers.h"
 #include "os/process.h"
 
 namespace cleanroom::guest {
@@ -39,7 +41,7 @@ TEST(NetworkTest, SetsUpBothFamilies) {
     const auto done = SetUpNetwork({.mac = kMac,
                                     .addresses = {"10.0.2.2/24", "fd00::2/64"},
                                     .gateways = {"10.0.2.1", "fd00::1"}});
-    ASSERT_TRUE(done) << done.error().ToString();
+    ASSERT_THAT(done, IsOk());
     EXPECT_NE(Show({"ip", "-br", "addr", "show", "lo"}).find("127.0.0.1/8"), std::string::npos);
     const std::string addresses = Show({"ip", "addr", "show", "eth0"});
     EXPECT_NE(addresses.find("inet 10.0.2.2/24 "), std::string::npos) << addresses;
@@ -60,7 +62,7 @@ TEST(NetworkTest, GatewayNeedNotBeInAPrefix) {
   const bool entered = InNamespace([] {
     const auto done =
         SetUpNetwork({.mac = kMac, .addresses = {"10.0.2.2/32"}, .gateways = {"169.254.1.1"}});
-    EXPECT_TRUE(done) << done.error().ToString();
+    EXPECT_THAT(done, IsOk());
   });
   if (!entered) GTEST_SKIP() << "needs the right to make network namespaces";
 }

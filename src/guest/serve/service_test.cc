@@ -11,6 +11,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include "base/testing/result_matchers.h"
 #include "guest/exec/execution.h"
 #include "guest_link/procedures.h"
 #include "http/byte_stream.h"
@@ -135,7 +136,7 @@ class ServiceTest : public ::testing::Test {
     request.add_env("PATH=/usr/bin:/bin");
     request.add_env("FROM=image");
     auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
-    EXPECT_TRUE(response) << response.error().ToString();
+    EXPECT_THAT(response, IsOk());
     if (response) {
       EXPECT_EQ(response->agent_version(), "test");
     }
@@ -156,7 +157,7 @@ class ServiceTest : public ::testing::Test {
     bool exited = false;
     for (;;) {
       auto next = co_await stream.Next();
-      EXPECT_TRUE(next) << next.error().ToString();
+      EXPECT_THAT(next, IsOk());
       if (!next || !*next) break;
       EXPECT_FALSE(exited) << "a message after the exit";
       const ExecOutput& output = **next;
@@ -238,7 +239,7 @@ Awaitable<void> ServiceTest::Rehearse() {
   request.set_rehearsal(true);
   for (int i = 0; i < 2; ++i) {
     auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
-    EXPECT_TRUE(response) << response.error().ToString();
+    EXPECT_THAT(response, IsOk());
     const Ran ran = co_await Run(Start("/bin/sh", "-c", "true"));
     EXPECT_EQ(ran.exit.exit_code(), 0);
   }

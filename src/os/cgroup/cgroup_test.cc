@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 #include "os/process.h"
 
@@ -43,9 +44,9 @@ TEST_F(CgroupTest, LimitsProcesses) {
   const std::string script = "sleep 1 & sleep 1 & sleep 1 & wait";
   for (const uint64_t processes : {64U, 3U}) {
     auto made = groups_->Make("one", {.memory_bytes = 256 << 20, .processes = processes});
-    ASSERT_TRUE(made) << made.error().ToString();
+    ASSERT_THAT(made, IsOk());
     auto output = RunIn(*made, script);
-    ASSERT_TRUE(output) << output.error().ToString();
+    ASSERT_THAT(output, IsOk());
     EXPECT_EQ(output->err.empty(), processes == 64) << output->err;
   }
 }
@@ -55,16 +56,16 @@ TEST_F(CgroupTest, LimitsMemory) {
   const std::string script = "python3 -c \"x = bytearray(100 << 20); print('there')\"";
   for (const uint64_t mib : {512U, 40U}) {
     auto made = groups_->Make("one", {.memory_bytes = mib << 20, .processes = 64});
-    ASSERT_TRUE(made) << made.error().ToString();
+    ASSERT_THAT(made, IsOk());
     auto output = RunIn(*made, script);
-    ASSERT_TRUE(output) << output.error().ToString();
+    ASSERT_THAT(output, IsOk());
     EXPECT_EQ(output->out, mib == 512 ? "there\n" : "");
   }
 }
 
 TEST_F(CgroupTest, MovesAProcessWithItsChildrenAndRemovesAll) {
   auto made = groups_->Make("one", {.memory_bytes = 256 << 20, .processes = 64});
-  ASSERT_TRUE(made) << made.error().ToString();
+  ASSERT_THAT(made, IsOk());
   EXPECT_THAT(groups_->List(), testing::ElementsAre("one"));
   auto shell = Process::Spawn({"sh", "-c", "sleep 600 & wait"}, {});
   ASSERT_TRUE(shell);
@@ -72,14 +73,14 @@ TEST_F(CgroupTest, MovesAProcessWithItsChildrenAndRemovesAll) {
                                std::to_string(shell->pid()) + "/children";
   while (ReadFile(children, 1 << 10).value_or("-").empty()) usleep(1000);
   auto moved = MoveInto(*made, shell->pid());
-  ASSERT_TRUE(moved) << moved.error().ToString();
+  ASSERT_THAT(moved, IsOk());
   for (const std::string& group : *made) {
     const std::string pids = ReadFile(group + "/cgroup.procs", 1 << 10).value_or("");
     EXPECT_EQ(std::ranges::count(pids, '\n'), 2) << pids;
   }
   // A shell that is killed leaves its child to nobody; the group still has it.
   auto removed = groups_->Remove("one");
-  EXPECT_TRUE(removed) << removed.error().ToString();
+  EXPECT_THAT(removed, IsOk());
   for (const std::string& group : *made) EXPECT_FALSE(std::filesystem::exists(group));
   EXPECT_TRUE(groups_->List().empty());
   EXPECT_FALSE(shell->Wait()->ok());
@@ -113,7 +114,7 @@ TEST(CgroupFindTest, UsesVersion2) {
   ASSERT_TRUE(WriteFileAtomic(own + "/cgroup.controllers", "cpu memory pids\n"));
   const std::string mount = "30 1 0:26 /outer " + folder->path() + " rw - cgroup2 cgroup2 rw\n";
   const auto found = Cgroups::Find("x", mount, "1:name=systemd:/\n0::/outer/service\n");
-  ASSERT_TRUE(found) << found.error().ToString();
+  ASSERT_THAT(found, IsOk());
   EXPECT_EQ(ReadFile(own + "/cgroup.subtree_control", 100).value_or(""), "+memory +pids");
   EXPECT_EQ(ReadFile(own + "/x/cgroup.subtree_control", 100).value_or(""), "+memory +pids");
   ASSERT_TRUE(found->Make("one", {.memory_bytes = 1 << 20, .processes = 7}));

@@ -1,10 +1,12 @@
 #include "server/api/execution_service.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
 
 #include "base/id.h"
+#include "base/testing/result_matchers.h"
 
 namespace cleanroom::server {
 namespace {
@@ -24,7 +26,7 @@ TEST(PlanExecutionTest, CarriesTheRequest) {
   request.mutable_options()->add_env("A=b=c");
   request.mutable_options()->set_timeout_seconds(7);
   const auto plan = PlanExecution(request, std::chrono::system_clock::now());
-  ASSERT_TRUE(plan) << plan.error().ToString();
+  ASSERT_THAT(plan, IsOk());
   EXPECT_TRUE(IsId(plan->record.id));
   EXPECT_EQ(plan->record.kind, store::ExecutionKind::kInteractive);
   EXPECT_EQ(plan->timeout, std::chrono::seconds(7));

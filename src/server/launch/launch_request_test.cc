@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/result_matchers.h"
 #include "policy/capability.h"
 #include "policy/compiled.h"
 
@@ -31,7 +32,7 @@ TEST(LaunchRequestTest, TheIdleLimitIsThePolicysOrLower) {
     auto request = Request();
     request.mutable_options()->set_idle_minutes(wish);
     const auto plan = Plan(request);
-    ASSERT_TRUE(plan) << plan.error().ToString();
+    ASSERT_THAT(plan, IsOk());
     EXPECT_EQ(plan->record.ttl_minutes, limit) << wish;
   }
   auto request = Request();

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/result_matchers.h"
 #include "policy/capability.h"
 
 namespace cleanroom::server {
@@ -20,7 +21,7 @@ TEST(PolicyGateTest, TakesTheCanonicalJson) {
   message.set_canonical_json(compiled->CanonicalJson());
   message.set_hash(compiled->hash());
   const auto policy = PolicyFromMessage(message);
-  ASSERT_TRUE(policy) << policy.error().ToString();
+  ASSERT_THAT(policy, IsOk());
   EXPECT_EQ(policy->hash(), compiled->hash());
 }
 
@@ -53,7 +54,7 @@ TEST(PolicyGateTest, BuildsFromTheOriginalFields) {
   rule->set_host("api.github.com");
   rule->add_ports(443);
   const auto policy = PolicyFromMessage(message);
-  ASSERT_TRUE(policy) << policy.error().ToString();
+  ASSERT_THAT(policy, IsOk());
   EXPECT_EQ(policy->spec().network.allow.size(), 1U);
   EXPECT_EQ(policy->spec().image.digest, kDigest);
 }
@@ -78,7 +79,7 @@ TEST(PolicyGateTest, NamesEveryKeyThatCannotBeEnforced) {
   rule->set_host("api.github.com");
   message.mutable_services()->mutable_docker()->set_required(true);
   const auto policy = PolicyFromMessage(message);
-  ASSERT_TRUE(policy) << policy.error().ToString();
+  ASSERT_THAT(policy, IsOk());
   const std::set<std::string> capabilities = {std::string(policy::capability::kNetworkDenyAll)};
   const auto refused = CheckEnforceable(*policy, capabilities);
   ASSERT_FALSE(refused);
@@ -90,13 +91,13 @@ TEST(PolicyGateTest, NamesEveryKeyThatCannotBeEnforced) {
 // Rules for one stage are rules; blocks are what needs a backend that runs them.
 TEST(PolicyGateTest, ListsOfStagesNeedNoBlocks) {
   const auto base = policy::PolicyForImage(kRef);
-  ASSERT_TRUE(base) << base.error().ToString();
+  ASSERT_THAT(base, IsOk());
   policy::Policy spec = base->spec();
   spec.network.stages[policy::Stage::kDependencies] = {
       {.target = *policy::ParseHostTarget("dep.example"), .ports = {443}, .reason = {}}};
   spec.network.stages[policy::Stage::kExecution] = {};
   const auto lists = policy::CompiledPolicy::Compile(spec);
-  ASSERT_TRUE(lists) << lists.error().ToString();
+  ASSERT_THAT(lists, IsOk());
   const std::set<std::string> capabilities = {std::string(policy::capability::kNetworkDenyAll),
                                               std::string(policy::capability::kNetworkAllowRules)};
   EXPECT_TRUE(CheckEnforceable(*lists, capabilities));
@@ -108,7 +109,7 @@ TEST(PolicyGateTest, ListsOfStagesNeedNoBlocks) {
                                             .output_dirs = {},
                                             .output_files = {}});
   const auto blocks = policy::CompiledPolicy::Compile(spec);
-  ASSERT_TRUE(blocks) << blocks.error().ToString();
+  ASSERT_THAT(blocks, IsOk());
   const auto refused = CheckEnforceable(*blocks, capabilities);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message(), HasSubstr("sandbox.dependencies"));

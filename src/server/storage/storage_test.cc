@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <set>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 #include "os/scratch.h"
 #include "server/storage/file_storage.h"
@@ -58,7 +59,7 @@ class StorageTest : public testing::Test {
     record.refs = {"registry.example/" + std::string(1, fill)};
     record.pulled_at = std::chrono::system_clock::to_time_t(plane_.now);
     const auto committed = image_store_.Commit(record, *temp);
-    ASSERT_TRUE(committed) << committed.error().ToString();
+    ASSERT_THAT(committed, IsOk());
   }
   vmm::TemplateInputs Inputs(char image, int64_t memory_mib, const std::string& file) {
     return {.image_digest = Digest(image),
@@ -72,7 +73,7 @@ class StorageTest : public testing::Test {
     for (const char* name : {"memory", "state", "disk.img"}) PutFile(from + "/" + name);
     const auto made =
         vmm::TemplateStore(plane_.layout.Templates()).Add(Inputs(image, memory_mib, file), from);
-    EXPECT_TRUE(made) << made.error().ToString();
+    EXPECT_THAT(made, IsOk());
     return made->key;
   }
   std::string Launch(char image) {
@@ -92,7 +93,7 @@ class StorageTest : public testing::Test {
 
   Awaitable<void> DoFind(PruneRules rules, std::set<std::string>* names) {
     auto items = co_await storage_.Find(rules);
-    EXPECT_TRUE(items) << items.error().ToString();
+    EXPECT_THAT(items, IsOk());
     if (!items) co_return;
     for (const StoredItem& item : *items) names->insert(item.id);
   }
@@ -103,7 +104,7 @@ class StorageTest : public testing::Test {
   }
   Awaitable<void> DoPrune(PruneRules rules, std::set<std::string>* names) {
     auto pruned = co_await storage_.Prune(rules);
-    EXPECT_TRUE(pruned) << pruned.error().ToString();
+    EXPECT_THAT(pruned, IsOk());
     if (!pruned) co_return;
     EXPECT_THAT(pruned->failures, IsEmpty());
     for (const StoredItem& item : pruned->items) {
@@ -232,7 +233,7 @@ TEST_F(StorageTest, AnImageGoesWithItsTemplates) {
   const std::string gone = PutTemplate('a');
   const std::string kept = PutTemplate('b');
   const auto removed = RemoveImage("registry.example/a@" + Digest('a'));
-  ASSERT_TRUE(removed) << removed.error().ToString();
+  ASSERT_THAT(removed, IsOk());
   EXPECT_EQ(removed->digest, Digest('a'));
   EXPECT_FALSE(HasTemplate(gone));
   EXPECT_TRUE(HasTemplate(kept));
@@ -280,7 +281,7 @@ TEST_F(StorageTest, WarmingUpFindsTheTemplateAndTellsThePool) {
   plan.record.image_digest = Digest('a');
   Result<WarmedUp> warmed;
   plane_.Run(DoWarm(warm_up, plan, &warmed));
-  ASSERT_TRUE(warmed) << warmed.error().ToString();
+  ASSERT_THAT(warmed, IsOk());
   EXPECT_EQ(warmed->key, key);
   EXPECT_GE(warmed->disk_bytes, 30'000U);
   ASSERT_EQ(launches.shapes.size(), 1U);

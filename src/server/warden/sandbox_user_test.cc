@@ -1,11 +1,13 @@
 #include "server/warden/sandbox_user.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <set>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 
 namespace cleanroom::server {
@@ -37,7 +39,7 @@ TEST(SandboxUserTest, EachSandboxsFolderGetsAnOwnerOfItsOwn) {
     ASSERT_TRUE(os::WriteFileAtomic(layout.Disk(id), "disk"));
     ASSERT_EQ(symlink("/etc/passwd", (layout.Sandbox(id) + "/link").c_str()), 0);
     const auto user = GiveToUser(*users, layout, id);
-    ASSERT_TRUE(user) << user.error().ToString();
+    ASSERT_THAT(user, IsOk());
     EXPECT_EQ(user->has_value(), users->has_value());
     if (!*user) continue;
     owners.insert(**user);

@@ -2,6 +2,7 @@
 // machine_test.cc.
 #include "vmm/qemu/fork.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 #include "os/process.h"
 #include "os/socket.h"
@@ -36,7 +38,7 @@ class ForkTest : public testing::Test {
     options.env = {
         {"LD_PRELOAD=" QEMU_PRELOAD, "CLEANROOM_FORK_FD=" + std::to_string(kQemuForkFd)}};
     auto held = os::Process::Spawn({QEMU_STAND_IN}, options);
-    ASSERT_TRUE(held) << held.error().ToString();
+    ASSERT_THAT(held, IsOk());
     held_.emplace(*std::move(held));
     agent_ = std::move(agent->first);
   }
@@ -64,7 +66,7 @@ TEST_F(ForkTest, ThreadsComeAndGoWithoutEndInTheHeldProcessAndInForks) {
   EXPECT_EQ(Ask(agent_), 'y');
   for (int i = 0; i < 3; ++i) {
     auto fork = Fork();
-    ASSERT_TRUE(fork) << fork.error().ToString();
+    ASSERT_THAT(fork, IsOk());
     const os::UniqueFd agent = (*fork)->TakeAgentStream();
     EXPECT_EQ(Ask(agent), 'y');
     EXPECT_EQ(Ask(agent), 'y');
@@ -78,7 +80,7 @@ TEST_F(ForkTest, ARequestThatIsNoneIsRefusedAndHarmsNobody) {
   ASSERT_TRUE(connection);
   ASSERT_TRUE(os::WriteAll(connection->get(), std::string(200, '?'), "forks"));
   auto fork = Fork();
-  ASSERT_TRUE(fork) << fork.error().ToString();
+  ASSERT_THAT(fork, IsOk());
   EXPECT_EQ(Ask((*fork)->TakeAgentStream()), 'y');
 }
 

@@ -20,6 +20,7 @@
 #include <iostream>
 #include <thread>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 #include "os/netns/netns.h"
 #include "os/socket.h"
@@ -49,9 +50,9 @@ class MachineTest : public testing::Test {
     if (!kernel && kernel.error().code() == ErrorCode::kFailedPrecondition) {
       GTEST_SKIP() << kernel.error().ToString();
     }
-    ASSERT_TRUE(kernel) << kernel.error().ToString();
+    ASSERT_THAT(kernel, IsOk());
     auto initrd = TestInitramfs(*kernel, VMM_TEST_AGENT);
-    ASSERT_TRUE(initrd) << initrd.error().ToString();
+    ASSERT_THAT(initrd, IsOk());
     spec_.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r0";
     spec_.kernel = kernel->vmlinux;
     spec_.initrd = *initrd;
@@ -95,7 +96,7 @@ class MachineTest : public testing::Test {
     auto state = os::Open(dir_->path() + "/state", O_RDWR | O_CREAT, 0600);
     ASSERT_TRUE(state);
     auto saved = machine_->Save(state->get(), Soon());
-    ASSERT_TRUE(saved) << saved.error().ToString();
+    ASSERT_THAT(saved, IsOk());
     machine_.reset();
     spec_.memory = MemoryKind::kCopy;
   }
@@ -170,7 +171,7 @@ TEST_F(MachineTest, BootsAnswersAndQuits) {
   ASSERT_TRUE(cmdline);
   EXPECT_NE(cmdline->find(spec_.sandbox_id), std::string::npos);
   auto status = machine_->Quit(milliseconds(5000));
-  ASSERT_TRUE(status) << status.error().ToString();
+  ASSERT_THAT(status, IsOk());
   EXPECT_TRUE(status->ok()) << status->ToString();
   EXPECT_EQ(ReadLine(), "");
 }
@@ -200,7 +201,7 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
     ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
     const auto begin = steady_clock::now();
     auto machine = Restore();
-    ASSERT_TRUE(machine) << machine.error().ToString();
+    ASSERT_THAT(machine, IsOk());
     ASSERT_EQ(Take(*std::move(machine)), "");
     EXPECT_EQ(Ask("e ping"), "ping");
     std::cout << "restored and answered: "
@@ -229,7 +230,7 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
   const auto held_agent = std::move(agent_);
   const auto held_console = std::move(console_);
   auto paused = held->Pause(Soon());
-  ASSERT_TRUE(paused) << paused.error().ToString();
+  ASSERT_THAT(paused, IsOk());
   std::vector<std::string> disks;
   for (int i = 0; i < 4; ++i) {
     const std::string disk = dir_->path() + "/disk" + std::to_string(i);
@@ -241,7 +242,7 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
     auto machine = QemuBackend().Fork(
         {.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r" + std::to_string(i), .disk = disk, .tap_fd = -1},
         std::move(*connection), Soon());
-    ASSERT_TRUE(machine) << machine.error().ToString();
+    ASSERT_THAT(machine, IsOk());
     std::cout << "forked: "
               << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
               << " ms\n";
@@ -380,7 +381,7 @@ TEST_F(MachineTest, BootsWithBothCoresLoaded) {
 
 TEST_F(MachineTest, BootProbeTellsABootFromAHang) {
   auto booted = ProbeBoot(QemuBackend(), spec_, kBootDeadline);
-  EXPECT_TRUE(booted) << booted.error().ToString();
+  EXPECT_THAT(booted, IsOk());
   EXPECT_EQ(ProbeBoot(QemuBackend(), spec_, milliseconds(1)).error().code(),
             ErrorCode::kDeadlineExceeded);
   spec_.initrd = "/nonexistent/initrd";
@@ -394,7 +395,7 @@ TEST_F(MachineTest, AutoAcceleratorIsDecidedQuickly) {
   const auto begin = steady_clock::now();
   auto decision = DecideAccelerator(backend, AcceleratorChoice::kAuto, *TestKernel(), spec_.initrd,
                                     dir_->path() + "/verdict");
-  ASSERT_TRUE(decision) << decision.error().ToString();
+  ASSERT_THAT(decision, IsOk());
   const auto took = steady_clock::now() - begin;
   std::cout << ToString(decision->accelerator) << ": " << decision->reason << "\n";
   if (!ReadKvmFacts().processor) {
@@ -422,7 +423,7 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
 
 TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
   auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Launch(spec_);
-  ASSERT_TRUE(machine) << machine.error().ToString();
+  ASSERT_THAT(machine, IsOk());
   const std::string process = fmt::format("/proc/{}", (*machine)->pid());
   for (const char* kind : {"net", "user", "ipc", "mnt", "pid_for_children", "uts"}) {
     const std::string link = fmt::format("/ns/{}", kind);
