@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "base/sha256/sha256.h"
 #include "document/bounded_json.h"
@@ -17,13 +20,28 @@ namespace cleanroom::vmm {
 namespace {
 
 using Json = nlohmann::json;
+using std::chrono::milliseconds;
 
 constexpr size_t kMaxCpuinfo = 16 << 20;
 constexpr size_t kMaxVerdict = 64 << 10;
+// With auto, for the trial.
+constexpr milliseconds kShortTrial{4000};
 
-// The remembered failure: empty when the boot succeeded. Nothing when no boot was tried under this
-// key.
-std::optional<std::string> LoadVerdict(const VerdictStore& store) {
+// What a trial told.
+struct Verdict {
+  std::string failure;  // empty: the machine booted
+  // What the boot took, or what a machine that did not get there was given; 0: it ended by itself,
+  // and time would not have helped.
+  milliseconds time{0};
+
+  bool TellsOf(milliseconds limit) const {
+    if (failure.empty()) return time <= limit;
+    return time == milliseconds(0) || limit <= time;
+  }
+};
+
+// Nothing when no boot was tried under this key.
+std::optional<Verdict> LoadVerdict(const VerdictStore& store) {
   auto text = os::ReadFile(store.path, kMaxVerdict);
   if (!text) return std::nullopt;
   const Json verdict = document::ParseBoundedJson(*text);
@@ -31,7 +49,16 @@ std::optional<std::string> LoadVerdict(const VerdictStore& store) {
     return verdict.is_object() && verdict.contains(key) && verdict[key].is_string();
   };
   if (!is_text("key") || !is_text("failure") || verdict["key"] != store.key) return std::nullopt;
-  return verdict["failure"].get<std::string>();
+  if (!verdict.contains("ms") || !verdict["ms"].is_number_unsigned()) return std::nullopt;
+  return Verdict{.failure = verdict["failure"].get<std::string>(),
+                 .time = milliseconds(verdict["ms"].get<uint32_t>())};
+}
+
+Verdict Try(const BootProbe& probe, milliseconds limit) {
+  const auto booted = probe(limit);
+  if (booted) return {.failure = "", .time = *booted};
+  const bool silent = booted.error().code() == ErrorCode::kDeadlineExceeded;
+  return {.failure = booted.error().message(), .time = silent ? limit : milliseconds(0)};
 }
 
 // For everybody, or for a group that is not root's.
@@ -91,8 +118,13 @@ Result<std::string> MakeVerdictKey(std::string_view kernel_digest, const std::st
   return Sha256OfParts({boot, kernel_digest, binary});
 }
 
+milliseconds TrialLimit(AcceleratorChoice choice, milliseconds launch_limit) {
+  return choice == AcceleratorChoice::kKvm ? launch_limit : kShortTrial;
+}
+
 Result<AcceleratorDecision> ChooseAccelerator(AcceleratorChoice choice, const KvmFacts& facts,
-                                              const VerdictStore& store, const BootProbe& probe) {
+                                              const VerdictStore& store, milliseconds limit,
+                                              const BootProbe& probe) {
   if (choice == AcceleratorChoice::kTcg) {
     return AcceleratorDecision{Accelerator::kTcg, "TCG was asked for"};
   }
@@ -102,18 +134,18 @@ Result<AcceleratorDecision> ChooseAccelerator(AcceleratorChoice choice, const Kv
   } else if (!facts.device_problem.empty()) {
     problem = facts.device_problem + "; the user Cleanroom runs as needs access (group kvm)";
   } else {
-    std::optional<std::string> failure = LoadVerdict(store);
-    if (!failure) {
-      auto booted = probe();
-      failure = booted ? "" : booted.error().message();
-      const Json verdict = {{"key", store.key}, {"failure", *failure}};
-      CR_TRY(os::WriteFileAtomic(
-          store.path, verdict.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"));
+    std::optional<Verdict> verdict = LoadVerdict(store);
+    if (!verdict || !verdict->TellsOf(limit)) {
+      verdict = Try(probe, limit);
+      const Json json = {
+          {"key", store.key}, {"failure", verdict->failure}, {"ms", verdict->time.count()}};
+      CR_TRY(os::WriteFileAtomic(store.path,
+                                 json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"));
     }
-    if (failure->empty()) {
+    if (verdict->failure.empty()) {
       return AcceleratorDecision{Accelerator::kKvm, "a guest booted under KVM"};
     }
-    problem = "a test boot under KVM failed: " + *failure;
+    problem = "a test boot under KVM failed: " + verdict->failure;
   }
   if (choice == AcceleratorChoice::kKvm) {
     return Err(

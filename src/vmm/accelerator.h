@@ -2,10 +2,12 @@
 //
 // That /dev/kvm exists, opens and makes VMs proves nothing: a software KVM does all that and runs a
 // guest a hundred times too slowly. So KVM is used when the processor shows vmx or svm and a real
-// boot under it has answered within a short deadline. The verdict of that boot is remembered per
-// boot of the host, kernel and VMM build.
+// boot under it has answered within a short deadline. Whoever asks for KVM by name waits for that
+// boot as long as for any other. Its verdict is remembered per boot of the host, kernel and VMM
+// build.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -34,8 +36,14 @@ struct AcceleratorDecision {
   std::string reason;  // one sentence for people
 };
 
-// Boots a machine under KVM; the error says how it failed.
-using BootProbe = std::function<Result<void>()>;
+// How long the trial may take. `launch_limit` is what the config allows any boot; with auto it is
+// not asked: a boot under a KVM that deserves the name takes a fraction of the short deadline.
+std::chrono::milliseconds TrialLimit(AcceleratorChoice choice,
+                                     std::chrono::milliseconds launch_limit);
+
+// Boots a machine under KVM within the limit, and says what that took; the error says how it
+// failed, and is deadline_exceeded only when the time was over.
+using BootProbe = std::function<Result<std::chrono::milliseconds>(std::chrono::milliseconds limit)>;
 
 // Where the verdict of the probe is kept.
 struct VerdictStore {
@@ -46,8 +54,11 @@ struct VerdictStore {
 Result<std::string> MakeVerdictKey(std::string_view kernel_digest, const std::string& vmm_binary);
 
 // Decides. Fast unless a probe must run. An explicit kvm that cannot be used is backend_unavailable
-// with the reason; auto then means TCG.
+// with the reason; auto then means TCG. A remembered boot that took longer than `limit`, and one
+// that was given up sooner, say nothing: the probe runs again.
 Result<AcceleratorDecision> ChooseAccelerator(AcceleratorChoice choice, const KvmFacts& facts,
-                                              const VerdictStore& store, const BootProbe& probe);
+                                              const VerdictStore& store,
+                                              std::chrono::milliseconds limit,
+                                              const BootProbe& probe);
 
 }  // namespace cleanroom::vmm

@@ -3,11 +3,18 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <utility>
 
 #include "os/file.h"
 
 namespace cleanroom::vmm {
 namespace {
+
+using std::chrono::milliseconds;
+
+const KvmFacts kGood{.processor = true, .device_problem = ""};
+constexpr milliseconds kLaunchLimit{30'000};
+constexpr milliseconds kQuick{300};
 
 class AcceleratorTest : public testing::Test {
  protected:
@@ -16,37 +23,41 @@ class AcceleratorTest : public testing::Test {
     store_ = {dir_->path() + "/verdict", "key"};
   }
   // Counts the boots and answers as told.
-  BootProbe Probe(Result<void> answer) {
-    return [this, answer] {
+  BootProbe Probe(Result<milliseconds> answer) {
+    return [this, answer](milliseconds limit) {
       ++boots_;
+      limit_ = limit;
       return answer;
     };
+  }
+  Result<AcceleratorDecision> Choose(AcceleratorChoice choice, Result<milliseconds> answer,
+                                     const KvmFacts& facts = kGood) {
+    return ChooseAccelerator(choice, facts, store_, TrialLimit(choice, kLaunchLimit),
+                             Probe(std::move(answer)));
   }
   std::optional<os::TempDir> dir_;
   VerdictStore store_;
   int boots_ = 0;
+  milliseconds limit_{0};  // of the last boot
 };
-
-const KvmFacts kGood{.processor = true, .device_problem = ""};
 
 TEST_F(AcceleratorTest, WithoutHardwareSupportNothingIsTried) {
   const KvmFacts software{.processor = false, .device_problem = ""};
-  auto decision = ChooseAccelerator(AcceleratorChoice::kAuto, software, store_, Probe({}));
+  auto decision = Choose(AcceleratorChoice::kAuto, kQuick, software);
   ASSERT_TRUE(decision);
   EXPECT_EQ(decision->accelerator, Accelerator::kTcg);
   EXPECT_NE(decision->reason.find("neither vmx nor svm"), std::string::npos);
-  auto refused = ChooseAccelerator(AcceleratorChoice::kKvm, software, store_, Probe({}));
+  auto refused = Choose(AcceleratorChoice::kKvm, kQuick, software);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kBackendUnavailable);
   const KvmFacts denied{.processor = true, .device_problem = "open /dev/kvm: Permission denied"};
-  EXPECT_EQ(ChooseAccelerator(AcceleratorChoice::kAuto, denied, store_, Probe({}))->accelerator,
-            Accelerator::kTcg);
+  EXPECT_EQ(Choose(AcceleratorChoice::kAuto, kQuick, denied)->accelerator, Accelerator::kTcg);
   EXPECT_EQ(boots_, 0);
 }
 
 TEST_F(AcceleratorTest, ABootDecidesAndIsRemembered) {
   for (int i = 0; i < 2; ++i) {
-    auto decision = ChooseAccelerator(AcceleratorChoice::kAuto, kGood, store_, Probe({}));
+    auto decision = Choose(AcceleratorChoice::kAuto, kQuick);
     ASSERT_TRUE(decision);
     EXPECT_EQ(decision->accelerator, Accelerator::kKvm);
   }
@@ -54,27 +65,48 @@ TEST_F(AcceleratorTest, ABootDecidesAndIsRemembered) {
   store_.key = "another kernel";
   const auto hang = Err(ErrorCode::kDeadlineExceeded, "no answer \xff");
   for (int i = 0; i < 2; ++i) {
-    auto decision = ChooseAccelerator(AcceleratorChoice::kAuto, kGood, store_, Probe(hang));
+    auto decision = Choose(AcceleratorChoice::kAuto, hang);
     ASSERT_TRUE(decision);
     EXPECT_EQ(decision->accelerator, Accelerator::kTcg);
     EXPECT_NE(decision->reason.find("no answer"), std::string::npos);
   }
   EXPECT_EQ(boots_, 2);
-  EXPECT_EQ(ChooseAccelerator(AcceleratorChoice::kKvm, kGood, store_, Probe({})).error().code(),
-            ErrorCode::kBackendUnavailable);
-  EXPECT_EQ(boots_, 2);
+}
+
+TEST_F(AcceleratorTest, WhoeverAsksForKvmWaitsAsLongAsForAnyBoot) {
+  EXPECT_TRUE(Choose(AcceleratorChoice::kKvm, milliseconds(20'000)));
+  EXPECT_EQ(limit_, kLaunchLimit);
+  EXPECT_TRUE(Choose(AcceleratorChoice::kKvm, kQuick));
+  EXPECT_EQ(boots_, 1) << "it is remembered";
+  // Which does not make it a KVM that auto takes.
+  const auto hang = Err(ErrorCode::kDeadlineExceeded, "silent");
+  EXPECT_EQ(Choose(AcceleratorChoice::kAuto, hang)->accelerator, Accelerator::kTcg);
+  EXPECT_LT(limit_, kLaunchLimit / 2);
+  EXPECT_EQ(Choose(AcceleratorChoice::kAuto, kQuick)->accelerator, Accelerator::kTcg);
+  EXPECT_EQ(boots_, 2) << "it is remembered";
+  // Nor is what auto gave up a failure of what has more time.
+  EXPECT_TRUE(Choose(AcceleratorChoice::kKvm, milliseconds(20'000)));
+  EXPECT_EQ(boots_, 3);
+}
+
+TEST_F(AcceleratorTest, MoreTimeDoesNotHelpAMachineThatEnded) {
+  const auto ended = Err(ErrorCode::kRuntimeLaunchFailed, "the VMM ended: no such CPU");
+  EXPECT_EQ(Choose(AcceleratorChoice::kAuto, ended)->accelerator, Accelerator::kTcg);
+  EXPECT_EQ(Choose(AcceleratorChoice::kKvm, kQuick).error().code(), ErrorCode::kBackendUnavailable);
+  EXPECT_EQ(boots_, 1);
 }
 
 TEST_F(AcceleratorTest, ADamagedVerdictCountsAsNone) {
   ASSERT_TRUE(os::WriteFileAtomic(store_.path, "{\"key\": 7"));
-  EXPECT_EQ(ChooseAccelerator(AcceleratorChoice::kAuto, kGood, store_, Probe({}))->accelerator,
-            Accelerator::kKvm);
+  EXPECT_EQ(Choose(AcceleratorChoice::kAuto, kQuick)->accelerator, Accelerator::kKvm);
   EXPECT_EQ(boots_, 1);
+  ASSERT_TRUE(os::WriteFileAtomic(store_.path, R"({"key": "key", "failure": "", "ms": -1})"));
+  EXPECT_TRUE(Choose(AcceleratorChoice::kAuto, kQuick));
+  EXPECT_EQ(boots_, 2);
 }
 
 TEST_F(AcceleratorTest, TcgIsNeverArguedWith) {
-  EXPECT_EQ(ChooseAccelerator(AcceleratorChoice::kTcg, kGood, store_, Probe({}))->accelerator,
-            Accelerator::kTcg);
+  EXPECT_EQ(Choose(AcceleratorChoice::kTcg, kQuick)->accelerator, Accelerator::kTcg);
   EXPECT_EQ(boots_, 0);
   EXPECT_EQ(*ParseAcceleratorChoice("kvm"), AcceleratorChoice::kKvm);
   EXPECT_FALSE(ParseAcceleratorChoice("KVM"));

@@ -102,6 +102,7 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
       config.qemu.binary_path.empty() ? "qemu-system-x86_64" : config.qemu.binary_path;
   plane.machine.kernel_image = config.qemu.kernel_image;
   plane.machine.accel = config::ToString(config.qemu.accel);
+  plane.machine.launch_limit = std::chrono::seconds(config.qemu.launch_seconds);
   plane.machine.agent = std::filesystem::path(program_dir) / "cleanroom-guest";
   plane.machine.preload = std::filesystem::path(program_dir) / "cleanroom-qemu-preload.so";
   plane.machine.cache_dir = settings.cache_dir;

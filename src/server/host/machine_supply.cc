@@ -16,10 +16,6 @@
 namespace cleanroom::server {
 namespace {
 
-// A boot under a working KVM takes a fraction of this.
-constexpr std::chrono::milliseconds kProbeLimit{4000};
-constexpr int kProbeMemoryMib = 256;
-
 using Say = std::function<void(std::string_view)>;
 
 Result<vmm::Kernel> GetKernel(const MachineConfig& config, bool download, const Say& say) {
@@ -53,19 +49,11 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
   CR_TRY_ASSIGN(const auto choice, vmm::ParseAcceleratorChoice(config.accel));
   CR_TRY_ASSIGN(const auto key, vmm::MakeVerdictKey(kernel.digest, prepared.machine.vmm_path));
   const vmm::VerdictStore verdicts{.path = config.state_dir / "accelerator", .key = key};
-  const auto probe = [&]() -> Result<void> {
-    vmm::MachineSpec spec;
-    spec.sandbox_id = "accelerator-probe";
-    spec.kernel = prepared.machine.kernel_path;
-    spec.initrd = prepared.machine.initrd_path;
-    spec.vcpus = 1;
-    spec.memory_mib = kProbeMemoryMib;
-    spec.accelerator = vmm::Accelerator::kKvm;
-    spec.tsc_khz = prepared.machine.tsc_khz;
-    return vmm::ProbeBoot(backend, spec, kProbeLimit);
-  };
-  CR_TRY_ASSIGN(const auto decision,
-                vmm::ChooseAccelerator(choice, vmm::ReadKvmFacts(), verdicts, probe));
+  const vmm::Trial trial{.kernel = prepared.machine.kernel_path,
+                         .initrd = prepared.machine.initrd_path,
+                         .tsc_khz = prepared.machine.tsc_khz,
+                         .launch_limit = config.launch_limit};
+  CR_TRY_ASSIGN(const auto decision, vmm::DecideAccelerator(backend, choice, trial, verdicts));
   prepared.machine.accelerator = vmm::ToString(decision.accelerator);
   prepared.accelerator_reason = decision.reason;
   prepared.machine.identity =

@@ -2,6 +2,7 @@
 // or made once.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -16,10 +17,11 @@ struct MachineConfig {
   std::string qemu_binary = "qemu-system-x86_64";
   std::string kernel_image;  // empty: the managed kernel
   std::string accel = "auto";
-  std::filesystem::path agent;      // cleanroom-guest
-  std::filesystem::path preload;    // cleanroom-qemu-preload.so
-  std::filesystem::path cache_dir;  // kernels, initramfs
-  std::filesystem::path state_dir;  // the accelerator's verdict
+  std::chrono::seconds launch_limit{30};  // for a boot
+  std::filesystem::path agent;            // cleanroom-guest
+  std::filesystem::path preload;          // cleanroom-qemu-preload.so
+  std::filesystem::path cache_dir;        // kernels, initramfs
+  std::filesystem::path state_dir;        // the accelerator's verdict
 };
 
 // Everything a machine needs, with the reason for its accelerator.

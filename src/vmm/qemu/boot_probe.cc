@@ -18,11 +18,13 @@ using std::chrono::steady_clock;
 
 constexpr std::string_view kStarted = "Run /init as init process";
 constexpr size_t kKept = 64 << 10;
+constexpr int kTrialMemoryMib = 256;
 
 }  // namespace
 
-Result<void> ProbeBoot(const Backend& backend, MachineSpec spec, milliseconds timeout) {
-  const auto deadline = steady_clock::now() + timeout;
+Result<milliseconds> ProbeBoot(const Backend& backend, MachineSpec spec, milliseconds timeout) {
+  const auto begin = steady_clock::now();
+  const auto deadline = begin + timeout;
   spec.extra_cmdline += " loglevel=7";  // after "quiet", which it overrides
   CR_TRY_ASSIGN(const std::unique_ptr<Machine> machine, backend.Launch(spec));
   const os::UniqueFd console = machine->TakeConsole();
@@ -47,24 +49,25 @@ Result<void> ProbeBoot(const Backend& backend, MachineSpec spec, milliseconds ti
       return Err(ErrorCode::kRuntimeLaunchFailed, fmt::format("the VMM ended: {}", last));
     }
     said.append(chunk.data(), static_cast<size_t>(n));
-    if (said.find(kStarted) != std::string::npos) return {};
+    if (said.find(kStarted) != std::string::npos) {
+      return std::chrono::ceil<milliseconds>(steady_clock::now() - begin);
+    }
     if (said.size() > kKept) said.erase(0, said.size() - kKept / 2);
   }
 }
 
 Result<AcceleratorDecision> DecideAccelerator(const QemuBackend& backend, AcceleratorChoice choice,
-                                              const Kernel& kernel, const std::string& initrd,
-                                              const std::string& verdict_path) {
-  CR_TRY_ASSIGN(const std::string binary, backend.FindBinary());
-  CR_TRY_ASSIGN(std::string key, MakeVerdictKey(kernel.digest, binary));
+                                              const Trial& trial, const VerdictStore& store) {
   MachineSpec spec;
-  spec.sandbox_id = "kvm-probe";
-  spec.kernel = kernel.vmlinux;
-  spec.initrd = initrd;
-  spec.memory_mib = 256;
+  spec.sandbox_id = "accelerator-probe";
+  spec.kernel = trial.kernel;
+  spec.initrd = trial.initrd;
+  spec.vcpus = 1;
+  spec.memory_mib = kTrialMemoryMib;
   spec.accelerator = Accelerator::kKvm;
-  return ChooseAccelerator(choice, ReadKvmFacts(), {verdict_path, std::move(key)},
-                           [&] { return ProbeBoot(backend, spec, kKvmProbeTimeout); });
+  spec.tsc_khz = trial.tsc_khz;
+  return ChooseAccelerator(choice, ReadKvmFacts(), store, TrialLimit(choice, trial.launch_limit),
+                           [&](milliseconds limit) { return ProbeBoot(backend, spec, limit); });
 }
 
 }  // namespace cleanroom::vmm

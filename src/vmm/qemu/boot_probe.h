@@ -3,29 +3,33 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "base/result.h"
 #include "vmm/accelerator.h"
 #include "vmm/backend.h"
-#include "vmm/kernel_store.h"
 #include "vmm/qemu/qemu_backend.h"
 
 namespace cleanroom::vmm {
 
-// Boots `spec` until the kernel says that it starts /init, then kills it; blocking.
+// Boots `spec` until the kernel says that it starts /init, then kills it; blocking. What that took.
 // runtime_launch_failed, with the last console line, when the machine ends before;
 // deadline_exceeded when it takes longer.
-Result<void> ProbeBoot(const Backend& backend, MachineSpec spec, std::chrono::milliseconds timeout);
+Result<std::chrono::milliseconds> ProbeBoot(const Backend& backend, MachineSpec spec,
+                                            std::chrono::milliseconds timeout);
 
-// How long a boot under a KVM that deserves the name may take.
-inline constexpr std::chrono::milliseconds kKvmProbeTimeout{5000};
+// What is booted under KVM to see whether it works.
+struct Trial {
+  std::string kernel;                      // path of the vmlinux
+  std::string initrd;                      // path
+  uint64_t tsc_khz = 0;                    // as in MachineSpec
+  std::chrono::milliseconds launch_limit;  // the config's, for any boot
+};
 
-// ChooseAccelerator for this host, with ProbeBoot of `kernel` and `initrd` as the trial.
-// `verdict_path` is the file that remembers its result. Blocks for at most kKvmProbeTimeout, and
+// ChooseAccelerator for this host, with ProbeBoot of the trial. Blocks for at most TrialLimit, and
 // not at all where the processor has no virtualisation.
 Result<AcceleratorDecision> DecideAccelerator(const QemuBackend& backend, AcceleratorChoice choice,
-                                              const Kernel& kernel, const std::string& initrd,
-                                              const std::string& verdict_path);
+                                              const Trial& trial, const VerdictStore& store);
 
 }  // namespace cleanroom::vmm

@@ -393,16 +393,20 @@ TEST_F(MachineTest, BootProbeTellsABootFromAHang) {
 TEST_F(MachineTest, AutoAcceleratorIsDecidedQuickly) {
   const QemuBackend backend;
   const auto begin = steady_clock::now();
-  auto decision = DecideAccelerator(backend, AcceleratorChoice::kAuto, *TestKernel(), spec_.initrd,
-                                    dir_->path() + "/verdict");
-  ASSERT_THAT(decision, IsOk());
+  const Trial trial{.kernel = spec_.kernel,
+                    .initrd = spec_.initrd,
+                    .tsc_khz = spec_.tsc_khz,
+                    .launch_limit = milliseconds(0)};
+  auto decision = DecideAccelerator(backend, AcceleratorChoice::kAuto, trial,
+                                    {.path = dir_->path() + "/verdict", .key = "key"});
+  ASSERT_TRUE(decision) << decision.error().ToString();
   const auto took = steady_clock::now() - begin;
   std::cout << ToString(decision->accelerator) << ": " << decision->reason << "\n";
   if (!ReadKvmFacts().processor) {
     EXPECT_EQ(decision->accelerator, Accelerator::kTcg);
     EXPECT_LT(took, milliseconds(1000));
   }
-  EXPECT_LT(took, kKvmProbeTimeout + milliseconds(2000));
+  EXPECT_LT(took, TrialLimit(AcceleratorChoice::kAuto, milliseconds(0)) + milliseconds(2000));
 }
 
 TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
