@@ -73,6 +73,28 @@ bool IsForOthers(int device) {
 
 }  // namespace
 
+Check CheckAccelerator(AcceleratorChoice choice, const KvmFacts& facts) {
+  const auto check = [](Check::Status status, std::string message, std::string remedy) {
+    return Check{"accelerator", status, std::move(message), std::move(remedy)};
+  };
+  if (choice == AcceleratorChoice::kTcg) {
+    return check(Check::Status::kOk, "TCG (emulation), which the config asks for", "");
+  }
+  if (facts.processor && facts.device_problem.empty()) {
+    return check(Check::Status::kOk, "KVM, once a test boot under it has succeeded", "");
+  }
+  const std::string problem =
+      facts.processor ? facts.device_problem : "the processor shows neither vmx nor svm";
+  const std::string remedy =
+      facts.processor ? "load the kvm module and add the user Cleanroom runs as to the group kvm"
+                      : "use a host with hardware virtualisation (nested, if it is a VM)";
+  if (choice == AcceleratorChoice::kKvm) {
+    return check(Check::Status::kFail, "KVM, which the config asks for, cannot be used: " + problem,
+                 remedy + "; or set backends.qemu.accel to auto");
+  }
+  return check(Check::Status::kWarn, "TCG (emulation): " + problem, "for more speed " + remedy);
+}
+
 Result<AcceleratorChoice> ParseAcceleratorChoice(std::string_view text) {
   if (text == "auto") return AcceleratorChoice::kAuto;
   if (text == "kvm") return AcceleratorChoice::kKvm;

@@ -28,6 +28,9 @@ struct KvmFacts {
 };
 KvmFacts ReadKvmFacts();
 
+// What `doctor` says of it before a machine has run: what the choice comes to on such a host.
+Check CheckAccelerator(AcceleratorChoice choice, const KvmFacts& facts);
+
 // Whether the text of /proc/cpuinfo lists vmx or svm among the flags.
 bool ShowsVirtualization(std::string_view cpuinfo);
 

@@ -112,6 +112,27 @@ TEST_F(AcceleratorTest, TcgIsNeverArguedWith) {
   EXPECT_FALSE(ParseAcceleratorChoice("KVM"));
 }
 
+TEST_F(AcceleratorTest, DoctorSaysWhatTheChoiceComesTo) {
+  const KvmFacts software{.processor = false, .device_problem = ""};
+  const KvmFacts denied{.processor = true, .device_problem = "open /dev/kvm: Permission denied"};
+  const auto status = [](AcceleratorChoice choice, const KvmFacts& facts) {
+    const Check check = CheckAccelerator(choice, facts);
+    EXPECT_EQ(check.remedy.empty(), check.status == Check::Status::kOk) << check.message;
+    return check.status;
+  };
+  EXPECT_EQ(status(AcceleratorChoice::kAuto, kGood), Check::Status::kOk);
+  EXPECT_EQ(status(AcceleratorChoice::kAuto, software), Check::Status::kWarn);
+  EXPECT_EQ(status(AcceleratorChoice::kAuto, denied), Check::Status::kWarn);
+  EXPECT_EQ(status(AcceleratorChoice::kKvm, kGood), Check::Status::kOk);
+  EXPECT_EQ(status(AcceleratorChoice::kKvm, software), Check::Status::kFail);
+  EXPECT_EQ(status(AcceleratorChoice::kKvm, denied), Check::Status::kFail);
+  for (const KvmFacts& facts : {kGood, software, denied}) {
+    const Check check = CheckAccelerator(AcceleratorChoice::kTcg, facts);
+    EXPECT_EQ(check.status, Check::Status::kOk);
+    EXPECT_EQ(check.message.find("KVM"), std::string::npos) << check.message;
+  }
+}
+
 TEST_F(AcceleratorTest, ReadsProcessorFlags) {
   EXPECT_TRUE(ShowsVirtualization("processor\t: 0\nflags\t\t: fpu vmx sse\n"));
   EXPECT_TRUE(ShowsVirtualization("x\nflags\t\t: fpu svm"));

@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "os/file.h"
 #include "support/daemon.h"
 #include "support/program.h"
 
@@ -164,6 +167,30 @@ TEST_F(BadInputTest, BackendsThatAreNotHere) {
     EXPECT_EQ(outcome.code, 1);
     EXPECT_NE(outcome.err.find("backend_unavailable"), std::string::npos) << outcome.err;
   }
+}
+
+TEST(AcceleratorTest, WhatTheConfigAsksForAndTheHostLacksIsSaidByDoctorToo) {
+  const std::string processor = os::ReadFile("/proc/cpuinfo", size_t{16} << 20).value_or("");
+  if (processor.find(" svm ") != std::string::npos ||
+      processor.find(" vmx ") != std::string::npos) {
+    GTEST_SKIP() << "the processor has hardware virtualisation";
+  }
+  const Daemon daemon("backends: { qemu: { accel: kvm } }\n");
+  const std::string image = BaseImage(daemon);
+  constexpr const char* kRefusal = "accelerator kvm cannot be used here";
+  const Outcome outcome = daemon.Cli({"exec", "-n", "--image", image, "--", "true"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_NE(outcome.err.find(kRefusal), std::string::npos) << outcome.err;
+
+  const Outcome doctor = daemon.Cli({"doctor", "--json"});
+  const auto report = nlohmann::json::parse(doctor.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << doctor.out << doctor.err;
+  std::map<std::string, std::string> failed;
+  for (const auto& check : report["checks"]) {
+    if (check.value("status", "") == "fail") failed[check["name"]] = check.value("message", "");
+  }
+  EXPECT_TRUE(failed.contains("accelerator")) << doctor.out;
+  EXPECT_NE(failed["machines"].find(kRefusal), std::string::npos) << doctor.out;
 }
 
 }  // namespace

@@ -122,9 +122,11 @@ void SystemService::Register(rpc::Router& router) {
 
 Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
   const std::string binary = context_.machines.config().qemu_binary;
+  const auto accel = vmm::ParseAcceleratorChoice(context_.machines.config().accel);
   const Settings settings = context_.settings;
-  auto work = [binary, settings] {
+  auto work = [binary, accel, settings] {
     auto all = vmm::QemuBackend({.binary = binary}).Checks();
+    if (accel) all.push_back(vmm::CheckAccelerator(*accel, vmm::ReadKvmFacts()));
     for (Check& check : CheckJail(settings)) all.push_back(std::move(check));
     return all;
   };
@@ -157,6 +159,7 @@ std::vector<Check> SystemService::OwnChecks() const {
                                   context_.settings.default_backend),
                       "set default_backend: qemu in the config, and start the daemon again"});
   }
+  const auto& failure = context_.machines.failure();
   if (context_.machines.prepared()) {
     const auto& prepared = *context_.machines.prepared();
     checks.push_back({"kernel", Check::Status::kOk,
@@ -166,6 +169,10 @@ std::vector<Check> SystemService::OwnChecks() const {
         {"machines", kvm ? Check::Status::kOk : Check::Status::kWarn,
          fmt::format("{}: {}", prepared.machine.accelerator, prepared.accelerator_reason),
          kvm ? "" : "for speed, use a host with hardware virtualisation"});
+  } else if (failure && failure->code() != ErrorCode::kNotFound) {
+    checks.push_back({"machines", Check::Status::kFail, failure->message(),
+                      "the next sandbox tries again; a change of the config counts once the daemon "
+                      "has started again"});
   } else {
     checks.push_back({"kernel", Check::Status::kWarn, "the guest kernel is not prepared yet",
                       "the first sandbox prepares it, which may take minutes"});

@@ -42,6 +42,8 @@ class MachineSupply {
   void WarmUp();
   // Nothing before the first success.
   const std::optional<PreparedMachine>& prepared() const { return prepared_; }
+  // Why the last attempt failed; not_found where there was no kernel and none was to be fetched.
+  const std::optional<Error>& failure() const { return failure_; }
   // Notified when that changes.
   Notifier& changed() { return changed_; }
   const MachineConfig& config() const { return config_; }

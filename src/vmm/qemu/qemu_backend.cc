@@ -10,7 +10,6 @@
 #include "os/file.h"
 #include "os/netns/tap.h"
 #include "os/socket.h"
-#include "vmm/accelerator.h"
 #include "vmm/jail.h"
 #include "vmm/qemu/argv.h"
 #include "vmm/qemu/fork.h"
@@ -65,17 +64,6 @@ std::vector<Check> QemuBackend::Checks() const {
   } else {
     add("qemu", Check::Status::kFail, version.error().message(),
         "install the Debian package qemu-system-x86, or set backends.qemu.binary_path");
-  }
-  const KvmFacts kvm = ReadKvmFacts();
-  if (!kvm.processor) {
-    add("accelerator", Check::Status::kWarn,
-        "TCG (emulation): the processor shows neither vmx nor svm",
-        "for more speed use a host with hardware virtualisation (nested, if it is a VM)");
-  } else if (!kvm.device_problem.empty()) {
-    add("accelerator", Check::Status::kWarn, "TCG (emulation): " + kvm.device_problem,
-        "load the kvm module and add the user Cleanroom runs as to the group kvm");
-  } else {
-    add("accelerator", Check::Status::kOk, "KVM, once a test boot under it has succeeded", "");
   }
   if (auto tun = os::CheckTun(); tun) {
     add("tun", Check::Status::kOk, "/dev/net/tun can be opened", "");
