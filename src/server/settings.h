@@ -33,6 +33,8 @@ struct UserRange {
   bool operator==(const UserRange&) const = default;
 };
 
+inline constexpr int64_t kDefaultLaunchSeconds = 30;
+
 struct Settings {
   std::filesystem::path state_dir;    // records, folders of sandboxes, output of executions
   std::filesystem::path cache_dir;    // images, kernels: may be deleted while no daemon runs
@@ -43,9 +45,9 @@ struct Settings {
   // What a sandbox has at least; the policy and the request can only ask for more.
   int32_t vcpus = 2;
   int64_t memory_mib = 1024;
-  int64_t disk_mib = 8192;      // sparse: costs what is written
-  int64_t launch_seconds = 30;  // boot, without what the image takes
-  int64_t ttl_minutes = 60;     // idle limit
+  int64_t disk_mib = 8192;                         // sparse: costs what is written
+  int64_t launch_seconds = kDefaultLaunchSeconds;  // boot, without what the image takes
+  int64_t ttl_minutes = 60;                        // idle limit
   // DNS servers for names of sandboxes, "address:port"; empty: those of resolv_conf.
   std::vector<std::string> resolvers;
   std::filesystem::path resolv_conf = "/etc/resolv.conf";

@@ -24,7 +24,8 @@ using std::chrono::steady_clock;
 // command translates anew.
 constexpr int kHeldRehearsals = 4;
 constexpr int kColdRehearsals = 2;
-// A first boot that takes longer is given up and tried once more (a boot can hang on a busy host).
+// A first boot that takes longer than this, and than half of what there is, is given up and tried
+// once more (a boot can hang on a busy host).
 constexpr milliseconds kFirstBootLimit{15'000};
 // For the end of a machine to be seen once its link is lost.
 constexpr milliseconds kDeathLimit{3000};
@@ -91,13 +92,14 @@ Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
   CR_CO_TRY(CheckNotStopped(machine));
   auto begin = steady_clock::now();
   // A boot can hang on a busy host: one that takes too long is given up and tried once more.
-  const auto first = restored ? deadline : std::min(deadline, begin + kFirstBootLimit);
+  const auto patience = std::max<steady_clock::duration>(kFirstBootLimit, (deadline - begin) / 2);
+  const auto first = restored ? deadline : std::min(deadline, begin + patience);
   auto identified = co_await Identify(machine, request, first);
   CR_CO_TRY(CheckNotStopped(machine));
   if (!identified && first < deadline &&
       identified.error().code() == ErrorCode::kDeadlineExceeded) {
     spdlog::warn("sandbox_id={} boot gave no answer in {} ms, trying once more", config_.sandbox_id,
-                 kFirstBootLimit.count());
+                 std::chrono::round<milliseconds>(patience).count());
     machine_ = nullptr;
     co_await machine->End();
     CR_CO_TRY(CheckNotStopped(nullptr));

@@ -63,4 +63,8 @@ Result<std::chrono::seconds> ResolveBootLimit(int64_t request_seconds, const Set
   return std::chrono::seconds(request_seconds > 0 ? request_seconds : settings.launch_seconds);
 }
 
+std::chrono::milliseconds OnThisHost(std::chrono::milliseconds limit, const Settings& settings) {
+  return limit * std::max(settings.launch_seconds, kDefaultLaunchSeconds) / kDefaultLaunchSeconds;
+}
+
 }  // namespace cleanroom::server

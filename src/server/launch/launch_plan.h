@@ -29,4 +29,8 @@ Result<Wishes> ResolveSize(const Wishes& request, const Wishes& policy, const Se
 // negative or longer.
 Result<std::chrono::seconds> ResolveBootLimit(int64_t request_seconds, const Settings& settings);
 
+// What other steps of a machine than its boot may take: `limit`, and more in proportion where the
+// host's boots are given more time than by default, for such a host is slow in all of them.
+std::chrono::milliseconds OnThisHost(std::chrono::milliseconds limit, const Settings& settings);
+
 }  // namespace cleanroom::server

@@ -43,5 +43,14 @@ TEST(LaunchPlanTest, BootLimitOfRequestThenHost) {
   EXPECT_FALSE(ResolveBootLimit(3601, settings));
 }
 
+TEST(LaunchPlanTest, WhereBootsMayTakeLongerSoMayAllElse) {
+  Settings settings;
+  EXPECT_EQ(OnThisHost(std::chrono::seconds(10), settings), std::chrono::seconds(10));
+  settings.launch_seconds = 5;
+  EXPECT_EQ(OnThisHost(std::chrono::seconds(10), settings), std::chrono::seconds(10));
+  settings.launch_seconds = 120;
+  EXPECT_EQ(OnThisHost(std::chrono::seconds(10), settings), std::chrono::seconds(40));
+}
+
 }  // namespace
 }  // namespace cleanroom::server

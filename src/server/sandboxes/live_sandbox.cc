@@ -17,6 +17,7 @@
 namespace cleanroom::server {
 namespace {
 
+using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 // Beyond the boot's own limit, which the warden keeps: only for a warden that does not answer.
@@ -120,7 +121,7 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare
   CR_CO_TRY(found);
   const auto held = context_.warm.FindHeld(shape_);
   if (held) {
-    launched = co_await LaunchFrom(held, std::min(plan.boot_limit, kCopyLimit));
+    launched = co_await LaunchFrom(held, CopyLimit(plan.boot_limit));
     if (launched || !IsMachineTrouble(launched.error())) co_return launched;
     context_.warm.DropHeld(shape_);
     auto again = co_await StartOver(launched.error(), "fork of a held machine");
@@ -133,7 +134,7 @@ Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare
   if (from) {
     std::optional<Origin> origin(
         Origin{.disk_file = from->disk_file, .saved = from, .fork_socket = {}, .groups = {}});
-    launched = co_await LaunchFrom(std::move(origin), std::min(plan.boot_limit, kCopyLimit));
+    launched = co_await LaunchFrom(std::move(origin), CopyLimit(plan.boot_limit));
     if (launched || !IsMachineTrouble(launched.error())) co_return launched;
     // What failed before that was the host's doing.
     if (machine_begun_) co_await context_.warm.Distrust(shape_);
@@ -155,13 +156,17 @@ Awaitable<Result<void>> LiveSandbox::StartOver(const Error& why, std::string_vie
   co_return Result<void>();
 }
 
-Awaitable<Result<void>> LiveSandbox::LaunchSpare(Spare spare, std::chrono::seconds limit) {
+milliseconds LiveSandbox::CopyLimit(milliseconds boot_limit) const {
+  return std::min(boot_limit, OnThisHost(kCopyLimit, context_.settings));
+}
+
+Awaitable<Result<void>> LiveSandbox::LaunchSpare(Spare spare, milliseconds boot_limit) {
   shape_ = std::move(spare.shape);
   shape_.image.was_present = true;
   link_ = std::move(spare.link);
   record_.accelerator = shape_.machine.accelerator;
   auto started =
-      co_await Start(pb::LaunchRequest(), std::min(limit, kCopyLimit), std::vector<std::string>());
+      co_await Start(pb::LaunchRequest(), CopyLimit(boot_limit), std::vector<std::string>());
   co_return started;
 }
 
@@ -186,8 +191,7 @@ Awaitable<Result<void>> LiveSandbox::FindParts() {
   co_return Result<void>();
 }
 
-Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from,
-                                                std::chrono::seconds limit) {
+Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from, milliseconds limit) {
   machine_begun_ = false;
   TellProgress({.phase = "boot", .message = "starting the machine"});
   auto since = steady_clock::now();
@@ -217,15 +221,15 @@ Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from,
   co_return started;
 }
 
-Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, std::chrono::seconds limit,
+Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, milliseconds limit,
                                            std::vector<std::string> born_in) {
   machine_begun_ = false;
-  request.set_deadline_ms(std::chrono::milliseconds(limit).count());
+  request.set_deadline_ms(limit.count());
   for (const std::string& variable : shape_.image.env) request.add_env(variable);
   request.set_workdir(shape_.image.workdir);
   request.set_user(shape_.image.user);
   request.set_policy_json(record_.policy_json);
-  request.set_guest_silence_ms(std::chrono::milliseconds(context_.settings.guest_silence).count());
+  request.set_guest_silence_ms(milliseconds(context_.settings.guest_silence).count());
   for (std::string& server : HostResolvers(context_.settings)) {
     request.add_resolvers(std::move(server));
   }

@@ -119,12 +119,14 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   // By the quickest way there is; one that fails gives way to the next: a spare machine, a copy of
   // a template, a boot.
   Awaitable<Result<void>> Launch(LaunchPlan plan, std::optional<Spare> spare);
-  Awaitable<Result<void>> LaunchSpare(Spare spare, std::chrono::seconds limit);
+  Awaitable<Result<void>> LaunchSpare(Spare spare, std::chrono::milliseconds boot_limit);
+  // For a machine that need not boot.
+  std::chrono::milliseconds CopyLimit(std::chrono::milliseconds boot_limit) const;
   Awaitable<Result<void>> FindParts();
-  Awaitable<Result<void>> LaunchFrom(std::optional<Origin> from, std::chrono::seconds limit);
+  Awaitable<Result<void>> LaunchFrom(std::optional<Origin> from, std::chrono::milliseconds limit);
   // What the machine runs with, policy included, and what it takes until it is ready.
   // `born_in`: the control groups of the machine that ours is a fork of.
-  Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::seconds limit,
+  Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::milliseconds limit,
                                 std::vector<std::string> born_in);
   // Back to before the warden: nothing of the attempt is left.
   Awaitable<Result<void>> StartOver(const Error& why, std::string_view what);

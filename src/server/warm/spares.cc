@@ -8,6 +8,7 @@
 #include "base/id.h"
 #include "image/disk.h"
 #include "os/file.h"
+#include "server/launch/launch_plan.h"
 #include "server/warden/remains.h"
 #include "vmm/backend.h"
 #include "warden_link/procedures.h"
@@ -257,12 +258,13 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
   pb::PrepareMachineRequest request;
   *request.mutable_machine() = ToMessage(spare.shape, disk, &from);
   request.set_hold(purpose == Purpose::kHold);
-  request.set_deadline_ms(kPrepareLimit.count());
+  const milliseconds limit = OnThisHost(kPrepareLimit, settings_);
+  request.set_deadline_ms(limit.count());
   const auto channel = spare.link.channel;
   auto events = co_await channel->CallServerStream<pb::LaunchEvent>(warden_link::kPrepare,
                                                                     std::move(request));
   if (!events) co_return Err(std::move(events).error());
-  const auto deadline = steady_clock::now() + kPrepareLimit;
+  const auto deadline = steady_clock::now() + limit;
   for (;;) {
     auto event =
         co_await WithDeadline(events->Next(), deadline, "the machine was not ready in time");

@@ -10,6 +10,7 @@
 #include "base/id.h"
 #include "os/file.h"
 #include "server/launch/admission.h"
+#include "server/launch/launch_plan.h"
 #include "server/warden/remains.h"
 #include "warden_link/procedures.h"
 
@@ -196,9 +197,10 @@ Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const Mach
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(link.process->pid()), kNiceness);
   pb::MakeTemplateRequest request;
   *request.mutable_machine() = ToMessage(shape, disk, nullptr);
-  request.set_deadline_ms(kMakeLimit.count());
+  const milliseconds limit = OnThisHost(kMakeLimit, settings_);
+  request.set_deadline_ms(limit.count());
   rpc::CallOptions options;
-  options.deadline = steady_clock::now() + kMakeLimit + kCallSlack;
+  options.deadline = steady_clock::now() + limit + kCallSlack;
   auto answer = co_await link.channel->Call<pb::MakeTemplateResponse>(warden_link::kMakeTemplate,
                                                                       request, options);
   co_await KillWarden(link);
