@@ -286,6 +286,7 @@ Awaitable<void> Spares::Watch(
     auto event = co_await events.Next();
     if (!event || !*event) break;
   }
+  if (stopping_) co_return;  // it has not ended yet: Shutdown ends it
   const auto found =
       std::ranges::find(waiting_, id, [](const Waiting& one) { return one.spare.id; });
   if (found == waiting_.end()) co_return;
