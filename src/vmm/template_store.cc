@@ -23,11 +23,12 @@ namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
 // Raised when what a template contains changes without its inputs changing.
-constexpr int kFormat = 2;
+constexpr int kFormat = 3;
 constexpr size_t kMaxState = 64 << 20;
 constexpr size_t kMaxManifest = 64 << 10;
 constexpr size_t kKeyLength = 64;
 constexpr size_t kReadBytes = 1 << 20;
+constexpr off_t kPageBytes = 4096;
 constexpr const char* kMemory = "memory";
 constexpr const char* kState = "state";
 constexpr const char* kDisk = "disk.img";
@@ -65,10 +66,34 @@ Result<Json> Identity(const std::string& path) {
               {"changed", fmt::format("{}.{:09}", info.st_ctim.tv_sec, info.st_ctim.tv_nsec)}};
 }
 
-// SHA-256 of a sparse file's data, with the offsets where it lies.
+// Adds to a digest, of pages in rising order, those that are not zeros alone, with their places.
+class PageDigest {
+ public:
+  // `bytes` are of the file at `at`, a multiple of the page size.
+  void Add(off_t at, std::string_view bytes) {
+    while (!bytes.empty()) {
+      const std::string_view page = bytes.substr(0, kPageBytes);
+      if (page.find_first_not_of('\0') != std::string_view::npos) {
+        if (at != next_) hash_.Add(std::to_string(at) + ":");
+        hash_.Add(page);
+        next_ = at + static_cast<off_t>(page.size());
+      }
+      at += static_cast<off_t>(page.size());
+      bytes.remove_prefix(page.size());
+    }
+  }
+  std::string Finish() { return hash_.Finish(); }
+
+ private:
+  Sha256 hash_;
+  off_t next_ = -1;  // where the last page added ends
+};
+
+// SHA-256 of what a sparse file contains. Where its holes are does not count: on a tmpfs a page of
+// one that is read through a mapping, as by every copy, becomes a page of zeros.
 Result<std::string> DataDigest(const std::string& path) {
   CR_TRY_ASSIGN(const os::UniqueFd file, os::Open(path, O_RDONLY));
-  Sha256 hash;
+  PageDigest digest;
   std::string buffer(kReadBytes, '\0');
   off_t end = 0;
   for (;;) {
@@ -77,17 +102,16 @@ Result<std::string> DataDigest(const std::string& path) {
     if (at < 0) return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", path));
     end = lseek(file.get(), at, SEEK_HOLE);
     if (end < 0) return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", path));
-    hash.Add(std::to_string(at) + ":");
+    at -= at % kPageBytes;
     while (at < end) {
       const auto want = std::min<size_t>(buffer.size(), static_cast<size_t>(end - at));
-      const ssize_t n = pread(file.get(), buffer.data(), want, at);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return ErrErrno(ErrorCode::kDataCorrupt, fmt::format("read {}", path));
-      hash.Add(std::string_view(buffer).substr(0, static_cast<size_t>(n)));
-      at += n;
+      CR_TRY_ASSIGN(const size_t n, os::ReadAt(file.get(), buffer.data(), want, at, path));
+      digest.Add(at, std::string_view(buffer).substr(0, n));
+      if (n == 0) return Err(ErrorCode::kDataCorrupt, fmt::format("{} became shorter", path));
+      at += static_cast<off_t>(n);
     }
   }
-  return hash.Finish();
+  return digest.Finish();
 }
 
 // What a glance can tell.

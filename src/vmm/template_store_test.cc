@@ -3,10 +3,14 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <string>
+#include <string_view>
 
 #include "base/testing/result_matchers.h"
 #include "os/file.h"
@@ -48,6 +52,33 @@ class TemplateStoreTest : public testing::Test {
   os::TempDir dir_;
   TemplateStore store_;
 };
+
+// On a tmpfs the copies' reads of a hole leave pages of zeros there.
+TEST_F(TemplateStoreTest, WhereHolesAreDoesNotCount) {
+  auto memory = os::TempDir::Create("/dev/shm");
+  if (!memory) GTEST_SKIP() << memory.error().ToString();
+  constexpr size_t kBytes = size_t{8} << 20;
+  const std::string from = memory->path() + "/made";
+  ASSERT_TRUE(os::MakeDirs(from));
+  ASSERT_TRUE(os::WriteFileAtomic(from + "/memory", "it begins with data"));
+  ASSERT_EQ(truncate((from + "/memory").c_str(), kBytes), 0);
+  ASSERT_TRUE(os::WriteFileAtomic(from + "/state", "state"));
+  ASSERT_TRUE(os::WriteFileAtomic(from + "/disk.img", std::string(1 << 16, 'd')));
+  const TemplateStore store(memory->path() + "/templates");
+  const auto made = store.Add(Inputs(), from);
+  ASSERT_TRUE(made) << made.error().ToString();
+  {
+    const auto file = os::Open(made->memory_file, O_RDONLY);
+    ASSERT_TRUE(file);
+    void* const mapped = mmap(nullptr, kBytes, PROT_READ, MAP_PRIVATE, file->get(), 0);
+    ASSERT_NE(mapped, MAP_FAILED);
+    const std::string_view bytes(static_cast<const char*>(mapped), kBytes);
+    EXPECT_EQ(std::ranges::count(bytes.substr(kBytes / 2), '\0'), kBytes / 2);
+    munmap(mapped, kBytes);
+  }
+  const auto verified = store.Verify(*made);
+  EXPECT_TRUE(verified) << verified.error().ToString();
+}
 
 TEST_F(TemplateStoreTest, AppearsWholeOrNotAtAll) {
   EXPECT_FALSE(Found());
