@@ -5,11 +5,7 @@
 
 #include <algorithm>
 
-#include "image/disk.h"
-#include "os/file.h"
 #include "server/convert.h"
-#include "server/host/host_resolvers.h"
-#include "server/launch/launch_request.h"
 #include "server/plain_text.h"
 #include "server/warden/remains.h"
 #include "warden_link/procedures.h"
@@ -17,25 +13,10 @@
 namespace cleanroom::server {
 namespace {
 
-using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-// Beyond the boot's own limit, which the warden keeps: only for a warden that does not answer.
-constexpr std::chrono::seconds kLaunchSlack{5};
 constexpr std::chrono::seconds kWardenExitWait{2};
 constexpr std::chrono::seconds kWardenKillWait{10};
-
-// A copy of a template answers in a fraction of it, or never; then it is booted.
-constexpr std::chrono::seconds kCopyLimit{10};
-
-// What says that another way to start the machine is worth trying.
-bool IsMachineTrouble(const Error& error) {
-  return error.code() == ErrorCode::kRuntimeLaunchFailed ||
-         error.code() == ErrorCode::kDeadlineExceeded || error.code() == ErrorCode::kUnavailable ||
-         error.code() == ErrorCode::kDataCorrupt || error.code() == ErrorCode::kInternal ||
-         error.code() == ErrorCode::kPermissionDenied || error.code() == ErrorCode::kNotFound ||
-         error.code() == ErrorCode::kFailedPrecondition;
-}
 
 }  // namespace
 
@@ -67,10 +48,10 @@ Awaitable<void> LiveSandbox::Create(LaunchPlan plan, std::optional<Spare> spare)
   if (!*launched_) {
     SetFinal(launched_->error());
   } else if (!stop_reason_) {
-    AddPhase("total", start);
+    record_.phases.push_back(PhaseSince("total", start));
     auto entered = Enter(store::SandboxStatus::kReady, "ready");
     if (entered) {
-      context_.warm.Launched(shape_);
+      context_.warm.Launched(machine_.shape);
       co_await Serve();
     } else {
       SetFinal(entered.error());
@@ -80,13 +61,14 @@ Awaitable<void> LiveSandbox::Create(LaunchPlan plan, std::optional<Spare> spare)
 }
 
 Awaitable<void> LiveSandbox::Adopt(WardenProcess warden) {
-  link_.process = std::move(warden);
-  image_use_ = context_.resources.UseImage(record_.image_digest);
-  shape_.image.was_present = true;
+  machine_.link.process = std::move(warden);
+  machine_.image_use = context_.resources.UseImage(record_.image_digest);
+  machine_.shape.image.was_present = true;
   auto connected = ConnectWarden(executor_, context_.layout, id());
   if (connected) {
-    link_.channel = std::move(*connected);
-    spdlog::info("sandbox found again sandbox_id={} warden_pid={}", id(), link_.process->pid());
+    machine_.link.channel = std::move(*connected);
+    spdlog::info("sandbox found again sandbox_id={} warden_pid={}", id(),
+                 machine_.link.process->pid());
     co_await Serve();
   } else {
     SetFinal(connected.error());
@@ -95,166 +77,14 @@ Awaitable<void> LiveSandbox::Adopt(WardenProcess warden) {
 }
 
 Awaitable<void> LiveSandbox::LaunchTask(LaunchPlan plan, std::optional<Spare> spare) {
-  auto launched = co_await Launch(std::move(plan), std::move(spare));
+  auto self = shared_from_this();
+  LaunchHooks hooks{
+      .progress = [self](ProgressUpdate update) { self->TellProgress(std::move(update)); },
+      .stop_asked = [self] { return self->stop_reason_.has_value(); }};
+  Launcher launcher(executor_, context_, tasks_, record_, machine_, std::move(hooks));
+  auto launched = co_await launcher.Launch(std::move(plan), std::move(spare));
   launched_ = std::move(launched);
   changed_.NotifyAll();
-}
-
-Result<void> LiveSandbox::StopAsked() const {
-  if (stop_reason_)
-    return Err(ErrorCode::kCanceled, "the sandbox was ended while it was being created");
-  return {};
-}
-
-// The task is cancelled when a stop is asked for; steps on the pool forget that, so each is
-// followed by a check.
-Awaitable<Result<void>> LiveSandbox::Launch(LaunchPlan plan, std::optional<Spare> spare) {
-  image_use_ = context_.resources.UseImage(record_.image_digest);
-  Result<void> launched;
-  if (spare) {
-    launched = co_await LaunchSpare(*std::move(spare), plan.boot_limit);
-    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
-    auto again = co_await StartOver(launched.error(), "spare machine");
-    CR_CO_TRY(again);
-  }
-  auto found = co_await FindParts();
-  CR_CO_TRY(found);
-  const auto held = context_.warm.FindHeld(shape_);
-  if (held) {
-    launched = co_await LaunchFrom(held, CopyLimit(plan.boot_limit));
-    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
-    context_.warm.DropHeld(shape_);
-    auto again = co_await StartOver(launched.error(), "fork of a held machine");
-    CR_CO_TRY(again);
-  }
-  auto since = steady_clock::now();
-  const auto from = co_await context_.warm.Find(shape_);
-  CR_CO_TRY(StopAsked());
-  AddPhase("template", since);
-  if (from) {
-    std::optional<Origin> origin(
-        Origin{.disk_file = from->disk_file, .saved = from, .fork_socket = {}, .groups = {}});
-    launched = co_await LaunchFrom(std::move(origin), CopyLimit(plan.boot_limit));
-    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
-    // What failed before that was the host's doing.
-    if (machine_begun_) co_await context_.warm.Distrust(shape_);
-    auto again = co_await StartOver(launched.error(), "copy of a template");
-    CR_CO_TRY(again);
-  }
-  launched = co_await LaunchFrom(std::nullopt, plan.boot_limit);
-  co_return launched;
-}
-
-Awaitable<Result<void>> LiveSandbox::StartOver(const Error& why, std::string_view what) {
-  CR_CO_TRY(StopAsked());
-  spdlog::warn("a {} did not start, going on without sandbox_id={} error=\"{}\"", what, id(),
-               why.ToString());
-  co_await KillWarden(link_);
-  auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id());
-  CR_CO_TRY(removed);
-  CR_CO_TRY(StopAsked());
-  co_return Result<void>();
-}
-
-milliseconds LiveSandbox::CopyLimit(milliseconds boot_limit) const {
-  return std::min(boot_limit, OnThisHost(kCopyLimit, context_.settings));
-}
-
-Awaitable<Result<void>> LiveSandbox::LaunchSpare(Spare spare, milliseconds boot_limit) {
-  shape_ = std::move(spare.shape);
-  shape_.image.was_present = true;
-  link_ = std::move(spare.link);
-  record_.accelerator = shape_.machine.accelerator;
-  auto started =
-      co_await Start(pb::LaunchRequest(), CopyLimit(boot_limit), std::vector<std::string>());
-  co_return started;
-}
-
-Awaitable<Result<void>> LiveSandbox::FindParts() {
-  auto self = shared_from_this();
-  const ProgressFn progress = [self](ProgressUpdate update) {
-    self->TellProgress(std::move(update));
-  };
-  auto since = steady_clock::now();
-  auto image = co_await context_.resources.Image(record_.image_ref, progress);
-  CR_CO_TRY(StopAsked());
-  if (!image) co_return Err(std::move(image).error());
-  AddPhase("image", since);
-
-  since = steady_clock::now();
-  auto machine = co_await context_.resources.Machine(record_.backend, progress);
-  CR_CO_TRY(StopAsked());
-  if (!machine) co_return Err(std::move(machine).error());
-  record_.accelerator = machine->accelerator;
-  AddPhase("kernel", since);
-  shape_ = ShapeOf(record_, *std::move(image), *std::move(machine));
-  co_return Result<void>();
-}
-
-Awaitable<Result<void>> LiveSandbox::LaunchFrom(std::optional<Origin> from, milliseconds limit) {
-  machine_begun_ = false;
-  TellProgress({.phase = "boot", .message = "starting the machine"});
-  auto since = steady_clock::now();
-  const std::string disk = context_.layout.Disk(id());
-  CR_CO_TRY(os::MakeDirs(context_.layout.LiveOutputs(id())));
-  Result<void> made;
-  if (from) {
-    const std::string source = from->disk_file;
-    auto work = [source, disk] { return image::CopyDisk(source, disk); };
-    made = co_await context_.pool.Run(work);
-  } else {
-    made = co_await context_.resources.MakeDisk(disk, record_.disk_mib);
-  }
-  CR_CO_TRY(StopAsked());
-  CR_CO_TRY(made);
-  AddPhase("disk", since);
-
-  since = steady_clock::now();
-  CR_CO_TRY_ASSIGN(link_, StartWarden(executor_, context_.settings, context_.layout, id(), shape_,
-                                      from ? &*from : nullptr));
-  tasks_.Spawn(EnterGroups(context_.pool, link_.groups, link_.process->pid()));
-  AddPhase("warden", since);
-  pb::LaunchRequest request;
-  *request.mutable_machine() = ToMessage(shape_, disk, from ? &*from : nullptr);
-  const std::vector<std::string> born_in = from ? from->groups : std::vector<std::string>();
-  auto started = co_await Start(std::move(request), limit, born_in);
-  co_return started;
-}
-
-Awaitable<Result<void>> LiveSandbox::Start(pb::LaunchRequest request, milliseconds limit,
-                                           std::vector<std::string> born_in) {
-  machine_begun_ = false;
-  request.set_deadline_ms(limit.count());
-  for (const std::string& variable : shape_.image.env) request.add_env(variable);
-  request.set_workdir(shape_.image.workdir);
-  request.set_user(shape_.image.user);
-  request.set_policy_json(record_.policy_json);
-  request.set_guest_silence_ms(milliseconds(context_.settings.guest_silence).count());
-  for (std::string& server : HostResolvers(context_.settings)) {
-    request.add_resolvers(std::move(server));
-  }
-
-  rpc::CallOptions options;
-  options.deadline = steady_clock::now() + limit + kLaunchSlack;
-  auto events = co_await link_.channel->CallServerStream<pb::LaunchEvent>(
-      warden_link::kLaunch, std::move(request), options);
-  if (!events) co_return Err(std::move(events).error());
-  for (;;) {
-    auto event = co_await events->Next();
-    if (!event) co_return Err(std::move(event).error());
-    if (!*event)
-      co_return Err(ErrorCode::kUnavailable, "the warden ended the launch without a word");
-    if ((*event)->has_ready()) {
-      const pid_t vmm = (*event)->ready().vmm_pid();
-      tasks_.Spawn(LeaveHeldGroups(context_.pool, id(), std::move(born_in), link_.groups, vmm));
-      co_return Result<void>();
-    }
-    machine_begun_ = machine_begun_ || (*event)->has_begun();
-    if (!(*event)->has_phase()) continue;
-    const pb::LaunchPhase& phase = (*event)->phase();
-    record_.phases.push_back({PlainText(phase.name(), 64), phase.milliseconds()});
-    TellProgress({.phase = phase.name(), .message = ""});
-  }
 }
 
 Awaitable<void> LiveSandbox::Serve() {
@@ -266,8 +96,8 @@ Awaitable<void> LiveSandbox::Serve() {
 
 Awaitable<void> LiveSandbox::Watch() {
   std::string reason = "unavailable: the connection to the warden was lost";
-  auto states = co_await link_.channel->CallServerStream<pb::WardenState>(warden_link::kWatchState,
-                                                                          pb::WatchStateRequest());
+  auto states = co_await machine_.link.channel->CallServerStream<pb::WardenState>(
+      warden_link::kWatchState, pb::WatchStateRequest());
   while (states) {
     auto state = co_await states->Next();
     if (!state || !*state) break;
@@ -296,7 +126,7 @@ void LiveSandbox::SetFinal(const Error& error) {
       error.code() == ErrorCode::kRuntimeLaunchFailed;
   failure_ = telling ? error.ToString()
                      : Error(ErrorCode::kRuntimeLaunchFailed, error.message()).ToString();
-  if (error.code() == ErrorCode::kUnavailable && link_.process) {
+  if (error.code() == ErrorCode::kUnavailable && machine_.link.process) {
     failure_ =
         Error(ErrorCode::kRuntimeLaunchFailed, "the warden ended before the machine was ready")
             .ToString();
@@ -310,16 +140,16 @@ Awaitable<void> LiveSandbox::End() {
     (void)Enter(store::SandboxStatus::kStopping, "stopping");
   }
   co_await EndWarden();
-  if (link_.channel) co_await link_.channel->Close();
+  if (machine_.link.channel) co_await machine_.link.channel->Close();
   tasks_.Cancel();
   co_await tasks_.Join();
-  if (link_.process && !stop_reason_) ReadEndFile();
+  if (machine_.link.process && !stop_reason_) ReadEndFile();
   co_await observer_.OnEnding(*this);
 
   auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id());
   (void)removed;  // logged
-  image_use_.reset();
-  AddPhase("cleanup", since);
+  machine_.image_use.reset();
+  record_.phases.push_back(PhaseSince("cleanup", since));
   if (stop_reason_) {
     (void)Enter(store::SandboxStatus::kStopped, record_.reason);
   } else {
@@ -332,31 +162,32 @@ Awaitable<void> LiveSandbox::End() {
 }
 
 Awaitable<void> LiveSandbox::EndWarden() {
-  if (!link_.process) co_return;
+  if (!machine_.link.process) co_return;
   auto wait = kWardenExitWait;
-  if (stop_reason_ && link_.channel && link_.channel->alive()) {
+  if (stop_reason_ && machine_.link.channel && machine_.link.channel->alive()) {
     pb::StopRequest request;
     // A machine that is not up yet, or runs no command, has nothing to shut down: its disk goes.
     const bool graceful = (!launched_ || launched_->has_value()) && !running_.empty();
     request.set_grace_ms(graceful ? context_.settings.stop_grace.count() : 0);
     rpc::CallOptions options;
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;
-    auto stopped =
-        co_await link_.channel->Call<pb::StopResponse>(warden_link::kStop, request, options);
+    auto stopped = co_await machine_.link.channel->Call<pb::StopResponse>(warden_link::kStop,
+                                                                          request, options);
     if (!stopped)
       spdlog::debug("stop unanswered sandbox_id={} error=\"{}\"", id(), stopped.error().ToString());
   }
   // A warden that has ended its machine waits for its callers to hang up.
-  if (link_.channel) co_await link_.channel->Close();
-  const bool gone = co_await link_.process->WaitEnd(steady_clock::now() + wait);
+  if (machine_.link.channel) co_await machine_.link.channel->Close();
+  const bool gone = co_await machine_.link.process->WaitEnd(steady_clock::now() + wait);
   if (gone) co_return;
   spdlog::warn("killing a warden that does not end sandbox_id={} warden_pid={}", id(),
-               link_.process->pid());
-  link_.process->Kill();
-  const bool killed = co_await link_.process->WaitEnd(steady_clock::now() + kWardenKillWait);
+               machine_.link.process->pid());
+  machine_.link.process->Kill();
+  const bool killed =
+      co_await machine_.link.process->WaitEnd(steady_clock::now() + kWardenKillWait);
   if (!killed)
     spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", id(),
-                  link_.process->pid());
+                  machine_.link.process->pid());
 }
 
 // The warden's own account, for when nobody listened, and its console, which the error of a launch
@@ -375,8 +206,8 @@ void LiveSandbox::ReadEndFile() {
 
 std::string LiveSandbox::DescribeWardenEnd() const {
   std::string text;
-  if (!link_.process->EndText().empty())
-    text = fmt::format(" (the warden {})", link_.process->EndText());
+  if (!machine_.link.process->EndText().empty())
+    text = fmt::format(" (the warden {})", machine_.link.process->EndText());
   auto log = ReadRemains(context_.layout, id(), "warden.log");
   if (log && !log->empty()) {
     std::string words = PlainText(*log, kLastWordsBytes);
@@ -384,11 +215,6 @@ std::string LiveSandbox::DescribeWardenEnd() const {
     text += ": " + words;
   }
   return text;
-}
-
-void LiveSandbox::AddPhase(const std::string& name, steady_clock::time_point since) {
-  const std::chrono::duration<double, std::milli> spent = steady_clock::now() - since;
-  record_.phases.push_back({name, spent.count()});
 }
 
 void LiveSandbox::TellProgress(ProgressUpdate progress) {

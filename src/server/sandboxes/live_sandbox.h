@@ -18,10 +18,8 @@
 #include "cleanroom/internal/v1/warden.pb.h"
 #include "rpc/client.h"
 #include "server/launch/launch_plan.h"
-#include "server/launch/launch_resources.h"
-#include "server/layout.h"
-#include "server/settings.h"
-#include "server/warden/warden_link.h"
+#include "server/sandboxes/launcher.h"
+#include "server/sandboxes/sandbox_context.h"
 #include "server/warm/warm_start.h"
 #include "store/records.h"
 
@@ -63,18 +61,6 @@ class SandboxObservers : public SandboxObserver {
   std::vector<SandboxObserver*> observers_;
 };
 
-// What every sandbox uses; all of it outlives them.
-struct SandboxContext {
-  store::RecordStore& store;
-  LaunchResources& resources;
-  WarmStart& warm;
-  BlockingPool& pool;
-  const Settings& settings;
-  const Layout& layout;
-  WallClock clock;
-  SteadyClock steady = [] { return std::chrono::steady_clock::now(); };
-};
-
 class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
  public:
   LiveSandbox(asio::any_io_executor executor, SandboxContext& context, SandboxObserver& observer,
@@ -99,9 +85,9 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   std::string why_ending() const { return stop_reason_ ? *stop_reason_ : failure_.value_or(""); }
   bool ended() const { return ended_; }
   const ProgressUpdate& progress() const { return progress_; }
-  bool image_was_present() const { return shape_.image.was_present; }
+  bool image_was_present() const { return machine_.shape.image.was_present; }
   // Null before the warden runs.
-  std::shared_ptr<rpc::Channel> channel() const { return link_.channel; }
+  std::shared_ptr<rpc::Channel> channel() const { return machine_.link.channel; }
   // Notified after every change of the above.
   Notifier& changed() { return changed_; }
   // Tasks that end, cancelled, before the sandbox does.
@@ -116,29 +102,13 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
 
  private:
   Awaitable<void> LaunchTask(LaunchPlan plan, std::optional<Spare> spare);
-  // By the quickest way there is; one that fails gives way to the next: a spare machine, a copy of
-  // a template, a boot.
-  Awaitable<Result<void>> Launch(LaunchPlan plan, std::optional<Spare> spare);
-  Awaitable<Result<void>> LaunchSpare(Spare spare, std::chrono::milliseconds boot_limit);
-  // For a machine that need not boot.
-  std::chrono::milliseconds CopyLimit(std::chrono::milliseconds boot_limit) const;
-  Awaitable<Result<void>> FindParts();
-  Awaitable<Result<void>> LaunchFrom(std::optional<Origin> from, std::chrono::milliseconds limit);
-  // What the machine runs with, policy included, and what it takes until it is ready.
-  // `born_in`: the control groups of the machine that ours is a fork of.
-  Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::milliseconds limit,
-                                std::vector<std::string> born_in);
-  // Back to before the warden: nothing of the attempt is left.
-  Awaitable<Result<void>> StartOver(const Error& why, std::string_view what);
   Awaitable<void> Serve();
   Awaitable<void> Watch();
   Awaitable<void> End();
   Awaitable<void> EndWarden();
-  Result<void> StopAsked() const;
   void SetFinal(const Error& error);
   void ReadEndFile();
   std::string DescribeWardenEnd() const;
-  void AddPhase(const std::string& name, std::chrono::steady_clock::time_point since);
   void TellProgress(ProgressUpdate progress);
   // Persists the record with this status; what cannot be persisted is logged and remembered as
   // failure.
@@ -151,15 +121,12 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   Notifier changed_;
   TaskScope tasks_;
 
-  MachineShape shape_;
-  std::shared_ptr<void> image_use_;
-  WardenLink link_;
+  SandboxMachine machine_;
   ProgressUpdate progress_;
   std::set<std::string> running_;
   std::chrono::steady_clock::time_point idle_since_;
 
   std::optional<Result<void>> launched_;
-  bool machine_begun_ = false;  // the attempt under way has come so far as to start a machine
   std::optional<std::string> stop_reason_;
   std::optional<std::string> failure_;  // "code: text": why it ended without being asked to
   bool ended_ = false;
