@@ -35,6 +35,19 @@ constexpr std::array<std::pair<ErrorCode, std::string_view>, 23> kNames = {{
     {ErrorCode::kInternal, "internal"},
 }};
 
+constexpr std::array<std::pair<SubjectKind, std::string_view>, 10> kSubjects = {{
+    {SubjectKind::kDaemon, "daemon"},
+    {SubjectKind::kCertificate, "certificate"},
+    {SubjectKind::kSandbox, "sandbox"},
+    {SubjectKind::kExecution, "execution"},
+    {SubjectKind::kImage, "image"},
+    {SubjectKind::kRegistry, "registry"},
+    {SubjectKind::kArchive, "archive"},
+    {SubjectKind::kPolicy, "policy"},
+    {SubjectKind::kConfig, "config"},
+    {SubjectKind::kFile, "file"},
+}};
+
 }  // namespace
 
 std::string_view ToString(ErrorCode code) {
@@ -44,11 +57,66 @@ std::string_view ToString(ErrorCode code) {
   return "internal";
 }
 
-ErrorCode ErrorCodeFromString(std::string_view name) {
+std::optional<ErrorCode> ParseErrorCode(std::string_view name) {
   for (const auto& [code, candidate] : kNames) {
     if (candidate == name) return code;
   }
-  return ErrorCode::kInternal;
+  return std::nullopt;
+}
+
+ErrorCode ErrorCodeFromString(std::string_view name) {
+  return ParseErrorCode(name).value_or(ErrorCode::kInternal);
+}
+
+bool IsRetryable(ErrorCode code) {
+  return code == ErrorCode::kUnavailable || code == ErrorCode::kDeadlineExceeded;
+}
+
+bool IsMachineTrouble(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kRuntimeLaunchFailed:
+    case ErrorCode::kDataCorrupt:
+    case ErrorCode::kInternal:
+    case ErrorCode::kPermissionDenied:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kFailedPrecondition:
+      return true;
+    default:
+      return IsRetryable(code);
+  }
+}
+
+bool TellsWhatToDo(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kBackendUnavailable:
+    case ErrorCode::kBackendCapabilityMismatch:
+    case ErrorCode::kResourceExhausted:
+    case ErrorCode::kNotFound:
+    case ErrorCode::kUpstreamError:
+    case ErrorCode::kDataCorrupt:
+    case ErrorCode::kUnauthenticated:
+    case ErrorCode::kPermissionDenied:
+    case ErrorCode::kInvalidArgument:
+    case ErrorCode::kHostNotAllowed:
+    case ErrorCode::kRuntimeLaunchFailed:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string_view ToString(SubjectKind kind) {
+  for (const auto& [candidate, name] : kSubjects) {
+    if (candidate == kind) return name;
+  }
+  return "";
+}
+
+SubjectKind SubjectKindFromString(std::string_view name) {
+  for (const auto& [kind, candidate] : kSubjects) {
+    if (candidate == name) return kind;
+  }
+  return SubjectKind::kNone;
 }
 
 Error Error::FromErrno(ErrorCode code, int errno_value, std::string_view what) {
@@ -65,6 +133,22 @@ std::string Error::ToString() const {
 
 Error Error::Context(std::string_view frame) && {
   message_ = fmt::format("{}: {}", frame, message_);
+  return std::move(*this);
+}
+
+Error Error::As(ErrorCode code) && {
+  code_ = code;
+  errno_value_ = 0;
+  return std::move(*this);
+}
+
+Error Error::About(SubjectKind kind, std::string name) && {
+  if (subject_.kind == SubjectKind::kNone) subject_ = {kind, std::move(name)};
+  return std::move(*this);
+}
+
+Error Error::Remedy(std::string remedy) && {
+  if (remedy_.empty()) remedy_ = std::move(remedy);
   return std::move(*this);
 }
 

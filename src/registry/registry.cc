@@ -93,7 +93,7 @@ Result<fetch::HttpResponse> Registry::Send(fetch::HttpRequest request, uint64_t 
       }
     }
     if (!response) {
-      const bool retry = response.error().code() == ErrorCode::kUnavailable && !last;
+      const bool retry = IsRetryable(response.error().code()) && !last;
       if (retry && !scheme_known_) {
         // Not an answer in http: it may speak TLS.
         scheme_ = scheme_ == "http" ? "https" : "http";
@@ -235,7 +235,7 @@ Result<void> Registry::GetBlob(const Descriptor& blob, const BlobSink& sink,
       attempt = 0;
       continue;
     }
-    if (sink_failed || code != ErrorCode::kUnavailable || attempt >= options_.attempts) {
+    if (sink_failed || !IsRetryable(code) || attempt >= options_.attempts) {
       return Err(std::move(response).error());
     }
     if (!Pause(delay, stop)) return Err(ErrorCode::kCanceled, "the operation was cancelled");

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "base/utf8.h"
-#include "cleanroom/v1/error.pb.h"
 
 namespace cleanroom::rpc {
 namespace {
@@ -121,17 +120,28 @@ RpcCode FromHttpStatus(int status) {
   }
 }
 
-std::string EncodeDetail(const Error& error) {
+v1::ErrorDetail ToDetail(const Error& error) {
   v1::ErrorDetail detail;
   detail.set_code(std::string(ToString(error.code())));
   detail.set_message(ToValidUtf8(error.message()));
-  return detail.SerializeAsString();
+  detail.set_remedy(ToValidUtf8(error.remedy()));
+  detail.set_subject_kind(std::string(ToString(error.subject().kind)));
+  detail.set_subject(ToValidUtf8(error.subject().name));
+  return detail;
 }
+
+Error FromDetail(const v1::ErrorDetail& detail) {
+  return Error(ErrorCodeFromString(detail.code()), detail.message())
+      .About(SubjectKindFromString(detail.subject_kind()), detail.subject())
+      .Remedy(detail.remedy());
+}
+
+std::string EncodeDetail(const Error& error) { return ToDetail(error).SerializeAsString(); }
 
 Error FromWire(RpcCode code, std::string_view message, const std::optional<std::string>& detail) {
   v1::ErrorDetail parsed;
   if (detail && parsed.ParseFromString(*detail) && !parsed.code().empty()) {
-    return Error(ErrorCodeFromString(parsed.code()), parsed.message());
+    return FromDetail(parsed);
   }
   const ErrorCode mapped = FromRpcCode(code);
   const std::string prefix = std::string(ToString(mapped)) + ": ";

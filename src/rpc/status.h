@@ -21,6 +21,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "cleanroom/v1/error.pb.h"
 
 namespace cleanroom::rpc {
 
@@ -57,6 +58,10 @@ int HttpStatus(RpcCode code);
 // What a response without an RPC status means, by its HTTP status.
 RpcCode FromHttpStatus(int status);
 
+// An error as a message, and the error that such a message stands for. What is no UTF-8
+// is made so.
+v1::ErrorDetail ToDetail(const Error& error);
+Error FromDetail(const v1::ErrorDetail& detail);
 // An error's ErrorDetail in binary form, and its type name ("cleanroom.v1.ErrorDetail").
 std::string EncodeDetail(const Error& error);
 extern const std::string_view kDetailType;

@@ -100,6 +100,14 @@ TEST(StatusTest, EveryCodeComesBackExactly) {
     const auto connect = ParseConnectEnd(ConnectEndJson(failed));
     EXPECT_EQ(connect.error().ToString(), failed.error().ToString());
     EXPECT_EQ(FromConnectName(ConnectName(ToRpcCode(code))), ToRpcCode(code));
+    const Result<void> full = Err(Error(code, "a")
+                                      .About(SubjectKind::kRegistry, "r.example:5000")
+                                      .Remedy("Log in with: \xc3\xa9"));
+    for (const auto& read :
+         {ParseGrpcTrailers(GrpcTrailers(full)), ParseConnectEnd(ConnectEndJson(full))}) {
+      EXPECT_EQ(read.error().subject(), full.error().subject());
+      EXPECT_EQ(read.error().remedy(), full.error().remedy());
+    }
     // Without the detail the family is left, and the prefix is not doubled.
     const Error plain = FromWire(ToRpcCode(code), failed.error().ToString(), {});
     EXPECT_EQ(ToRpcCode(plain.code()), ToRpcCode(code));

@@ -15,7 +15,7 @@ namespace {
 // To callers of the API `unavailable` is the daemon itself.
 Error OfRegistry(Error error) {
   if (error.code() != ErrorCode::kUnavailable) return error;
-  return Error(ErrorCode::kUpstreamError, error.message());
+  return std::move(error).As(ErrorCode::kUpstreamError);
 }
 
 }  // namespace

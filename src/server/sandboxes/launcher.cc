@@ -24,15 +24,6 @@ constexpr std::chrono::seconds kLaunchSlack{5};
 // A copy of a template answers in a fraction of it, or never; then it is booted.
 constexpr std::chrono::seconds kCopyLimit{10};
 
-// What says that another way to start the machine is worth trying.
-bool IsMachineTrouble(const Error& error) {
-  return error.code() == ErrorCode::kRuntimeLaunchFailed ||
-         error.code() == ErrorCode::kDeadlineExceeded || error.code() == ErrorCode::kUnavailable ||
-         error.code() == ErrorCode::kDataCorrupt || error.code() == ErrorCode::kInternal ||
-         error.code() == ErrorCode::kPermissionDenied || error.code() == ErrorCode::kNotFound ||
-         error.code() == ErrorCode::kFailedPrecondition;
-}
-
 }  // namespace
 
 Launcher::Launcher(asio::any_io_executor executor, SandboxContext& context, TaskScope& tasks,
@@ -57,7 +48,7 @@ Awaitable<Result<void>> Launcher::Launch(LaunchPlan plan, std::optional<Spare> s
   Result<void> launched;
   if (spare) {
     launched = co_await LaunchSpare(*std::move(spare), plan.boot_limit);
-    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
+    if (launched || !IsMachineTrouble(launched.error().code())) co_return launched;
     auto again = co_await StartOver(launched.error(), "spare machine");
     CR_CO_TRY(again);
   }
@@ -66,7 +57,7 @@ Awaitable<Result<void>> Launcher::Launch(LaunchPlan plan, std::optional<Spare> s
   const auto held = context_.warm.FindHeld(machine_.shape);
   if (held) {
     launched = co_await LaunchFrom(held, CopyLimit(plan.boot_limit));
-    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
+    if (launched || !IsMachineTrouble(launched.error().code())) co_return launched;
     context_.warm.DropHeld(machine_.shape);
     auto again = co_await StartOver(launched.error(), "fork of a held machine");
     CR_CO_TRY(again);
@@ -79,7 +70,7 @@ Awaitable<Result<void>> Launcher::Launch(LaunchPlan plan, std::optional<Spare> s
     std::optional<Origin> origin(
         Origin{.disk_file = from->disk_file, .saved = from, .fork_socket = {}, .groups = {}});
     launched = co_await LaunchFrom(std::move(origin), CopyLimit(plan.boot_limit));
-    if (launched || !IsMachineTrouble(launched.error())) co_return launched;
+    if (launched || !IsMachineTrouble(launched.error().code())) co_return launched;
     // What failed before that was the host's doing.
     if (machine_begun_) co_await context_.warm.Distrust(machine_.shape);
     auto again = co_await StartOver(launched.error(), "copy of a template");

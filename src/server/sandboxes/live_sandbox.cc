@@ -114,18 +114,9 @@ Awaitable<void> LiveSandbox::Watch() {
 }
 
 void LiveSandbox::SetFinal(const Error& error) {
-  // What a launch can fail of: the codes that tell a user what to do stay, all others mean that it
-  // did not start.
-  const bool telling =
-      error.code() == ErrorCode::kBackendUnavailable ||
-      error.code() == ErrorCode::kBackendCapabilityMismatch ||
-      error.code() == ErrorCode::kResourceExhausted || error.code() == ErrorCode::kNotFound ||
-      error.code() == ErrorCode::kUpstreamError || error.code() == ErrorCode::kDataCorrupt ||
-      error.code() == ErrorCode::kUnauthenticated || error.code() == ErrorCode::kPermissionDenied ||
-      error.code() == ErrorCode::kInvalidArgument || error.code() == ErrorCode::kHostNotAllowed ||
-      error.code() == ErrorCode::kRuntimeLaunchFailed;
-  failure_ = telling ? error.ToString()
-                     : Error(ErrorCode::kRuntimeLaunchFailed, error.message()).ToString();
+  failure_ = TellsWhatToDo(error.code())
+                 ? error.ToString()
+                 : Error(ErrorCode::kRuntimeLaunchFailed, error.message()).ToString();
   if (error.code() == ErrorCode::kUnavailable && machine_.link.process) {
     failure_ =
         Error(ErrorCode::kRuntimeLaunchFailed, "the warden ended before the machine was ready")
