@@ -16,6 +16,8 @@ std::string_view ShortName(SandboxStatus status) {
       return "STOPPED";
     case v1::SANDBOX_STATUS_FAILED:
       return "FAILED";
+    case v1::SANDBOX_STATUS_SETUP:
+      return "SETUP";
     default:
       return "UNKNOWN";
   }

@@ -6,6 +6,7 @@ namespace cleanroom::server {
 namespace {
 
 static_assert(static_cast<int>(store::SandboxStatus::kFailed) == v1::SANDBOX_STATUS_FAILED);
+static_assert(static_cast<int>(store::SandboxStatus::kSetup) == v1::SANDBOX_STATUS_SETUP);
 static_assert(static_cast<int>(store::ExecutionStatus::kTimedOut) ==
               v1::EXECUTION_STATUS_TIMED_OUT);
 static_assert(static_cast<int>(store::ExecutionKind::kInteractive) ==
@@ -32,7 +33,8 @@ v1::Sandbox ToMessage(const store::SandboxRecord& record) {
   message.set_active_execution_id(record.active_execution_id);
   message.set_image_ref(record.image_ref);
   message.set_image_digest(record.image_digest);
-  message.set_reason(record.reason);
+  message.set_reason(record.reason.ToString());
+  if (record.reason.code) *message.mutable_why() = ToMessage(record.reason);
   message.set_console_tail(record.console_tail);
   message.set_vcpus(record.vcpus);
   message.set_memory_mib(record.memory_mib);
@@ -43,6 +45,14 @@ v1::Sandbox ToMessage(const store::SandboxRecord& record) {
     out->set_name(phase.name);
     out->set_milliseconds(phase.milliseconds);
   }
+  return message;
+}
+
+v1::Reason ToMessage(const store::Reason& reason) {
+  v1::Reason message;
+  if (reason.code) message.set_code(std::string(ToString(*reason.code)));
+  message.set_message(reason.message);
+  message.set_remedy(reason.remedy);
   return message;
 }
 
@@ -82,7 +92,8 @@ v1::Execution ToMessage(const store::ExecutionRecord& record) {
   // Clients of the original API know an execution by this older name as well.
   message.set_run_id(record.id);
   message.set_kind(static_cast<v1::ExecutionKind>(record.kind));
-  message.set_reason(record.reason);
+  message.set_reason(record.reason.ToString());
+  if (record.reason.code) *message.mutable_why() = ToMessage(record.reason);
   for (const store::Phase& phase : record.phases) {
     v1::Phase* out = message.add_phases();
     out->set_name(phase.name);
@@ -125,6 +136,8 @@ std::string_view ToString(store::SandboxStatus status) {
       return "STOPPED";
     case store::SandboxStatus::kFailed:
       return "FAILED";
+    case store::SandboxStatus::kSetup:
+      return "SETUP";
   }
   return "UNKNOWN";
 }

@@ -17,6 +17,7 @@ namespace cleanroom::server {
 namespace v1 = ::cleanroom::v1;
 
 v1::Sandbox ToMessage(const store::SandboxRecord& record);
+v1::Reason ToMessage(const store::Reason& reason);
 v1::SandboxEvent ToMessage(const store::SandboxEventRecord& record);
 v1::Progress ToMessage(const ProgressUpdate& progress);
 v1::Execution ToMessage(const store::ExecutionRecord& record);

@@ -14,22 +14,22 @@ using Json = nlohmann::json;
 
 constexpr std::string_view kSandboxColumns =
     "id, status, backend, policy_hash, policy_json, image_ref, image_digest, vcpus, memory_mib, "
-    "disk_mib, "
-    "accelerator, keep, ttl_minutes, reason, console_tail, phases, created_us, updated_us, "
-    "last_activity_us, "
-    "last_execution_id, coalesce((SELECT max(e.id) FROM executions e WHERE e.sandbox_id = "
-    "sandboxes.id AND "
-    "e.status IN (1, 2)), '')";
+    "disk_mib, accelerator, keep, ttl_minutes, reason, console_tail, phases, created_us, "
+    "updated_us, last_activity_us, last_execution_id, coalesce((SELECT max(e.id) FROM executions e "
+    "WHERE e.sandbox_id = sandboxes.id AND e.status IN (1, 2)), ''), reason_code, remedy";
+// Of IsFinal, in SQL.
+constexpr std::string_view kEndedSandbox = "status IN (4, 5)";
+constexpr std::string_view kLiveSandbox = "status IN (1, 2, 3, 100)";
 // What inserting and updating write alike; BindSandbox binds it.
 constexpr std::string_view kWrittenSandboxColumns =
     "status, backend, policy_hash, policy_json, image_ref, image_digest, vcpus, memory_mib, "
     "disk_mib, accelerator, keep, ttl_minutes, reason, console_tail, phases, updated_us, "
-    "last_activity_us";
+    "last_activity_us, reason_code, remedy";
 constexpr std::string_view kWrittenSandboxMarks =
-    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?";
+    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?";
 constexpr std::string_view kExecutionColumns =
     "id, sandbox_id, status, kind, command, tty, exit_code, reason, phases, created_us, "
-    "started_us, finished_us";
+    "started_us, finished_us, reason_code, remedy";
 
 // Strings that are not UTF-8 keep what can be kept: they are for people.
 std::string Dump(const Json& json) {
@@ -64,6 +64,10 @@ std::vector<std::string> StringsFromText(const std::string& text) {
   return strings;
 }
 
+std::string_view CodeText(const Reason& reason) {
+  return reason.code ? cleanroom::ToString(*reason.code) : std::string_view();
+}
+
 SandboxRecord ReadSandbox(const Statement& row) {
   SandboxRecord record;
   record.id = row.Text(0);
@@ -79,7 +83,7 @@ SandboxRecord ReadSandbox(const Statement& row) {
   record.accelerator = row.Text(10);
   record.keep = row.Int(11) != 0;
   record.ttl_minutes = row.Int(12);
-  record.reason = row.Text(13);
+  record.reason = {ParseErrorCode(row.Text(21)), row.Text(13), row.Text(22)};
   record.console_tail = row.Text(14);
   record.phases = PhasesFromText(row.Text(15));
   record.created_us = row.Int(16);
@@ -96,8 +100,9 @@ Statement& BindSandbox(Statement& statement, const SandboxRecord& record) {
   statement.Bind(record.image_ref).Bind(record.image_digest);
   statement.Bind(int64_t{record.vcpus}).Bind(record.memory_mib).Bind(record.disk_mib);
   statement.Bind(record.accelerator).Bind(int64_t{record.keep}).Bind(record.ttl_minutes);
-  statement.Bind(record.reason).Bind(record.console_tail).Bind(PhasesToText(record.phases));
-  return statement.Bind(record.updated_us).Bind(record.last_activity_us);
+  statement.Bind(record.reason.message).Bind(record.console_tail).Bind(PhasesToText(record.phases));
+  statement.Bind(record.updated_us).Bind(record.last_activity_us);
+  return statement.Bind(CodeText(record.reason)).Bind(record.reason.remedy);
 }
 
 ExecutionRecord ReadExecution(const Statement& row) {
@@ -109,7 +114,7 @@ ExecutionRecord ReadExecution(const Statement& row) {
   record.command = StringsFromText(row.Text(4));
   record.tty = row.Int(5) != 0;
   record.exit_code = static_cast<int32_t>(row.Int(6));
-  record.reason = row.Text(7);
+  record.reason = {ParseErrorCode(row.Text(12)), row.Text(7), row.Text(13)};
   record.phases = PhasesFromText(row.Text(8));
   record.created_us = row.Int(9);
   record.started_us = row.Int(10);
@@ -118,6 +123,10 @@ ExecutionRecord ReadExecution(const Statement& row) {
 }
 
 }  // namespace
+
+std::string Reason::ToString() const {
+  return code ? fmt::format("{}: {}", cleanroom::ToString(*code), message) : message;
+}
 
 Result<std::unique_ptr<RecordStore>> RecordStore::Open(const std::string& path) {
   CR_TRY_ASSIGN(auto database, Database::Open(path, kMigrations));
@@ -171,9 +180,9 @@ Result<void> RecordStore::UpdateSandbox(const SandboxRecord& record, std::string
 }
 
 Result<void> RecordStore::TouchSandbox(std::string_view id, int64_t activity_us) {
-  CR_TRY_ASSIGN(
-      auto update,
-      database_->Prepare("UPDATE sandboxes SET last_activity_us=? WHERE id=? AND status < 4"));
+  CR_TRY_ASSIGN(auto update,
+                database_->Prepare(fmt::format(
+                    "UPDATE sandboxes SET last_activity_us=? WHERE id=? AND {}", kLiveSandbox)));
   CR_TRY(update.Bind(activity_us).Bind(id).Run());
   return {};
 }
@@ -188,8 +197,8 @@ Result<SandboxRecord> RecordStore::GetSandbox(std::string_view id) {
 
 Result<std::vector<SandboxRecord>> RecordStore::ListSandboxes(Which which) {
   CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format(
-                                "SELECT {} FROM sandboxes {} ORDER BY id DESC", kSandboxColumns,
-                                which == Which::kAll ? "" : "WHERE status < 4")));
+                                "SELECT {} FROM sandboxes WHERE {} ORDER BY id DESC",
+                                kSandboxColumns, which == Which::kAll ? "1" : kLiveSandbox)));
   std::vector<SandboxRecord> records;
   for (;;) {
     CR_TRY_ASSIGN(const bool more, query.Step());
@@ -250,15 +259,17 @@ Result<void> RecordStore::InsertExecution(const ExecutionRecord& record) {
   CR_TRY_ASSIGN(auto transaction, Transaction::Begin(*database_));
   CR_TRY_ASSIGN(auto insert,
                 database_->Prepare(fmt::format(
-                    "INSERT INTO executions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+                    "INSERT INTO executions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT DO NOTHING",
                     kExecutionColumns)));
   insert.Bind(record.id).Bind(record.sandbox_id).Bind(static_cast<int64_t>(record.status));
   insert.Bind(static_cast<int64_t>(record.kind))
       .Bind(Dump(record.command))
       .Bind(int64_t{record.tty});
-  insert.Bind(int64_t{record.exit_code}).Bind(record.reason).Bind(PhasesToText(record.phases));
+  insert.Bind(int64_t{record.exit_code}).Bind(record.reason.message);
+  insert.Bind(PhasesToText(record.phases));
   insert.Bind(record.created_us).Bind(record.started_us).Bind(record.finished_us);
+  insert.Bind(CodeText(record.reason)).Bind(record.reason.remedy);
   CR_TRY_ASSIGN(const int64_t inserted, insert.Run());
   if (inserted == 0) {
     return Err(ErrorCode::kAlreadyExists,
@@ -275,11 +286,13 @@ Result<void> RecordStore::UpdateExecution(const ExecutionRecord& record) {
   CR_TRY_ASSIGN(
       auto update,
       database_->Prepare(
-          "UPDATE executions SET status=?, exit_code=?, reason=?, phases=?, started_us=?, "
-          "finished_us=? WHERE id=? AND status IN (1, 2)"));
+          "UPDATE executions SET status=?, exit_code=?, reason=?, reason_code=?, remedy=?, "
+          "phases=?, started_us=?, finished_us=? WHERE id=? AND status IN (1, 2)"));
   update.Bind(static_cast<int64_t>(record.status))
       .Bind(int64_t{record.exit_code})
-      .Bind(record.reason);
+      .Bind(record.reason.message)
+      .Bind(CodeText(record.reason))
+      .Bind(record.reason.remedy);
   update.Bind(PhasesToText(record.phases))
       .Bind(record.started_us)
       .Bind(record.finished_us)
@@ -337,8 +350,9 @@ Result<std::vector<std::string>> RecordStore::Prune(std::string_view select,
 
 Result<std::vector<std::string>> RecordStore::PruneSandboxes(int64_t keep) {
   return Prune(
-      "SELECT id FROM sandboxes WHERE status >= 4 ORDER BY updated_us DESC, id DESC LIMIT -1 "
-      "OFFSET ?",
+      fmt::format("SELECT id FROM sandboxes WHERE {} ORDER BY updated_us DESC, id DESC LIMIT -1 "
+                  "OFFSET ?",
+                  kEndedSandbox),
       "DELETE FROM sandboxes WHERE id=?", keep);
 }
 

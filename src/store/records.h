@@ -24,7 +24,8 @@ enum class SandboxStatus {
   kReady = 2,
   kStopping = 3,
   kStopped = 4,
-  kFailed = 5
+  kFailed = 5,
+  kSetup = 100,  // the machine runs, and set-up steps run in it
 };
 enum class ExecutionStatus {
   kQueued = 1,
@@ -50,6 +51,20 @@ struct Phase {
   bool operator==(const Phase&) const = default;
 };
 
+// Why something ended, as an error is: its code, its message and, where there is one, what to do
+// about it. Without a code: what a guest said of a command's end.
+struct Reason {
+  std::optional<ErrorCode> code;
+  std::string message;
+  std::string remedy;
+
+  static Reason Of(const Error& error) { return {error.code(), error.message(), error.remedy()}; }
+  bool empty() const { return !code && message.empty(); }
+  // "code: message", as users see it; the message alone where there is no code.
+  std::string ToString() const;
+  bool operator==(const Reason&) const = default;
+};
+
 struct SandboxRecord {
   std::string id;
   SandboxStatus status = SandboxStatus::kProvisioning;
@@ -64,7 +79,7 @@ struct SandboxRecord {
   std::string accelerator;
   bool keep = false;        // no idle limit
   int64_t ttl_minutes = 0;  // the idle limit
-  std::string reason;       // "code: text"
+  Reason reason;            // of its end
   std::string console_tail;
   std::vector<Phase> phases;
   int64_t created_us = 0;
@@ -92,7 +107,7 @@ struct ExecutionRecord {
   std::vector<std::string> command;
   bool tty = false;
   int32_t exit_code = 0;
-  std::string reason;
+  Reason reason;
   std::vector<Phase> phases;
   int64_t created_us = 0;
   int64_t started_us = 0;   // 0: not yet

@@ -1,6 +1,7 @@
 #include "store/records.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -12,6 +13,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "store/schema.h"
 
 namespace cleanroom::store {
 namespace {
@@ -180,6 +183,70 @@ TEST_F(RecordStoreTest, PrunesTheOldestThatHaveEnded) {
   EXPECT_EQ(store->ListSandboxes(RecordStore::Which::kAll)->size(), 3U);
   EXPECT_TRUE(store->ListEvents("b", 0, 10)->empty());
   EXPECT_TRUE(store->GetSandbox("a"));
+}
+
+TEST_F(RecordStoreTest, KeepsWhyThingsEnded) {
+  auto store = Open();
+  SandboxRecord sandbox = Sandbox("a");
+  ASSERT_TRUE(store->InsertSandbox(sandbox, "creating"));
+  sandbox.status = SandboxStatus::kFailed;
+  sandbox.reason = Reason::Of(Error(ErrorCode::kUnauthenticated, "no token").Remedy("Log in"));
+  ExecutionRecord execution = Execution("e", "a");
+  ASSERT_TRUE(store->InsertExecution(execution));
+  execution.status = ExecutionStatus::kFailed;
+  execution.reason = {std::nullopt, "x: no such program", ""};
+  ASSERT_TRUE(store->UpdateExecution(execution));
+  ASSERT_TRUE(store->UpdateSandbox(sandbox));
+  EXPECT_EQ(store->GetSandbox("a")->reason, sandbox.reason);
+  EXPECT_EQ(sandbox.reason.ToString(), "unauthenticated: no token");
+  EXPECT_EQ(store->GetExecution("e")->reason, execution.reason);
+  EXPECT_EQ(execution.reason.ToString(), "x: no such program");
+}
+
+TEST_F(RecordStoreTest, ASandboxThatIsBeingSetUpIsLive) {
+  auto store = Open();
+  SandboxRecord sandbox = Sandbox("a");
+  ASSERT_TRUE(store->InsertSandbox(sandbox, "creating"));
+  sandbox.status = SandboxStatus::kSetup;
+  ASSERT_TRUE(store->UpdateSandbox(sandbox, "setting up"));
+  EXPECT_EQ(store->ListSandboxes(RecordStore::Which::kLive)->size(), 1U);
+  EXPECT_TRUE(store->PruneSandboxes(0)->empty());
+  sandbox.status = SandboxStatus::kReady;
+  EXPECT_TRUE(store->UpdateSandbox(sandbox, "ready"));
+}
+
+// A state folder that an earlier release wrote, when a reason was one text.
+TEST_F(RecordStoreTest, AdoptsReasonsOfEarlierReleases) {
+  {
+    auto old = Database::Open(path_, std::span(kMigrations).first(2));
+    ASSERT_TRUE(old) << old.error().ToString();
+    const std::string sandbox =
+        "INSERT INTO sandboxes (id, status, backend, policy_hash, policy_json, image_ref, "
+        "image_digest, vcpus, memory_mib, disk_mib, accelerator, keep, ttl_minutes, reason, "
+        "console_tail, phases, created_us, updated_us, last_activity_us) VALUES ('{}', 5, 'qemu', "
+        "'', '', '', '', 1, 1, 1, 'tcg', 0, 60, '{}', '', '[]', 1, 1, 1);";
+    const std::string execution =
+        "INSERT INTO executions (id, sandbox_id, status, kind, command, tty, exit_code, reason, "
+        "phases, created_us, started_us, finished_us) VALUES ('{}', 'a', 4, 1, '[\"x\"]', 0, 1, "
+        "'{}', '[]', 1, 1, 1);";
+    for (const std::string& sql :
+         {fmt::format(fmt::runtime(sandbox), "a", "unavailable: the machine ended: by signal 9"),
+          fmt::format(fmt::runtime(sandbox), "b", "terminated on request"),
+          fmt::format(fmt::runtime(sandbox), "c", ""),
+          fmt::format(fmt::runtime(execution), "e", "canceled: no"),
+          fmt::format(fmt::runtime(execution), "f", "sh: cannot be run")}) {
+      const auto written = (*old)->Execute(sql);
+      ASSERT_TRUE(written) << written.error().ToString();
+    }
+  }
+  auto store = Open();
+  EXPECT_EQ(store->GetSandbox("a")->reason,
+            (Reason{ErrorCode::kUnavailable, "the machine ended: by signal 9", ""}));
+  EXPECT_EQ(store->GetSandbox("b")->reason, (Reason{std::nullopt, "terminated on request", ""}));
+  EXPECT_TRUE(store->GetSandbox("c")->reason.empty());
+  EXPECT_EQ(store->GetExecution("e")->reason, (Reason{ErrorCode::kCanceled, "no", ""}));
+  EXPECT_EQ(store->GetExecution("f")->reason, (Reason{std::nullopt, "sh: cannot be run", ""}));
+  EXPECT_EQ(store->ListSandboxes(RecordStore::Which::kAll)->size(), 3U);
 }
 
 TEST_F(RecordStoreTest, RefusesADamagedFileAndLeavesIt) {

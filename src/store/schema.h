@@ -6,7 +6,7 @@
 
 namespace cleanroom::store {
 
-inline constexpr std::array<std::string_view, 2> kMigrations = {
+inline constexpr std::array<std::string_view, 3> kMigrations = {
     R"sql(
     CREATE TABLE sandboxes (
       id TEXT PRIMARY KEY,
@@ -62,6 +62,31 @@ inline constexpr std::array<std::string_view, 2> kMigrations = {
       sandbox_id TEXT PRIMARY KEY REFERENCES sandboxes (id) ON DELETE CASCADE,
       decisions TEXT NOT NULL
     ) WITHOUT ROWID;
+    )sql",
+    // Reasons were one text, "code: message".
+    R"sql(
+    ALTER TABLE sandboxes ADD COLUMN reason_code TEXT NOT NULL DEFAULT '';
+    ALTER TABLE sandboxes ADD COLUMN remedy TEXT NOT NULL DEFAULT '';
+    ALTER TABLE executions ADD COLUMN reason_code TEXT NOT NULL DEFAULT '';
+    ALTER TABLE executions ADD COLUMN remedy TEXT NOT NULL DEFAULT '';
+    CREATE TEMP TABLE known_codes (code TEXT PRIMARY KEY);
+    INSERT INTO known_codes VALUES
+      ('policy_invalid'), ('policy_conflict'), ('backend_unavailable'),
+      ('backend_capability_mismatch'), ('failed_precondition'), ('host_not_allowed'),
+      ('registry_not_allowed'), ('lockfile_violation'), ('secret_scope_violation'),
+      ('runtime_launch_failed'), ('not_found'), ('already_exists'), ('invalid_argument'),
+      ('resource_exhausted'), ('permission_denied'), ('unauthenticated'), ('upstream_error'),
+      ('data_corrupt'), ('unavailable'), ('deadline_exceeded'), ('canceled'),
+      ('unimplemented'), ('internal');
+    UPDATE sandboxes SET
+      reason_code = substr(reason, 1, instr(reason, ': ') - 1),
+      reason = substr(reason, instr(reason, ': ') + 2)
+      WHERE substr(reason, 1, instr(reason, ': ') - 1) IN (SELECT code FROM known_codes);
+    UPDATE executions SET
+      reason_code = substr(reason, 1, instr(reason, ': ') - 1),
+      reason = substr(reason, instr(reason, ': ') + 2)
+      WHERE substr(reason, 1, instr(reason, ': ') - 1) IN (SELECT code FROM known_codes);
+    DROP TABLE known_codes;
     )sql",
 };
 

@@ -6,21 +6,13 @@
 #include <utility>
 
 #include "guest_link/procedures.h"
+#include "warden_link/ending.h"
 
 namespace cleanroom::warden {
 namespace {
 
 constexpr int kExitTimedOut = 124;
 constexpr int kSignalExit = 128;  // plus the signal
-
-// The warden names the way of every end; the guest's words only fill it.
-pb::ExecutionEnd Lost(const Error& error) {
-  pb::ExecutionEnd end;
-  end.set_cause(pb::ExecutionEnd::CAUSE_LOST);
-  end.set_exit_code(1);
-  end.set_message(error.ToString());
-  return end;
-}
 
 pb::AttachEvent ToEvent(warden_link::Frame frame) {
   pb::AttachEvent event;
@@ -74,7 +66,7 @@ Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
   auto opened =
       co_await agent.Open<pb::ExecInput, pb::ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
   if (!opened)
-    co_return Lost(std::move(opened).error().Context("handing the command to the guest"));
+    co_return LostCommand(std::move(opened).error().Context("handing the command to the guest"));
   Stream stream = *std::move(opened);
   stream_ = &stream;
   const auto executor = co_await asio::this_coro::executor;
@@ -93,7 +85,8 @@ Awaitable<pb::ExecutionEnd> Execution::Converse(rpc::Channel& agent, Stream& str
   *first.mutable_start() = start_;
   auto sent = co_await stream.Write(first);
   if (!sent && ended_here_) co_return *ended_here_;
-  if (!sent) co_return Lost(std::move(sent).error().Context("handing the command to the guest"));
+  if (!sent)
+    co_return LostCommand(std::move(sent).error().Context("handing the command to the guest"));
   side.Spawn(PumpInput(stream));
   if (limits_.timeout.count() > 0) side.Spawn(WatchTimeout(agent, stream));
   pb::ExecutionEnd end = co_await Collect(stream);
@@ -108,7 +101,7 @@ Awaitable<void> Execution::WatchStart() {
                            std::chrono::duration<double>(limits_.start).count())));
 }
 
-void Execution::GiveUp(const Error& why) { EndHere(Lost(why)); }
+void Execution::GiveUp(const Error& why) { EndHere(warden_link::LostCommand(why)); }
 
 void Execution::EndHere(pb::ExecutionEnd end) {
   if (ended_ || ended_here_ || stream_ == nullptr) return;
@@ -118,9 +111,11 @@ void Execution::EndHere(pb::ExecutionEnd end) {
 
 // Records output until the exit. Whatever the guest does wrong ends the command, not the warden.
 Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
+  using warden_link::LostCommand;
   while (true) {
     auto next = co_await stream.Next();
     if (next) heard_ = true;
+    // The warden names the way of every end; the guest's words only fill it.
     pb::ExecutionEnd end;
     if (timed_out_ && (!next || !*next || (*next)->has_exit())) {
       end.set_cause(pb::ExecutionEnd::CAUSE_TIMED_OUT);
@@ -131,9 +126,10 @@ Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
     }
     if (!next && ended_here_) co_return *ended_here_;
     if (!next)
-      co_return Lost(std::move(next).error().Context("the connection to the guest was lost"));
+      co_return LostCommand(
+          std::move(next).error().Context("the connection to the guest was lost"));
     if (!*next)
-      co_return Lost(
+      co_return LostCommand(
           Error(ErrorCode::kUnavailable, "the guest ended the command without an exit code"));
     const pb::ExecOutput& output = **next;
 
@@ -152,7 +148,7 @@ Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
     }
     if (!recorded) {
       stream.Cancel();
-      co_return Lost(recorded.error());
+      co_return LostCommand(recorded.error());
     }
     changed_.NotifyAll();
   }

@@ -12,6 +12,7 @@
 #include "os/file.h"
 #include "warden/guest_agent.h"
 #include "warden/machine_setup.h"
+#include "warden_link/ending.h"
 
 namespace cleanroom::warden {
 namespace {
@@ -75,7 +76,7 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
   if (!launched) {
     co_await EndMachine();
     // Whoever stops the sandbox settles it.
-    if (!stopping_) Finish(pb::WardenState::PHASE_FAILED, launched.error().ToString());
+    if (!stopping_) FailWith(launched.error());
   }
   co_return launched;
 }
@@ -143,7 +144,7 @@ Awaitable<Result<void>> Supervisor::Prepare(pb::PrepareMachineRequest request,
   }
   if (!prepared) {
     co_await EndMachine();
-    Finish(pb::WardenState::PHASE_FAILED, prepared.error().ToString());
+    FailWith(prepared.error());
   }
   co_return prepared;
 }
@@ -189,9 +190,9 @@ Awaitable<Result<void>> Supervisor::MakeTemplate(pb::MakeTemplateRequest request
   auto made = co_await SaveTemplate(std::move(request));
   co_await EndMachine();
   if (made) {
-    Finish(pb::WardenState::PHASE_STOPPED, "");
+    Finish(pb::WardenState::PHASE_STOPPED, std::nullopt);
   } else {
-    Finish(pb::WardenState::PHASE_FAILED, made.error().ToString());
+    FailWith(made.error());
   }
   co_return made;
 }
@@ -301,8 +302,7 @@ Awaitable<void> Supervisor::WatchMachine(std::shared_ptr<RunningMachine> machine
   const auto death = co_await machine->DescribeDeath(milliseconds(0));
   state_.set_console_tail(machine->ConsoleTail());
   co_await EndMachine();
-  Finish(pb::WardenState::PHASE_FAILED,
-         Error(ErrorCode::kUnavailable, death.value_or("the machine ended")).ToString());
+  FailWith(Error(ErrorCode::kUnavailable, death.value_or("the machine ended")));
 }
 
 Awaitable<void> Supervisor::WatchGuest(std::shared_ptr<RunningMachine> machine,
@@ -321,7 +321,7 @@ Awaitable<void> Supervisor::WatchGuest(std::shared_ptr<RunningMachine> machine,
   for (const auto& [id, execution] : executions_) execution->GiveUp(why);
   state_.set_console_tail(machine->ConsoleTail());
   co_await EndMachine();
-  Finish(pb::WardenState::PHASE_FAILED, why.ToString());
+  FailWith(why);
 }
 
 Awaitable<void> Supervisor::EndMachine() {
@@ -431,7 +431,7 @@ Awaitable<void> Supervisor::Stop(milliseconds grace) {
     }
   }
   co_await EndMachine();
-  Finish(pb::WardenState::PHASE_STOPPED, "");
+  Finish(pb::WardenState::PHASE_STOPPED, std::nullopt);
 }
 
 void Supervisor::Enter(pb::WardenState::Phase phase) {
@@ -439,11 +439,13 @@ void Supervisor::Enter(pb::WardenState::Phase phase) {
   changed_.NotifyAll();
 }
 
-void Supervisor::Finish(pb::WardenState::Phase phase, const std::string& reason) {
+void Supervisor::FailWith(const Error& why) { Finish(pb::WardenState::PHASE_FAILED, why); }
+
+void Supervisor::Finish(pb::WardenState::Phase phase, const std::optional<Error>& why) {
   if (IsFinal(state_.phase())) return;
   pb::WardenState end = state_;
   end.set_phase(phase);
-  end.set_reason(reason);
+  if (why) warden_link::SetWhy(*why, end);
   auto written = os::ReplaceFile((config_.folder / "end").string(), end.SerializeAsString());
   if (!written) spdlog::error("sandbox_id={} {}", config_.sandbox_id, written.error().ToString());
   state_ = std::move(end);
@@ -451,7 +453,7 @@ void Supervisor::Finish(pb::WardenState::Phase phase, const std::string& reason)
 }
 
 void Supervisor::Abandon(const std::string& reason) {
-  Finish(pb::WardenState::PHASE_FAILED, Error(ErrorCode::kRuntimeLaunchFailed, reason).ToString());
+  FailWith(Error(ErrorCode::kRuntimeLaunchFailed, reason));
 }
 
 Awaitable<void> Supervisor::WaitEnded() {

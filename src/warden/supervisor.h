@@ -115,7 +115,8 @@ class Supervisor {
   Awaitable<void> EndMachine();
   void Enter(pb::WardenState::Phase phase);
   // Moves to a final state: the first one counts.
-  void Finish(pb::WardenState::Phase phase, const std::string& reason);
+  void Finish(pb::WardenState::Phase phase, const std::optional<Error>& why);
+  void FailWith(const Error& why);
   asio::any_io_executor executor_;
   SupervisorConfig config_;
   TaskScope tasks_;

@@ -65,15 +65,15 @@ TEST_F(FaultTest, AFailureThatIsFollowedByAnEndKeepsItsReason) {
   const auto shown = plane.sandboxes->Get(id);
   ASSERT_TRUE(shown);
   EXPECT_EQ(shown->status, SandboxStatus::kStopping);
-  EXPECT_THAT(shown->reason, HasSubstr("warden"));
+  EXPECT_THAT(shown->reason.ToString(), HasSubstr("warden"));
   const auto refused = plane.sandboxes->FindReady(id);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message(), HasSubstr("is STOPPING, not READY"));
-  sandbox->RequestStop("canceled: the caller went away");
+  sandbox->RequestStop(Error(ErrorCode::kCanceled, "the caller went away"));
   while (!sandbox->ended()) plane.io.run_one();
   const auto record = plane.store->GetSandbox(id);
   EXPECT_EQ(record->status, SandboxStatus::kFailed);
-  EXPECT_THAT(record->reason, HasSubstr("warden"));
+  EXPECT_THAT(record->reason.ToString(), HasSubstr("warden"));
 }
 
 TEST_F(FaultTest, TheWardensLastWordsCountAfterARestart) {
@@ -81,6 +81,7 @@ TEST_F(FaultTest, TheWardensLastWordsCountAfterARestart) {
   const auto record = AddRecord(plane, SandboxStatus::kReady);
   pb::WardenState state;
   state.set_phase(pb::WardenState::PHASE_FAILED);
+  // As a warden of an earlier release says it.
   state.set_reason("unavailable: the guest's kernel panicked: out of cheese");
   state.set_console_tail("Kernel panic - not syncing");
   ASSERT_TRUE(
@@ -88,7 +89,7 @@ TEST_F(FaultTest, TheWardensLastWordsCountAfterARestart) {
   plane.Run(plane.DoRecover());
   const auto settled = plane.store->GetSandbox(record.id);
   EXPECT_EQ(settled->status, SandboxStatus::kFailed);
-  EXPECT_EQ(settled->reason, state.reason());
+  EXPECT_EQ(settled->reason.ToString(), state.reason());
   EXPECT_EQ(settled->console_tail, state.console_tail());
   EXPECT_FALSE(std::filesystem::exists(plane.layout.Sandbox(record.id)));
 }

@@ -109,7 +109,7 @@ TEST_F(LifecycleTest, FailedLaunchLeavesOnlyItsRecord) {
     plane.Run(plane.AwaitCreated(*sandbox));
     const auto record = plane.store->GetSandbox((*sandbox)->id());
     EXPECT_EQ(record->status, SandboxStatus::kFailed);
-    EXPECT_THAT(record->reason, HasSubstr("runtime_launch_failed")) << fault;
+    EXPECT_THAT(record->reason.ToString(), HasSubstr("runtime_launch_failed")) << fault;
     ExpectNothingLeft(plane, (*sandbox)->id());
   }
 }
@@ -169,7 +169,7 @@ TEST_F(LifecycleTest, IdleSandboxIsReapedUnlessKeptOrBusy) {
   plane.sandboxes->ReapIdle();
   EXPECT_FALSE(sandbox->ready());
   while (!sandbox->ended()) plane.io.run_one();
-  EXPECT_THAT(plane.store->GetSandbox(id)->reason, HasSubstr("idle"));
+  EXPECT_THAT(plane.store->GetSandbox(id)->reason.ToString(), HasSubstr("idle"));
 }
 
 TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
@@ -187,7 +187,7 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
   EXPECT_EQ(plane.store->GetSandbox(lost)->status, SandboxStatus::kFailed);
-  EXPECT_THAT(plane.store->GetSandbox(lost)->reason, HasSubstr("lost"));
+  EXPECT_THAT(plane.store->GetSandbox(lost)->reason.ToString(), HasSubstr("lost"));
   EXPECT_TRUE(std::filesystem::is_empty(plane.layout.Sandboxes()));
   EXPECT_TRUE(FindWardens(plane.layout.Sandboxes()).empty());
 }
@@ -303,7 +303,7 @@ TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
     const auto sandbox = caller.RunUntilMade();
     ASSERT_TRUE(sandbox) << method;
     while (!sandbox->ready() && !sandbox->ended()) plane.io.run_one();
-    ASSERT_TRUE(sandbox->ready()) << sandbox->record().reason;
+    ASSERT_TRUE(sandbox->ready()) << sandbox->record().reason.ToString();
     ASSERT_TRUE(caller.waiting()) << method;
     // Long before the answer; the unary call has but one message.
     const bool streams = method == std::string("CreateSandboxStream");
@@ -325,7 +325,7 @@ TEST_F(LifecycleTest, SandboxWhoseCallerCannotBeToldIsStopped) {
   ASSERT_TRUE(sandbox);
   caller.RunUntilOver();
   while (!sandbox->ended()) plane.io.run_one();
-  EXPECT_THAT(plane.store->GetSandbox(sandbox->id())->reason, HasSubstr("went away"));
+  EXPECT_THAT(plane.store->GetSandbox(sandbox->id())->reason.ToString(), HasSubstr("went away"));
   ExpectNothingLeft(plane, sandbox->id());
 }
 

@@ -9,7 +9,6 @@ namespace cleanroom::server {
 namespace {
 
 constexpr char kPolicySource[] = "request";
-constexpr char kCallerGone[] = "canceled: the caller went away while the sandbox was being created";
 // Of DownloadSandboxFile, whose answer is one message.
 constexpr int64_t kDefaultDownload = 10 << 20;
 constexpr int64_t kMaxDownload = 64 << 20;
@@ -30,12 +29,8 @@ bool Same(const ProgressUpdate& a, const ProgressUpdate& b) {
   return a.phase == b.phase && a.message == b.message && a.done == b.done && a.total == b.total;
 }
 
-// "code: text" of a record as the error that it was.
-Error ErrorOf(const std::string& reason) {
-  const size_t colon = reason.find(": ");
-  if (colon == std::string::npos) return {ErrorCode::kRuntimeLaunchFailed, reason};
-  const ErrorCode code = ErrorCodeFromString(reason.substr(0, colon));
-  return {code, reason.substr(colon + 2)};
+Error CallerGone() {
+  return {ErrorCode::kCanceled, "the caller went away while the sandbox was being created"};
 }
 
 }  // namespace
@@ -106,7 +101,7 @@ Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest re
   event.set_sandbox_id(sandbox->id());
   auto begun = co_await out.Write(event);
   if (!begun) {
-    sandbox->RequestStop(kCallerGone);
+    sandbox->RequestStop(CallerGone());
     co_return begun;
   }
   auto created = co_await Await(sandbox, &out);
@@ -114,7 +109,7 @@ Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest re
   *event.mutable_created() = std::move(*created);
   auto written = co_await out.Write(event);
   // Whoever was not told the id cannot use the sandbox.
-  if (!written) sandbox->RequestStop(kCallerGone);
+  if (!written) sandbox->RequestStop(CallerGone());
   co_return written;
 }
 
@@ -143,15 +138,17 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
     gone = co_await Cancelled();
   }
   if (gone) {
-    sandbox->RequestStop(kCallerGone);
+    sandbox->RequestStop(CallerGone());
     co_return Err(ErrorCode::kCanceled, "cancelled while the sandbox was being created");
   }
   if (!sandbox->ready()) {
-    Error error = ErrorOf(sandbox->record().reason);
+    const Error& why = *sandbox->why_ending();  // what is neither ready nor made has ended
     const std::string& tail = sandbox->record().console_tail;
-    if (tail.empty()) co_return Err(std::move(error));
-    co_return Err(error.code(),
-                  fmt::format("{}\nlast lines of the console:\n{}", error.message(), tail));
+    if (tail.empty()) co_return Err(why);
+    co_return Err(
+        Error(why.code(), fmt::format("{}\nlast lines of the console:\n{}", why.message(), tail))
+            .About(why.subject().kind, why.subject().name)
+            .Remedy(why.remedy()));
   }
   CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(sandbox->id()));
   v1::CreateSandboxResponse response;
@@ -179,12 +176,13 @@ Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(
 
 Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(
     v1::TerminateSandboxRequest request) {
-  auto record = co_await sandboxes_.Terminate(request.sandbox_id(), "terminated on request");
+  auto record = co_await sandboxes_.Terminate(request.sandbox_id(),
+                                              Error(ErrorCode::kCanceled, "terminated on request"));
   if (!record) co_return Err(std::move(record).error());
   v1::TerminateSandboxResponse response;
   response.set_sandbox_id(record->id);
   response.set_terminated(store::IsFinal(record->status));
-  response.set_message(record->reason);
+  response.set_message(record->reason.ToString());
   co_return response;
 }
 

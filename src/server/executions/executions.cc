@@ -12,6 +12,8 @@
 #include "server/executions/observability.h"
 #include "server/plain_text.h"
 #include "server/sandboxes/sandboxes.h"
+#include "server/warden/remains.h"
+#include "warden_link/ending.h"
 #include "warden_link/procedures.h"
 #include "warden_link/spool.h"
 
@@ -20,7 +22,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr size_t kMessageBytes = 4U << 10;
 // For one input to be taken, where the caller has set no deadline: a command that does not read may
 // take long, so this only bounds a warden that is stuck.
 constexpr std::chrono::seconds kSignalLimit{10};
@@ -184,7 +185,13 @@ void Executions::Finish(const std::string& id, const pb::ExecutionEnd& end) {
     record.status = store::ExecutionStatus::kCanceled;
   }
   record.exit_code = end.exit_code();
-  record.reason = PlainText(end.message(), kMessageBytes);
+  if (const auto why = WhyLost(end)) {
+    record.reason = store::Reason::Of(*why);
+  } else {
+    record.reason = {.code = std::nullopt,
+                     .message = PlainText(end.message(), kCommandWordsBytes),
+                     .remedy = {}};
+  }
   record.finished_us = MicrosOf(clock_());
   if (record.started_us != 0) {
     // One that is found again by a new control plane is measured by the wall clock, which may jump.
@@ -198,11 +205,7 @@ void Executions::Finish(const std::string& id, const pb::ExecutionEnd& end) {
 }
 
 void Executions::Fail(const std::string& id, const Error& error) {
-  pb::ExecutionEnd end;
-  end.set_cause(pb::ExecutionEnd::CAUSE_LOST);
-  end.set_exit_code(1);
-  end.set_message(error.ToString());
-  Finish(id, end);
+  Finish(id, warden_link::LostCommand(error));
 }
 
 void Executions::Settle(store::ExecutionRecord record) {

@@ -237,7 +237,8 @@ Awaitable<Result<void>> Executions::WriteExit(Cursor& cursor,
   v1::ExecutionStreamEvent message = cursor.Event(record->status, record->finished_us);
   message.mutable_exit()->set_exit_code(record->exit_code);
   message.mutable_exit()->set_status(ToMessage(record->status));
-  message.mutable_exit()->set_message(record->reason);
+  message.mutable_exit()->set_message(record->reason.ToString());
+  if (record->reason.code) *message.mutable_exit()->mutable_why() = ToMessage(record->reason);
   for (int i = 0; i < std::min<int>(cursor.end.refused_size(), kMaxRefused); ++i)
     *message.mutable_exit()->add_refused() = ToDecision(cursor.end.refused(i));
   message.mutable_exit()->set_refused_more(cursor.end.refused_more());

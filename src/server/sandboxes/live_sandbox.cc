@@ -33,20 +33,20 @@ LiveSandbox::LiveSandbox(asio::any_io_executor executor, SandboxContext& context
   idle_since_ = context_.steady() - std::max(idle, std::chrono::microseconds(0));
 }
 
-void LiveSandbox::RequestStop(std::string reason) {
+void LiveSandbox::RequestStop(Error why) {
   if (stop_reason_ || failure_ || ended_) return;
-  stop_reason_ = std::move(reason);
+  stop_reason_ = std::move(why).About(SubjectKind::kSandbox, id());
   changed_.NotifyAll();
 }
 
 Awaitable<void> LiveSandbox::Create(LaunchPlan plan, std::optional<Spare> spare) {
   const auto start = steady_clock::now();
-  tasks_.Spawn(LaunchTask(std::move(plan), std::move(spare)));
-  while (!launched_ && !stop_reason_) co_await changed_.Wait();
-  if (!launched_) tasks_.Cancel();
-  while (!launched_) co_await changed_.Wait();
-  if (!*launched_) {
-    SetFinal(launched_->error());
+  tasks_.Spawn(MakeTask(std::move(plan), std::move(spare)));
+  while (!made_ && !stop_reason_) co_await changed_.Wait();
+  if (!made_) tasks_.Cancel();
+  while (!made_) co_await changed_.Wait();
+  if (!*made_) {
+    SetFinal(made_->error());
   } else if (!stop_reason_) {
     record_.phases.push_back(PhaseSince("total", start));
     auto entered = Enter(store::SandboxStatus::kReady, "ready");
@@ -76,16 +76,19 @@ Awaitable<void> LiveSandbox::Adopt(WardenProcess warden) {
   co_await End();
 }
 
-Awaitable<void> LiveSandbox::LaunchTask(LaunchPlan plan, std::optional<Spare> spare) {
+Awaitable<void> LiveSandbox::MakeTask(LaunchPlan plan, std::optional<Spare> spare) {
   auto self = shared_from_this();
   LaunchHooks hooks{
       .progress = [self](ProgressUpdate update) { self->TellProgress(std::move(update)); },
       .stop_asked = [self] { return self->stop_reason_.has_value(); }};
   Launcher launcher(executor_, context_, tasks_, record_, machine_, std::move(hooks));
-  auto launched = co_await launcher.Launch(std::move(plan), std::move(spare));
-  launched_ = std::move(launched);
+  auto made = co_await launcher.Launch(std::move(plan), std::move(spare));
+  if (made) made = co_await SetUp();
+  made_ = std::move(made);
   changed_.NotifyAll();
 }
+
+Awaitable<Result<void>> LiveSandbox::SetUp() { co_return Result<void>(); }
 
 Awaitable<void> LiveSandbox::Serve() {
   tasks_.Spawn(Watch());
@@ -95,7 +98,7 @@ Awaitable<void> LiveSandbox::Serve() {
 }
 
 Awaitable<void> LiveSandbox::Watch() {
-  std::string reason = "unavailable: the connection to the warden was lost";
+  std::optional<Error> why;
   auto states = co_await machine_.link.channel->CallServerStream<pb::WardenState>(
       warden_link::kWatchState, pb::WatchStateRequest());
   while (states) {
@@ -103,31 +106,38 @@ Awaitable<void> LiveSandbox::Watch() {
     if (!state || !*state) break;
     if ((*state)->phase() == pb::WardenState::PHASE_FAILED ||
         (*state)->phase() == pb::WardenState::PHASE_STOPPED) {
-      reason = (*state)->reason();
-      if (reason.empty()) reason = "unavailable: the machine ended";
+      why = WhyEnded(**state).value_or(Error(ErrorCode::kUnavailable, "the machine ended"));
       record_.console_tail = PlainText((*state)->console_tail(), kConsoleBytes);
       break;
     }
   }
-  if (!failure_) failure_ = PlainText(reason, kLastWordsBytes);
+  if (!failure_) {
+    link_lost_ = !why;
+    FailWith(why.value_or(Error(ErrorCode::kUnavailable, "the connection to the warden was lost")));
+  }
   changed_.NotifyAll();
 }
 
 void LiveSandbox::SetFinal(const Error& error) {
-  failure_ = TellsWhatToDo(error.code())
-                 ? error.ToString()
-                 : Error(ErrorCode::kRuntimeLaunchFailed, error.message()).ToString();
   if (error.code() == ErrorCode::kUnavailable && machine_.link.process) {
-    failure_ =
-        Error(ErrorCode::kRuntimeLaunchFailed, "the warden ended before the machine was ready")
-            .ToString();
+    FailWith(
+        Error(ErrorCode::kRuntimeLaunchFailed, "the warden ended before the machine was ready"));
+  } else if (TellsWhatToDo(error.code())) {
+    FailWith(error);
+  } else {
+    // All other codes mean that it did not start.
+    FailWith(Error(error).As(ErrorCode::kRuntimeLaunchFailed));
   }
+}
+
+void LiveSandbox::FailWith(Error why) {
+  failure_ = std::move(why).About(SubjectKind::kSandbox, id());
 }
 
 Awaitable<void> LiveSandbox::End() {
   const auto since = steady_clock::now();
   if (stop_reason_) {
-    record_.reason = *stop_reason_;
+    record_.reason = store::Reason::Of(*stop_reason_);
     (void)Enter(store::SandboxStatus::kStopping, "stopping");
   }
   co_await EndWarden();
@@ -142,10 +152,11 @@ Awaitable<void> LiveSandbox::End() {
   machine_.image_use.reset();
   record_.phases.push_back(PhaseSince("cleanup", since));
   if (stop_reason_) {
-    (void)Enter(store::SandboxStatus::kStopped, record_.reason);
+    (void)Enter(store::SandboxStatus::kStopped, record_.reason.ToString());
   } else {
-    record_.reason = failure_.value_or("internal: ended for no known reason");
-    (void)Enter(store::SandboxStatus::kFailed, record_.reason);
+    if (!failure_) FailWith(Error(ErrorCode::kInternal, "ended for no known reason"));
+    record_.reason = store::Reason::Of(*failure_);
+    (void)Enter(store::SandboxStatus::kFailed, record_.reason.ToString());
   }
   ended_ = true;
   observer_.OnEnded(*this);
@@ -158,7 +169,7 @@ Awaitable<void> LiveSandbox::EndWarden() {
   if (stop_reason_ && machine_.link.channel && machine_.link.channel->alive()) {
     pb::StopRequest request;
     // A machine that is not up yet, or runs no command, has nothing to shut down: its disk goes.
-    const bool graceful = (!launched_ || launched_->has_value()) && !running_.empty();
+    const bool graceful = (!made_ || made_->has_value()) && !running_.empty();
     request.set_grace_ms(graceful ? context_.settings.stop_grace.count() : 0);
     rpc::CallOptions options;
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;
@@ -184,15 +195,19 @@ Awaitable<void> LiveSandbox::EndWarden() {
 // The warden's own account, for when nobody listened, and its console, which the error of a launch
 // does not carry.
 void LiveSandbox::ReadEndFile() {
-  const bool lost = failure_ && failure_->starts_with("unavailable: the connection");
   const auto state = ReadWardenEnd(context_.layout, id());
   if (state) {
     if (record_.console_tail.empty())
       record_.console_tail = PlainText(state->console_tail(), kConsoleBytes);
-    if (lost && !state->reason().empty()) failure_ = PlainText(state->reason(), kLastWordsBytes);
+    auto why = WhyEnded(*state);
+    if (link_lost_ && why) FailWith(*std::move(why));
     return;
   }
-  if (failure_) *failure_ += DescribeWardenEnd();
+  if (!failure_) return;
+  const Error& seen = *failure_;
+  failure_ = Error(seen.code(), seen.message() + DescribeWardenEnd())
+                 .About(seen.subject().kind, seen.subject().name)
+                 .Remedy(seen.remedy());
 }
 
 std::string LiveSandbox::DescribeWardenEnd() const {
@@ -224,7 +239,8 @@ Result<void> LiveSandbox::Enter(store::SandboxStatus status, const std::string& 
     if (!store::IsFinal(status)) record_.status = before;
     return written;
   }
-  spdlog::info("sandbox {} sandbox_id={} reason=\"{}\"", ToString(status), id(), record_.reason);
+  spdlog::info("sandbox {} sandbox_id={} reason=\"{}\"", ToString(status), id(),
+               record_.reason.ToString());
   changed_.NotifyAll();
   return {};
 }

@@ -1,5 +1,17 @@
 // LiveSandbox: one sandbox from its record to its end.
 //
+//   state         what may follow           who causes it
+//   PROVISIONING  SETUP, READY              Create: the launcher has a machine
+//                 STOPPING, FAILED          RequestStop; the launch failed
+//   SETUP         READY                     Create: all steps have succeeded
+//                 STOPPING, FAILED          RequestStop; a step failed, or the machine ended
+//   READY         STOPPING, FAILED          RequestStop; the machine or its warden ended
+//   STOPPING      STOPPED                   End: nothing of it is left
+//   STOPPED, FAILED                         final: the record never changes again
+//
+// SETUP is passed over while there are no steps: SetUp is where they belong. A control plane that
+// starts again takes over what is READY, and settles everything else (Sandboxes::Recover).
+//
 // One coroutine (Create or Adopt) makes every change of its state, persists it, and only then tells
 // it through changed(). Others ask: RequestStop. Shared between that coroutine, the registry and
 // the calls that use it; what a call holds stays valid after the sandbox's end, when the channel
@@ -72,17 +84,17 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   // The rest of the life of one that an earlier control plane started.
   Awaitable<void> Adopt(WardenProcess warden);
 
-  // Ends the sandbox, STOPPED with this reason ("code: text"). The first request counts, and none
-  // that comes after a failure.
-  void RequestStop(std::string reason);
+  // Ends the sandbox, STOPPED for this reason. The first request counts, and none that comes after
+  // a failure.
+  void RequestStop(Error why);
 
   const store::SandboxRecord& record() const { return record_; }
   const std::string& id() const { return record_.id; }
   bool ready() const {
     return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_;
   }
-  // "code: text"; empty while nothing has ended it.
-  std::string why_ending() const { return stop_reason_ ? *stop_reason_ : failure_.value_or(""); }
+  // Why it was asked to stop, or failed; nothing while neither has happened.
+  const std::optional<Error>& why_ending() const { return stop_reason_ ? stop_reason_ : failure_; }
   bool ended() const { return ended_; }
   const ProgressUpdate& progress() const { return progress_; }
   bool image_was_present() const { return machine_.shape.image.was_present; }
@@ -101,12 +113,16 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   bool IdleTooLong() const;
 
  private:
-  Awaitable<void> LaunchTask(LaunchPlan plan, std::optional<Spare> spare);
+  Awaitable<void> MakeTask(LaunchPlan plan, std::optional<Spare> spare);
+  // What runs in the machine before the sandbox is READY: enters SETUP when there is something to
+  // do, adds a phase for each step, and tells its output as progress. Cancelled with its task.
+  Awaitable<Result<void>> SetUp();
   Awaitable<void> Serve();
   Awaitable<void> Watch();
   Awaitable<void> End();
   Awaitable<void> EndWarden();
   void SetFinal(const Error& error);
+  void FailWith(Error why);
   void ReadEndFile();
   std::string DescribeWardenEnd() const;
   void TellProgress(ProgressUpdate progress);
@@ -126,9 +142,10 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   std::set<std::string> running_;
   std::chrono::steady_clock::time_point idle_since_;
 
-  std::optional<Result<void>> launched_;
-  std::optional<std::string> stop_reason_;
-  std::optional<std::string> failure_;  // "code: text": why it ended without being asked to
+  std::optional<Result<void>> made_;  // the machine and its set-up
+  std::optional<Error> stop_reason_;
+  std::optional<Error> failure_;  // why it ended without being asked to
+  bool link_lost_ = false;  // the failure is that the warden's connection ended without a word
   bool ended_ = false;
 };
 

@@ -80,7 +80,7 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id)
   CR_TRY_ASSIGN(const auto record, Get(id));
   return Err(ErrorCode::kFailedPrecondition,
              fmt::format("sandbox {} is {}, not READY{}{}", id, ToString(record.status),
-                         record.reason.empty() ? "" : ": ", record.reason));
+                         record.reason.empty() ? "" : ": ", record.reason.ToString()));
 }
 
 Result<store::SandboxRecord> Sandboxes::Get(const std::string& id) const {
@@ -95,7 +95,7 @@ void Sandboxes::ShowEnding(store::SandboxRecord& record) const {
   if (!live || live->ended() || live->ready() || record.status != store::SandboxStatus::kReady)
     return;
   record.status = store::SandboxStatus::kStopping;
-  record.reason = live->why_ending();
+  if (live->why_ending()) record.reason = store::Reason::Of(*live->why_ending());
 }
 
 Result<std::vector<store::SandboxRecord>> Sandboxes::List(store::RecordStore::Which which) const {
@@ -104,11 +104,11 @@ Result<std::vector<store::SandboxRecord>> Sandboxes::List(store::RecordStore::Wh
   return records;
 }
 
-Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(std::string id, std::string reason) {
+Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(std::string id, Error why) {
   CR_CO_TRY(CheckId(id, "sandbox id"));
   auto live = FindLive(id);
   if (live) {
-    live->RequestStop(std::move(reason));
+    live->RequestStop(std::move(why));
     while (!live->ended()) {
       co_await live->changed().Wait();
       const bool cancelled = co_await Cancelled();
@@ -152,16 +152,17 @@ void Sandboxes::ReapIdle() {
     if (!sandbox->IdleTooLong()) continue;
     spdlog::info("idle limit reached sandbox_id={} ttl_minutes={}", id,
                  sandbox->record().ttl_minutes);
-    sandbox->RequestStop(
-        fmt::format("deadline_exceeded: idle for {} minute{} (--keep lifts the limit)",
-                    sandbox->record().ttl_minutes, sandbox->record().ttl_minutes == 1 ? "" : "s"));
+    sandbox->RequestStop(Error(
+        ErrorCode::kDeadlineExceeded,
+        fmt::format("idle for {} minute{} (--keep lifts the limit)", sandbox->record().ttl_minutes,
+                    sandbox->record().ttl_minutes == 1 ? "" : "s")));
   }
 }
 
 Awaitable<void> Sandboxes::Shutdown() {
   shutting_down_ = true;
   for (const auto& [id, sandbox] : live_)
-    sandbox->RequestStop("unavailable: the daemon was stopped");
+    sandbox->RequestStop(Error(ErrorCode::kUnavailable, "the daemon was stopped"));
   co_await lives_.Join();
 }
 
@@ -213,18 +214,21 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
     record.status = store::SandboxStatus::kStopped;
   } else {
     const bool ready = record.status == store::SandboxStatus::kReady;
-    record.reason = ready
-                        ? "unavailable: the sandbox was lost: its warden ended while no daemon ran"
-                        : "canceled: the daemon ended while the sandbox was being created";
-    if (ready && told && !told->reason().empty()) {
-      record.reason = PlainText(told->reason(), kLastWordsBytes);
+    Error why =
+        ready ? Error(ErrorCode::kUnavailable,
+                      "the sandbox was lost: its warden ended while no daemon ran")
+              : Error(ErrorCode::kCanceled, "the daemon ended while the sandbox was being created");
+    auto last_words = told ? WhyEnded(*told) : std::nullopt;
+    if (ready && last_words) {
+      why = *std::move(last_words);
       record.console_tail = PlainText(told->console_tail(), kConsoleBytes);
     }
+    record.reason = store::Reason::Of(why);
     record.status = store::SandboxStatus::kFailed;
   }
   spdlog::warn("sandbox settled after a restart sandbox_id={} reason=\"{}\"", record.id,
-               record.reason);
-  auto written = context_.store.UpdateSandbox(record, record.reason);
+               record.reason.ToString());
+  auto written = context_.store.UpdateSandbox(record, record.reason.ToString());
   if (!written)
     spdlog::error("cannot persist a state sandbox_id={} error=\"{}\"", record.id,
                   written.error().ToString());

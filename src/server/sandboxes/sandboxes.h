@@ -42,7 +42,7 @@ class Sandboxes : public telemetry::MetricsSource {
 
   // Ends the sandbox and returns once it has ended; at once when it had. When the task is cancelled
   // the sandbox still ends.
-  Awaitable<Result<store::SandboxRecord>> Terminate(std::string id, std::string reason);
+  Awaitable<Result<store::SandboxRecord>> Terminate(std::string id, Error why);
   // Replays the events and, with `follow`, goes on until the sandbox has ended.
   Awaitable<Result<void>> StreamEvents(std::string id, bool follow,
                                        rpc::Writer<v1::SandboxEvent>& out);

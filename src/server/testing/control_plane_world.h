@@ -139,7 +139,7 @@ struct Plane {
     auto sandbox = sandboxes->Create(Plan());
     EXPECT_TRUE(sandbox);
     Run(AwaitCreated(*sandbox));
-    EXPECT_TRUE((*sandbox)->ready()) << (*sandbox)->record().reason;
+    EXPECT_TRUE((*sandbox)->ready()) << (*sandbox)->record().reason.ToString();
     return (*sandbox)->id();
   }
   Awaitable<void> DoExec(ExecutionPlan plan, std::string* id, Collector* out) {
@@ -153,7 +153,8 @@ struct Plane {
     EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
   }
   Awaitable<void> DoTerminate(std::string id) {
-    auto record = co_await sandboxes->Terminate(id, "terminated on request");
+    auto record =
+        co_await sandboxes->Terminate(id, Error(ErrorCode::kCanceled, "terminated on request"));
     EXPECT_TRUE(record);
     if (!record) co_return;
     EXPECT_TRUE(store::IsFinal(record->status));

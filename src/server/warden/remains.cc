@@ -8,6 +8,8 @@
 #include <system_error>
 
 #include "os/file.h"
+#include "server/plain_text.h"
+#include "warden_link/ending.h"
 
 namespace cleanroom::server {
 namespace {
@@ -29,6 +31,18 @@ std::optional<internal::v1::WardenState> ReadWardenEnd(const Layout& layout,
   internal::v1::WardenState state;
   if (!bytes || !state.ParseFromString(*bytes)) return std::nullopt;
   return state;
+}
+
+std::optional<Error> WhyEnded(const internal::v1::WardenState& state) {
+  const auto why = warden_link::WhyEnded(state);
+  if (!why) return std::nullopt;
+  return Error(why->code(), PlainText(why->message(), kLastWordsBytes));
+}
+
+std::optional<Error> WhyLost(const internal::v1::ExecutionEnd& end) {
+  const auto why = warden_link::WhyLost(end);
+  if (!why) return std::nullopt;
+  return Error(why->code(), PlainText(why->message(), kCommandWordsBytes));
 }
 
 Awaitable<Result<void>> RemoveRemains(BlockingPool& pool, const Settings& settings,
