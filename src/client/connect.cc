@@ -20,7 +20,8 @@ using asio::ip::tcp;
 constexpr size_t kMaxMessageBytes = 64U << 20;
 
 Error NoDaemon(std::string_view url, std::string_view why) {
-  return Error(ErrorCode::kUnavailable, fmt::format("no daemon answers at {} ({})", url, why));
+  return Error(ErrorCode::kUnavailable, fmt::format("no daemon answers at {} ({})", url, why))
+      .About(SubjectKind::kDaemon, std::string(url));
 }
 
 Error NotTrusted(const ConnectOptions& options, const Error& error) {
@@ -28,7 +29,8 @@ Error NotTrusted(const ConnectOptions& options, const Error& error) {
       options.tls_ca.empty() ? "the system's authorities" : "the authorities in " + options.tls_ca;
   return Error(ErrorCode::kUnavailable,
                fmt::format("{}: the daemon's certificate is not trusted by {} ({})", options.url,
-                           by, error.message()));
+                           by, error.message()))
+      .About(SubjectKind::kCertificate, options.url);
 }
 
 Result<os::UniqueFd> ConnectUnixSocket(const std::string& url, const std::string& path) {
@@ -42,7 +44,7 @@ Result<os::UniqueFd> ConnectUnixSocket(const std::string& url, const std::string
     case ErrorCode::kDeadlineExceeded:
       return Err(NoDaemon(url, fd.error().message()));
     default:
-      return fd;
+      return Err(std::move(fd).error().About(SubjectKind::kDaemon, url));
   }
 }
 
@@ -92,7 +94,7 @@ Awaitable<Result<std::unique_ptr<http::ByteStream>>> OpenStream(ConnectOptions o
   auto stream = co_await trust->Connect(executor, fd->release(), endpoint.host);
   if (!stream) {
     const Error& error = stream.error();
-    if (error.message().find("certificate verify failed") == std::string::npos)
+    if (error.subject().kind != SubjectKind::kCertificate)
       co_return Err(std::move(stream).error().Context(options.url));
     co_return Err(NotTrusted(options, error));
   }
@@ -106,6 +108,7 @@ Awaitable<Result<std::unique_ptr<rpc::Channel>>> Connect(ConnectOptions options)
   rpc::ChannelOptions channel;
   channel.max_message_bytes = kMaxMessageBytes;
   channel.patience = options.patience;
+  channel.advice = rpc::Advice::kTake;  // the daemon is the user's own
   if (!options.auth_token.empty())
     channel.headers.emplace_back("authorization", "Bearer " + options.auth_token);
   const auto executor = co_await asio::this_coro::executor;

@@ -420,7 +420,8 @@ Result<ParsedConfig> Load(const std::string& path) {
   CR_TRY_ASSIGN(const std::string text, document::ReadDocumentFile(path));
   auto parsed = Parse(text, path);
   if (parsed) return *std::move(parsed);
-  return Err(ErrorCode::kInvalidArgument, document::Format(parsed.error()));
+  return Err(Error(ErrorCode::kInvalidArgument, document::Format(parsed.error()))
+                 .About(SubjectKind::kConfig, path));
 }
 
 Result<ParsedConfig> LoadOrDefault(const std::string& path) {

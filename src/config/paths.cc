@@ -44,8 +44,10 @@ Result<Paths> ResolvePaths(const Environment& environment) {
   paths.cache_dir = place("XDG_CACHE_HOME", "/var/cache/cleanroom", ".cache");
   paths.state_dir = place("XDG_STATE_HOME", "/var/lib/cleanroom", ".local/state");
   if (!missing.empty()) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("neither HOME nor {} is set to an absolute path; set HOME", missing));
+    return Err(
+        Error(ErrorCode::kFailedPrecondition,
+              fmt::format("neither HOME nor {} is set to an absolute path; set HOME", missing))
+            .Remedy("Set HOME to an absolute path, and try again"));
   }
   const std::string runtime = absolute("XDG_RUNTIME_DIR");
   if (!runtime.empty()) {

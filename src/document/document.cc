@@ -379,10 +379,13 @@ Result<std::string> ReadDocumentFile(const std::string& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (status.type() == std::filesystem::file_type::not_found) {
-    return Err(ErrorCode::kNotFound, fmt::format("{} does not exist", path));
+    return Err(Error(ErrorCode::kNotFound, fmt::format("{} does not exist", path))
+                   .About(SubjectKind::kFile, path));
   }
   if (status.type() != std::filesystem::file_type::regular) {
-    return Err(ErrorCode::kFailedPrecondition, fmt::format("{} is not a regular file", path));
+    return Err(Error(ErrorCode::kFailedPrecondition, fmt::format("{} is not a regular file", path))
+                   .About(SubjectKind::kFile, path)
+                   .Remedy("Name a file that holds it, and try again"));
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) return ErrErrno(ErrorCode::kFailedPrecondition, fmt::format("open {}", path));

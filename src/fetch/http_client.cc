@@ -174,10 +174,10 @@ struct HttpClient::Impl {
     return CURLE_OK;
   }
 
-  std::string CertificateRemedy(const Url& url) const {
+  std::string AuthorityPlace(const Url& url) const {
     if (options.certificate_folders.empty()) return {};
-    return fmt::format("; put the certificate of its authority into {}/{}:{}/ca.crt",
-                       options.certificate_folders.front().string(), url.host, url.port);
+    return fmt::format("{}/{}:{}/ca.crt", options.certificate_folders.front().string(), url.host,
+                       url.port);
   }
 
   Result<void> Transfer(const HttpRequest& request, const std::string& text, const Url& url,
@@ -251,8 +251,15 @@ Result<void> HttpClient::Impl::Transfer(const HttpRequest& request, const std::s
   if (stop->stop_requested()) return Err(ErrorCode::kCanceled, "the operation was cancelled");
   const char* says = error_text[0] != '\0' ? error_text : curl_easy_strerror(code);
   if (code == CURLE_PEER_FAILED_VERIFICATION) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("its certificate is not trusted: {}{}", says, CertificateRemedy(url)));
+    const std::string place = AuthorityPlace(url);
+    Error error(
+        ErrorCode::kFailedPrecondition,
+        fmt::format("its certificate is not trusted: {}{}{}", says,
+                    place.empty() ? "" : "; put the certificate of its authority into ", place));
+    if (!place.empty())
+      error = std::move(error).Remedy("Put the certificate of its authority into " + place +
+                                      " on the daemon's host");
+    return Err(std::move(error));
   }
   if (code != CURLE_OK) return Err(ErrorCode::kUnavailable, says);
   return {};

@@ -16,4 +16,11 @@ std::string_view ToString(Phase phase) {
   return "unknown";
 }
 
+Error OfImage(Error error, const std::string& ref) {
+  const bool limit = error.code() == ErrorCode::kResourceExhausted && error.errno_value() == 0;
+  error = std::move(error).About(SubjectKind::kImage, ref);
+  if (!limit) return error;
+  return std::move(error).Remedy("Use another image: what one may take is in docs/images.md");
+}
+
 }  // namespace cleanroom::image

@@ -47,4 +47,8 @@ struct Limits : registry::Limits, archive::Limits {
   uint64_t max_block_expansion = 8;
 };
 
+// The error of making the image `ref`: what it is about, where the cause has not said that, and
+// what to do when the image is beyond the limits. A host that is full of data says so by an errno.
+Error OfImage(Error error, const std::string& ref);
+
 }  // namespace cleanroom::image

@@ -36,8 +36,11 @@ static_assert(std::endian::native == std::endian::little,
               "on-disk structures are written as they are in memory");
 
 std::unexpected<Error> Ext2Error(errcode_t code, std::string_view what) {
-  return Err(code == ENOSPC || code == EXT2_ET_EA_NO_SPACE ? ErrorCode::kResourceExhausted
-                                                           : ErrorCode::kInternal,
+  if (code == ENOSPC) {
+    return Err(Error::FromErrno(ErrorCode::kResourceExhausted, ENOSPC,
+                                fmt::format("writing the image's file system: {}", what)));
+  }
+  return Err(code == EXT2_ET_EA_NO_SPACE ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
              fmt::format("writing the image's file system: {}: {}", what, error_message(code)));
 }
 

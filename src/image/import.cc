@@ -178,9 +178,7 @@ class Importer {
     CR_TRY_ASSIGN(registry::Document document, registry::ParseDocument(top, limits_));
     if (!document.manifest) {
       if (document.candidates.empty()) {
-        return Err(ErrorCode::kFailedPrecondition,
-                   fmt::format("the image has no variant for {}/{}, only for: {}", registry::kOs,
-                               registry::kArchitecture, fmt::join(document.platforms, ", ")));
+        return registry::NoVariant(document);
       }
       record.manifest_digest = document.candidates.front().digest;
       CR_TRY_ASSIGN(const std::string inner, ReadBlob(archive, document.candidates.front()));
@@ -275,7 +273,12 @@ Result<ImageRecord> Import(const ImageStore& store, const ImageRef& ref, int fd,
   CR_TRY_ASSIGN(os::TempFolder temp, store.MakeTemp());
   Importer importer(store, ref, limits, control, std::move(temp));
   Result<ImageRecord> record = importer.Run(fd);
-  if (!record) return Err(std::move(record).error().Context("importing " + ref.ToString()));
+  if (!record) {
+    Error error = std::move(record).error().Context("importing " + ref.ToString());
+    if (error.code() == ErrorCode::kDataCorrupt)
+      return Err(std::move(error).About(SubjectKind::kArchive));
+    return Err(OfImage(std::move(error), ref.ToString()));
+  }
   return record;
 }
 

@@ -87,9 +87,7 @@ Result<ImageRecord> Build(const ImageStore& store, registry::Registry& registry,
   CR_TRY_ASSIGN(registry::Document document, registry::ParseDocument(top.bytes, options.limits));
   if (!document.manifest) {
     if (document.candidates.empty()) {
-      return Err(ErrorCode::kFailedPrecondition,
-                 fmt::format("the image has no variant for {}/{}, only for: {}", registry::kOs,
-                             registry::kArchitecture, fmt::join(document.platforms, ", ")));
+      return registry::NoVariant(document);
     }
     record.manifest_digest = document.candidates.front().digest;
     CR_TRY_ASSIGN(const registry::Registry::Fetched inner,
@@ -159,7 +157,9 @@ Result<ImageRecord> Pull(const ImageStore& store, const registry::RegistryOption
   if (!store.Find(top.digest)) {
     CR_TRY_ASSIGN(const os::TempFolder temp, store.MakeTemp());
     Result<ImageRecord> built = Build(store, registry, options, top, temp, control);
-    if (!built) return Err(std::move(built).error().Context("image " + ref.ToString()));
+    if (!built)
+      return Err(
+          OfImage(std::move(built).error(), ref.ToString()).Context("image " + ref.ToString()));
   }
   return store.AddRef(top.digest, ref, control.stop);
 }

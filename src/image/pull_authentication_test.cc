@@ -54,6 +54,7 @@ class AuthenticatorTest : public ::testing::Test {
       const auto config = registry.GetSmallBlob(document->manifest->config, {});
       if (!config) verdict = config.error().ToString();
     }
+    if (!manifest) remedy_ = manifest.error().remedy();
     said_ += verdict + "\n";
     return verdict;
   }
@@ -62,6 +63,7 @@ class AuthenticatorTest : public ::testing::Test {
   RegistryOptions options_{.retry_delay = std::chrono::milliseconds(1)};
   std::string path_;
   std::string said_;
+  std::string remedy_;
 };
 
 TEST_F(AuthenticatorTest, Basic) {
@@ -76,6 +78,7 @@ TEST_F(AuthenticatorTest, Basic) {
   // No file, no entry, another host's entry.
   EXPECT_THAT(Try(host, "team/app"), StartsWith("unauthenticated: "));
   EXPECT_THAT(said_, HasSubstr("docker login " + host));
+  EXPECT_THAT(remedy_, HasSubstr("skopeo login " + host));
   Config(entry("other.example", good));
   EXPECT_THAT(Try(host, "team/app"), StartsWith("unauthenticated: "));
   // Every form of key and value.

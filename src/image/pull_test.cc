@@ -158,6 +158,8 @@ TEST_F(PullTest, ResolveAndPinnedPull) {
   const auto refused = PullRef(gone);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kUnavailable);
+  EXPECT_EQ(refused.error().subject(), (Subject{SubjectKind::kRegistry, "127.0.0.1:1"}));
+  EXPECT_THAT(refused.error().remedy(), HasSubstr("://127.0.0.1:1/v2/"));
 }
 
 TEST_F(PullTest, WhatIsNotThereIsNotFound) {
@@ -165,6 +167,7 @@ TEST_F(PullTest, WhatIsNotThereIsNotFound) {
     const auto record = PullRef(Ref(rest));
     ASSERT_FALSE(record);
     EXPECT_EQ(record.error().code(), ErrorCode::kNotFound) << record.error().ToString();
+    EXPECT_THAT(record.error().remedy(), HasSubstr("Check the reference"));
   }
   EXPECT_TRUE(LeftNothing());
 }

@@ -44,6 +44,11 @@ Result<void> RemoveHalfWrittenRecords(const fs::path& folder) {
   return {};
 }
 
+std::unexpected<Error> NoImage(std::string_view text, std::string_view what_then = "") {
+  return Err(Error(ErrorCode::kNotFound, fmt::format("no image {} here{}", text, what_then))
+                 .About(SubjectKind::kImage, std::string(text)));
+}
+
 }  // namespace
 
 Result<ImageStore> ImageStore::Open(const fs::path& cache_folder) {
@@ -87,8 +92,7 @@ std::optional<ImageRecord> ImageStore::Find(const std::string& digest) const {
 Result<ImageRecord> ImageStore::Get(std::string_view text) const {
   if (IsSha256Digest(text)) {
     if (std::optional<ImageRecord> record = Find(std::string(text))) return std::move(*record);
-    return Err(ErrorCode::kNotFound,
-               fmt::format("no image {} here; see `cleanroom image ls`", text));
+    return NoImage(text, "; see `cleanroom image ls`");
   }
   // A short name may have been imported, or pulled from Docker Hub.
   for (const std::string_view short_names : {kLocalRegistry, kDockerHub}) {
@@ -103,8 +107,7 @@ Result<ImageRecord> ImageStore::Get(std::string_view text) const {
       if (std::ranges::find(record.refs, wanted) != record.refs.end()) return std::move(record);
     }
   }
-  return Err(ErrorCode::kNotFound,
-             fmt::format("no image {} here; get it with `cleanroom image pull {}`", text, text));
+  return NoImage(text, fmt::format("; get it with `cleanroom image pull {}`", text));
 }
 
 Result<ImageRecord> ImageStore::Remove(std::string_view text, const InUseFn& in_use,
@@ -112,11 +115,13 @@ Result<ImageRecord> ImageStore::Remove(std::string_view text, const InUseFn& in_
   CR_TRY_ASSIGN(const ImageRecord found, Get(text));
   CR_TRY_ASSIGN(const os::StoppableLock lock, Lock(found.digest, stop));
   std::optional<ImageRecord> record = Find(found.digest);
-  if (!record) return Err(ErrorCode::kNotFound, fmt::format("no image {} here", found.digest));
+  if (!record) return NoImage(found.digest);
   if (in_use && in_use(*record)) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("the image {} is in use by a sandbox; remove the sandbox first",
-                           record->Pinned()));
+    return Err(Error(ErrorCode::kFailedPrecondition,
+                     fmt::format("the image {} is in use by a sandbox; remove the sandbox first",
+                                 record->Pinned()))
+                   .About(SubjectKind::kImage, record->Pinned())
+                   .Remedy("See the state of things with: cleanroom sandbox ls --all"));
   }
   // Out of sight in one step, then taken apart.
   CR_TRY_ASSIGN(const os::TempFolder temp, MakeTemp());
@@ -181,7 +186,7 @@ Result<ImageRecord> ImageStore::AddRef(const std::string& digest, const ImageRef
     }
   }
   std::optional<ImageRecord> record = Find(digest);
-  if (!record) return Err(ErrorCode::kNotFound, fmt::format("no image {} here", digest));
+  if (!record) return NoImage(digest);
   if (std::ranges::find(record->refs, name) == record->refs.end()) {
     record->refs.push_back(name);
     CR_TRY(os::WriteFileAtomic(ImageFolder(digest) / kRecord, RecordToJson(*record)));

@@ -16,7 +16,8 @@ namespace {
 
 std::unexpected<Error> FileError(std::string_view call, std::string_view path) {
   const int saved = errno;
-  return Err(Error::FromErrno(CodeForErrno(saved), saved, fmt::format("{} {}", call, path)));
+  return Err(Error::FromErrno(CodeForErrno(saved), saved, fmt::format("{} {}", call, path))
+                 .About(SubjectKind::kFile, std::string(path)));
 }
 
 std::string DirName(const std::string& path) {

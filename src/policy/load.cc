@@ -32,8 +32,9 @@ Result<PolicyFile> FindPolicyFile(const std::string& directory) {
   }
   if (has_first) return PolicyFile{first, ""};
   if (has_second) return PolicyFile{second, ""};
-  return Err(ErrorCode::kNotFound,
-             fmt::format("no policy: neither {} nor {} exists", first, second));
+  return Err(
+      Error(ErrorCode::kNotFound, fmt::format("no policy: neither {} nor {} exists", first, second))
+          .About(SubjectKind::kPolicy, first));
 }
 
 Result<Policy> LoadPolicy(const std::string& path) {

@@ -34,11 +34,23 @@ std::optional<std::string> TokenOf(const std::string& body) {
 
 }  // namespace
 
+std::string Reach(std::string_view url) {
+  return fmt::format("Check, on the daemon's host, that the registry can be reached: curl -I {}",
+                     url);
+}
+
 void Authenticator::LookUp() {
   if (!found_) found_ = FindCredentials(options_, ref_);
 }
 
 std::string Authenticator::Remedy() const {
+  return fmt::format(
+      "Give the daemon's user the registry's credentials, as by: docker login {0}, podman login "
+      "{0}, skopeo login {0}",
+      ref_.registry);
+}
+
+std::string Authenticator::Hint() const {
   if (found_ && !*found_) return "; no credentials: " + found_->error().message();
   if (found_ && !(*found_)->credentials.empty())
     return fmt::format("; the credentials are those of {}", (*found_)->source);
@@ -84,7 +96,12 @@ Result<std::optional<Secret>> Authenticator::AskTokenServer(const Challenge& cha
     if (!mine.username.empty()) request.authorization = BasicHeader(mine);
   }
   Result<fetch::HttpResponse> answer = http.Fetch(request, kMaxTokenBytes, {}, stop);
-  if (!answer) return Err(std::move(answer).error().Context("asking for a token"));
+  if (!answer) {
+    Error error = std::move(answer).error().Context("asking for a token");
+    if (IsRetryable(error.code()))
+      error = std::move(error).Remedy(Reach(challenge.params.at("realm")));
+    return Err(std::move(error));
+  }
   // RFC 6749 section 5.2: a refresh token that is no longer good is 400.
   const bool refused = answer->status == 401 || answer->status == 403 ||
                        (answer->status == 400 && !mine.identity_token.empty());
@@ -117,15 +134,18 @@ Result<Secret> Authenticator::Answer(const fetch::HttpResponse& refusal, fetch::
     if (!challenge->params.contains("realm")) continue;
     CR_TRY_ASSIGN(std::optional<Secret> token, AskTokenServer(*challenge, transport, http, stop));
     if (!token) {
-      return Err(ErrorCode::kUnauthenticated,
-                 fmt::format("the token server of {} gives no token for {}{}", ref_.registry,
-                             ref_.repository, Remedy()));
+      return Err(Error(ErrorCode::kUnauthenticated,
+                       fmt::format("the token server of {} gives no token for {}{}", ref_.registry,
+                                   ref_.repository, Hint()))
+                     .Remedy(Remedy()));
     }
     header_ = *std::move(token);
     return header_;
   }
-  return Err(ErrorCode::kUnauthenticated, fmt::format("the registry {} wants credentials for {}{}",
-                                                      ref_.registry, ref_.repository, Remedy()));
+  return Err(
+      Error(ErrorCode::kUnauthenticated, fmt::format("the registry {} wants credentials for {}{}",
+                                                     ref_.registry, ref_.repository, Hint()))
+          .Remedy(Remedy()));
 }
 
 }  // namespace cleanroom::registry

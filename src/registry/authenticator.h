@@ -11,6 +11,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/secret.h"
@@ -20,17 +21,22 @@
 
 namespace cleanroom::registry {
 
+// The remedy for a server that cannot be reached.
+std::string Reach(std::string_view url);
+
 class Authenticator {
  public:
   Authenticator(CredentialOptions options, const ImageRef& ref)
       : options_(std::move(options)), ref_(ref) {}
 
-  // The Authorization header to try next. unauthenticated (with the remedy), upstream_error,
+  // The Authorization header to try next. unauthenticated (with its remedy), upstream_error,
   // unavailable, canceled.
   Result<Secret> Answer(const fetch::HttpResponse& refusal, fetch::Transport transport,
                         fetch::HttpClient& http, const std::stop_token& stop);
 
-  // Why the registry may still refuse, and what to do about it.
+  // Why the registry may still refuse, to stand behind a message: "; the credentials are those of …".
+  std::string Hint() const;
+  // What to do about a refusal.
   std::string Remedy() const;
 
   // `text` without what a server repeats of the credentials that it was sent.

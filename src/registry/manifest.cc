@@ -1,6 +1,7 @@
 #include "registry/manifest.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
 
@@ -121,6 +122,10 @@ Json ToJson(const Descriptor& descriptor) {
           {"digest", descriptor.digest}};
 }
 
+std::string OtherPlatform() {
+  return fmt::format("Use an image that is made for {}/{}", kOs, kArchitecture);
+}
+
 }  // namespace
 
 Result<Document> ParseDocument(std::string_view text, const Limits& limits) {
@@ -202,11 +207,19 @@ Result<void> CheckConfig(const ImageConfig& config, const Manifest& manifest) {
   }
   if ((!config.architecture.empty() && config.architecture != kArchitecture) ||
       (!config.os.empty() && config.os != kOs)) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("the image is for {}/{}; sandboxes run {}/{}", config.os,
-                           config.architecture, kOs, kArchitecture));
+    return Err(Error(ErrorCode::kFailedPrecondition,
+                     fmt::format("the image is for {}/{}; sandboxes run {}/{}", config.os,
+                                 config.architecture, kOs, kArchitecture))
+                   .Remedy(OtherPlatform()));
   }
   return {};
+}
+
+std::unexpected<Error> NoVariant(const Document& document) {
+  return Err(Error(ErrorCode::kFailedPrecondition,
+                   fmt::format("the image has no variant for {}/{}, only for: {}", kOs,
+                               kArchitecture, fmt::join(document.platforms, ", ")))
+                 .Remedy(OtherPlatform()));
 }
 
 Result<void> CheckLayerMediaType(std::string_view media_type) {

@@ -63,6 +63,9 @@ Result<ImageConfig> ParseConfig(std::string_view json, const Limits& limits);
 // (failed_precondition when it is not).
 Result<void> CheckConfig(const ImageConfig& config, const Manifest& manifest);
 
+// failed_precondition: a document without a manifest that this host's sandboxes could run.
+std::unexpected<Error> NoVariant(const Document& document);
+
 // failed_precondition for media types that are not file system layers (encrypted, foreign,
 // attestations).
 Result<void> CheckLayerMediaType(std::string_view media_type);

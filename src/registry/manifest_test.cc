@@ -89,6 +89,8 @@ TEST(ManifestTest, Config) {
   ImageConfig arm = *config;
   arm.architecture = "arm64";
   EXPECT_EQ(CheckConfig(arm, manifest).error().code(), ErrorCode::kFailedPrecondition);
+  EXPECT_EQ(CheckConfig(arm, manifest).error().remedy(),
+            "Use an image that is made for linux/amd64");
 }
 
 TEST(ChallengeTest, Parses) {

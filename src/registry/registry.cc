@@ -72,6 +72,12 @@ std::string Registry::Excerpt(const std::string& body) const {
   return out.empty() ? out : ": " + out;
 }
 
+Error Registry::Refusal(ErrorCode code, std::string message, std::string remedy) const {
+  return Error(code, std::move(message))
+      .About(SubjectKind::kRegistry, server_)
+      .Remedy(std::move(remedy));
+}
+
 Result<fetch::HttpResponse> Registry::Send(fetch::HttpRequest request, uint64_t max_body_bytes,
                                            const fetch::HttpSink& sink, const std::string& what,
                                            const std::stop_token& stop) {
@@ -98,14 +104,19 @@ Result<fetch::HttpResponse> Registry::Send(fetch::HttpRequest request, uint64_t 
         // Not an answer in http: it may speak TLS.
         scheme_ = scheme_ == "http" ? "https" : "http";
       } else if (!retry || sink) {
-        return Err(std::move(response).error().Context(what));
+        Error error = std::move(response).error().Context(what);
+        if (IsRetryable(error.code()))
+          error = std::move(error).Remedy(Reach(fmt::format("{}://{}/v2/", scheme_, server_)));
+        return Err(std::move(error).About(SubjectKind::kRegistry, server_));
       }
     } else if (response->status == 200 || response->status == 206) {
       return response;
     } else if (response->status == 401 && !authenticated) {
       authenticated = true;
       Result<Secret> header = authenticator_.Answer(*response, request.transport, http_, stop);
-      if (!header) return Err(std::move(header).error().Context(what));
+      if (!header) {
+        return Err(std::move(header).error().Context(what).About(SubjectKind::kRegistry, server_));
+      }
       authorization_ = *std::move(header);
       continue;
     } else {
@@ -113,19 +124,28 @@ Result<fetch::HttpResponse> Registry::Send(fetch::HttpRequest request, uint64_t 
                                            response->status, Excerpt(response->body));
       switch (response->status) {
         case 401:
-          return Err(ErrorCode::kUnauthenticated,
-                     fmt::format("{}: {}{}", what, says, authenticator_.Remedy()));
+          return Err(Refusal(ErrorCode::kUnauthenticated,
+                             fmt::format("{}: {}{}", what, says, authenticator_.Hint()),
+                             authenticator_.Remedy()));
         case 403:
-          return Err(ErrorCode::kPermissionDenied,
-                     fmt::format("{}: {}{}", what, says, authenticator_.Remedy()));
+          return Err(Refusal(ErrorCode::kPermissionDenied,
+                             fmt::format("{}: {}{}", what, says, authenticator_.Hint()),
+                             authenticator_.Remedy()));
         case 404:
-          return Err(ErrorCode::kNotFound, fmt::format("{}: {}", what, says));
+          return Err(Refusal(ErrorCode::kNotFound, fmt::format("{}: {}", what, says),
+                             "Check the reference: the registry has nothing of that name, tag or "
+                             "digest"));
         default:
           break;
       }
       const bool transient = response->status == 429 || response->status >= 500;
-      if (!transient || last)
-        return Err(ErrorCode::kUpstreamError, fmt::format("{}: {}", what, says));
+      if (!transient || last) {
+        return Err(Refusal(
+            ErrorCode::kUpstreamError, fmt::format("{}: {}", what, says),
+            transient ? "The registry is in trouble: try again later, or ask who runs it"
+                      : "Check the reference, and what the registry says about it, with: cleanroom "
+                        "image resolve REF"));
+      }
     }
     if (!Pause(delay, stop)) return Err(ErrorCode::kCanceled, "the operation was cancelled");
     delay *= 3;

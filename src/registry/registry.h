@@ -69,6 +69,8 @@ class Registry {
                                    const std::stop_token& stop);
   Result<fetch::HttpResponse> SendElsewhere(fetch::HttpRequest request, const fetch::HttpSink& sink,
                                             const std::string& what, const std::stop_token& stop);
+  // The error of an answer: about this registry.
+  Error Refusal(ErrorCode code, std::string message, std::string remedy) const;
   std::string Excerpt(const std::string& body) const;
   std::string Url(std::string_view rest) const;
 

@@ -49,7 +49,9 @@ class Echo {
   Awaitable<Result<iv1::FileChunk>> Unary(CallContext& call, iv1::ReadFileRequest request) {
     last_ = call;
     if (request.path() == "denied")
-      co_return Err(ErrorCode::kHostNotAllowed, "h\xc3\xa9 100% \"no\"");
+      co_return Err(Error(ErrorCode::kHostNotAllowed, "h\xc3\xa9 100% \"no\"")
+                        .About(SubjectKind::kPolicy, "p")
+                        .Remedy("Allow it"));
     iv1::FileChunk chunk;
     chunk.set_data(request.path());
     chunk.set_size(request.max_bytes());
@@ -130,6 +132,28 @@ Awaitable<void> UnaryCalls(Channel& channel) {
   auto unknown = co_await channel.Call<iv1::FileChunk>("/test.Echo/Nothing", Request(""));
   EXPECT_FALSE(unknown.has_value());
   EXPECT_EQ(unknown.error().code(), ErrorCode::kUnimplemented);
+}
+
+Awaitable<void> Refused(Channel& channel, std::string& remedy, SubjectKind& about) {
+  auto denied = co_await channel.Call<iv1::FileChunk>("/test.Echo/Unary", Request("denied"));
+  EXPECT_FALSE(denied.has_value());
+  remedy = denied.error().remedy();
+  about = denied.error().subject().kind;
+}
+
+// A server that is not trusted tells nobody what to run.
+TEST_P(CallTest, AdviceIsTakenWhereTheServerIsTrusted) {
+  for (const Advice advice : {Advice::kTake, Advice::kDrop}) {
+    Echo echo;
+    ChannelOptions options = Options();
+    options.advice = advice;
+    TestLink link(echo.router_, {}, std::move(options));
+    std::string remedy;
+    SubjectKind about = SubjectKind::kFile;
+    link.Run(Refused(link.channel(), remedy, about));
+    EXPECT_EQ(remedy, advice == Advice::kTake ? "Allow it" : "");
+    EXPECT_EQ(about, advice == Advice::kTake ? SubjectKind::kPolicy : SubjectKind::kNone);
+  }
 }
 
 TEST_P(CallTest, UnaryAndErrors) {

@@ -128,7 +128,7 @@ class Http2Channel final : public Channel {
     headers.insert(headers.end(), options_.headers.begin(), options_.headers.end());
     CR_TRY_ASSIGN(auto stream, connection_.Open(headers));
     return std::make_unique<Http2Call>(std::move(stream), framing, options_.max_message_bytes,
-                                       options.deadline);
+                                       options.deadline, options_.advice);
   }
 
   const ChannelOptions options_;

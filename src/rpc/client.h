@@ -24,6 +24,7 @@ struct ChannelOptions {
   // A peer that gives no sign of life (an answer, or one to our PING) for so long while calls are
   // under way is given up: they end with kUnavailable. 0: never.
   std::chrono::milliseconds patience{0};
+  Advice advice = Advice::kDrop;
 };
 
 struct CallOptions {

@@ -17,12 +17,18 @@ using http::Http2Code;
 
 Http2Call::Http2Call(std::shared_ptr<http::Http2Stream> stream, Framing framing,
                      size_t max_message_bytes,
-                     std::optional<std::chrono::steady_clock::time_point> deadline)
+                     std::optional<std::chrono::steady_clock::time_point> deadline, Advice advice)
     : stream_(std::move(stream)),
       framing_(framing),
       max_message_bytes_(max_message_bytes),
       deadline_(deadline.value_or(http::Http2Stream::kNever)),
+      advice_(advice),
       reader_(max_message_bytes) {}
+
+Result<void> Http2Call::OfServer(Result<void> outcome) const {
+  if (outcome || advice_ == Advice::kTake) return outcome;
+  return Err(outcome.error().code(), outcome.error().message());
+}
 
 Http2Call::~Http2Call() { stream_->Reset(Http2Code::kCancel); }
 
@@ -92,7 +98,7 @@ Awaitable<Result<void>> Http2Call::ReadHead() {
     while (more && body.size() <= kMaxErrorJson) {
       CR_CO_TRY_ASSIGN(more, co_await stream_->ReadBody(body, kMaxErrorJson, deadline_));
     }
-    co_return Err(ParseConnectError(body, status_));
+    co_return OfServer(Err(ParseConnectError(body, status_)));
   }
   if (status_ != 200) {
     co_return Err(
@@ -116,8 +122,9 @@ Awaitable<Result<bool>> Http2Call::NextUnary(Message& out) {
     CR_CO_TRY_ASSIGN(more, co_await stream_->ReadBody(body, max_message_bytes_, deadline_));
     if (body.size() > max_message_bytes_) {
       co_return Err(
-          ErrorCode::kResourceExhausted,
-          fmt::format("a response larger than the limit of {} bytes", max_message_bytes_));
+          Error(ErrorCode::kResourceExhausted,
+                fmt::format("a response larger than the limit of {} bytes", max_message_bytes_))
+              .Remedy("Ask for less at once"));
     }
   }
   auto decoded = BinaryCodec().Decode(body, out);
@@ -144,11 +151,11 @@ Awaitable<Result<bool>> Http2Call::NextEnveloped(Message& out) {
 // The envelope that ends a response.
 Result<bool> Http2Call::TakeSpecial(const Envelope& envelope) {
   if (framing_ == Framing::kConnectStream && envelope.flags == kFlagConnectEnd) {
-    CR_TRY(ParseConnectEnd(envelope.payload));
+    CR_TRY(OfServer(ParseConnectEnd(envelope.payload)));
     return false;
   }
   if (framing_ == Framing::kGrpcWeb && envelope.flags == kFlagWebTrailers) {
-    CR_TRY(ParseGrpcTrailers(ParseWebTrailers(envelope.payload)));
+    CR_TRY(OfServer(ParseGrpcTrailers(ParseWebTrailers(envelope.payload))));
     return false;
   }
   return Err(ErrorCode::kInternal,
@@ -161,7 +168,7 @@ Result<bool> Http2Call::AtEnd() const {
     return Err(ErrorCode::kInternal, "the response ends without saying how the call ended");
   }
   const bool in_head = stream_->trailers().empty();
-  CR_TRY(ParseGrpcTrailers(in_head ? stream_->head() : stream_->trailers()));
+  CR_TRY(OfServer(ParseGrpcTrailers(in_head ? stream_->head() : stream_->trailers())));
   return false;
 }
 

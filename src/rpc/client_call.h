@@ -16,7 +16,7 @@ namespace cleanroom::rpc {
 class Http2Call final : public ClientCall {
  public:
   Http2Call(std::shared_ptr<http::Http2Stream> stream, Framing framing, size_t max_message_bytes,
-            std::optional<std::chrono::steady_clock::time_point> deadline);
+            std::optional<std::chrono::steady_clock::time_point> deadline, Advice advice);
   ~Http2Call() override;
 
   Awaitable<Result<void>> Write(const Message& message) override;
@@ -34,11 +34,14 @@ class Http2Call final : public ClientCall {
   Awaitable<Result<bool>> NextEnveloped(Message& out);
   Result<bool> TakeSpecial(const Envelope& envelope);
   Result<bool> AtEnd() const;
+  // What the server says of the outcome, as far as its advice is taken.
+  Result<void> OfServer(Result<void> outcome) const;
 
   std::shared_ptr<http::Http2Stream> stream_;
   const Framing framing_;
   const size_t max_message_bytes_;
   const http::Http2Stream::TimePoint deadline_;
+  const Advice advice_;
   EnvelopeReader reader_;
   bool head_read_ = false;
   bool unary_read_ = false;

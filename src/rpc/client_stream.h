@@ -11,6 +11,10 @@
 
 namespace cleanroom::rpc {
 
+// Whether the server's errors may say what to do, and about what (base/error.h). One that is not
+// trusted could have a user run what it likes: of its errors code and message are left.
+enum class Advice { kDrop, kTake };
+
 // One call under way, untyped. Destroying it before its end cancels the call.
 class ClientCall : public MessageSource {
  public:

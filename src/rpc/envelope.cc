@@ -22,8 +22,9 @@ Result<std::optional<Envelope>> EnvelopeReader::Next() {
   const size_t size = PayloadSize(rest);
   if (size > max_bytes_) {
     return Err(
-        ErrorCode::kResourceExhausted,
-        fmt::format("a message of {} bytes is larger than the limit of {}", size, max_bytes_));
+        Error(ErrorCode::kResourceExhausted,
+              fmt::format("a message of {} bytes is larger than the limit of {}", size, max_bytes_))
+            .Remedy("Send less at once"));
   }
   if (rest.size() - kEnvelopeHead < size) return std::optional<Envelope>();
   offset_ += kEnvelopeHead + size;

@@ -86,8 +86,10 @@ Awaitable<Result<bool>> ServerCall::NextUnary(Message& out) {
   while (more) {
     CR_CO_TRY_ASSIGN(more, co_await exchange_.ReadBody(body, max_message_bytes_, deadline_));
     if (body.size() > max_message_bytes_) {
-      co_return Err(ErrorCode::kResourceExhausted,
-                    fmt::format("a message larger than the limit of {} bytes", max_message_bytes_));
+      co_return Err(
+          Error(ErrorCode::kResourceExhausted,
+                fmt::format("a message larger than the limit of {} bytes", max_message_bytes_))
+              .Remedy("Send less at once"));
     }
   }
   if (request_packed_ && !body.empty()) {

@@ -64,6 +64,11 @@ std::vector<std::string> StringsFromText(const std::string& text) {
   return strings;
 }
 
+std::unexpected<Error> NoSandbox(std::string_view id) {
+  return Err(Error(ErrorCode::kNotFound, fmt::format("there is no sandbox {}", id))
+                 .About(SubjectKind::kSandbox, std::string(id)));
+}
+
 std::string_view CodeText(const Reason& reason) {
   return reason.code ? cleanroom::ToString(*reason.code) : std::string_view();
 }
@@ -191,7 +196,7 @@ Result<SandboxRecord> RecordStore::GetSandbox(std::string_view id) {
   CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM sandboxes WHERE id=?",
                                                            kSandboxColumns)));
   CR_TRY_ASSIGN(const bool found, query.Bind(id).Step());
-  if (!found) return Err(ErrorCode::kNotFound, fmt::format("there is no sandbox {}", id));
+  if (!found) return NoSandbox(id);
   return ReadSandbox(query);
 }
 
@@ -236,7 +241,7 @@ Result<void> RecordStore::AddNetworkEvent(std::string_view sandbox_id, std::stri
                                    "WHERE id=?"));
   CR_TRY_ASSIGN(const int64_t inserted, insert.Bind(time_us).Bind(network).Bind(sandbox_id).Run());
   if (inserted == 1) return {};
-  return Err(ErrorCode::kNotFound, fmt::format("there is no sandbox {}", sandbox_id));
+  return NoSandbox(sandbox_id);
 }
 
 Result<void> RecordStore::SetNetwork(std::string_view sandbox_id, std::string_view decisions) {
@@ -308,7 +313,10 @@ Result<ExecutionRecord> RecordStore::GetExecution(std::string_view id) {
   CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM executions WHERE id=?",
                                                            kExecutionColumns)));
   CR_TRY_ASSIGN(const bool found, query.Bind(id).Step());
-  if (!found) return Err(ErrorCode::kNotFound, fmt::format("there is no execution {}", id));
+  if (!found) {
+    return Err(Error(ErrorCode::kNotFound, fmt::format("there is no execution {}", id))
+                   .About(SubjectKind::kExecution, std::string(id)));
+  }
   return ReadExecution(query);
 }
 

@@ -231,7 +231,7 @@ Awaitable<Result<bool>> CommandRun::Handle(const v1::ExecutionStreamEvent& event
     terminal_.reset();
     if (!exit.message().empty() && interrupts_ == 0) {
       Say("cleanroom: " + exit.message());
-      if (exit.message().starts_with("unavailable: "))
+      if (exit.why().code() == ToString(ErrorCode::kUnavailable))
         Say("See how the sandbox ended with: cleanroom sandbox inspect " + sandbox_id_);
     }
     if (request_.refusals == RunRequest::Refusals::kShow) {

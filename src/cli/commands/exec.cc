@@ -126,7 +126,8 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   if (kind == RunKind::kConsole && isatty(STDIN_FILENO) != 1) {
     return Fail(
         Error(ErrorCode::kFailedPrecondition,
-              "standard input is no terminal; for input from a pipe or file use: cleanroom exec"));
+              "standard input is no terminal; for input from a pipe or file use: cleanroom exec")
+            .Remedy("Run it from a terminal, or use: cleanroom exec -- CMD"));
   }
   RunRequest run;
   run.afterwards = flags.rm ? Afterwards::kRemove : Afterwards::kLeave;

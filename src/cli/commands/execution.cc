@@ -109,7 +109,10 @@ Awaitable<Result<int>> Inspect(client::Api& api, Flags flags) {
     for (const v1::Execution& execution : list->executions()) {
       flags.id = std::max(flags.id, execution.execution_id());  // ids sort by time
     }
-    if (flags.id.empty()) co_return Err(ErrorCode::kNotFound, "there is no execution");
+    if (flags.id.empty()) {
+      co_return Err(
+          Error(ErrorCode::kNotFound, "there is no execution").About(SubjectKind::kExecution));
+    }
   }
   v1::GetExecutionRequest request;
   request.set_execution_id(flags.id);

@@ -256,6 +256,11 @@ Awaitable<Result<v1::CancelExecutionResponse>> FakeDaemon::Cancel(
 Awaitable<Result<void>> FakeDaemon::PullImage(v1::PullImageRequest request,
                                               rpc::Writer<v1::ImageEvent>& out) {
   Note("pull " + request.ref());
+  if (request.ref().starts_with("locked.example/")) {
+    co_return Err(Error(ErrorCode::kUnauthenticated, "the registry wants credentials")
+                      .About(SubjectKind::kRegistry, "locked.example")
+                      .Remedy("Log in with: docker login locked.example"));
+  }
   v1::ImageEvent event;
   event.mutable_image()->set_ref("registry.example/base@sha256:" + std::string(64, 'c'));
   auto written = co_await out.Write(event);
@@ -314,6 +319,11 @@ Awaitable<Result<void>> FakeDaemon::Attach(rpc::Reader<v1::AttachExecutionReques
     exit = Exit(std::stoi(command_.at(1)), v1::EXECUTION_STATUS_FAILED);
     event.set_stderr("bye\n");
     CR_CO_TRY(co_await out.Write(event));
+  } else if (command_.front() == "lost") {
+    exit = Exit(1, v1::EXECUTION_STATUS_FAILED);
+    exit.mutable_exit()->set_message("unavailable: the machine is gone");
+    exit.mutable_exit()->mutable_why()->set_code("unavailable");
+    exit.mutable_exit()->mutable_why()->set_message("the machine is gone");
   } else if (command_.front() == "refused-net") {
     // As many distinct hosts as asked for.
     exit = Exit(7, v1::EXECUTION_STATUS_FAILED);

@@ -177,8 +177,11 @@ Awaitable<Result<int>> Import(client::Api& api, Flags flags, int fd, ProgressSty
   if (!image) {
     if (image.error().code() != ErrorCode::kDataCorrupt) co_return Err(std::move(image).error());
     const bool file = !flags.file.empty() && flags.file != "-";
-    co_return Err(std::move(image).error().Context(
-        "the archive " + (file ? flags.file : std::string("on standard input"))));
+    co_return Err(
+        std::move(image)
+            .error()
+            .Context("the archive " + (file ? flags.file : std::string("on standard input")))
+            .About(SubjectKind::kArchive, file ? flags.file : ""));
   }
   co_return PrintImage(*image, flags);
 }
@@ -235,10 +238,9 @@ Awaitable<Result<int>> Remove(client::Api& api, Flags flags) {
                                                   HumanBytes(removed->freed_bytes())));
       if (printed != 0) code = printed;
     } else {
-      // The store's own words name the image.
+      // What is about an image names it.
       Error error = std::move(removed).error();
-      const bool named = error.message().starts_with("the image ") ||
-                         error.message().find(ref) != std::string::npos;
+      const bool named = error.subject().kind == SubjectKind::kImage;
       code = Fail(named ? std::move(error) : std::move(error).Context("image " + ref));
     }
   }

@@ -24,8 +24,9 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
     CR_TRY_ASSIGN(text, default_image());
   }
   if (text.empty()) {
-    return Err(ErrorCode::kInvalidArgument,
-               fmt::format("no image: {}, or set default_image in the config", otherwise));
+    return Err(Error(ErrorCode::kInvalidArgument,
+                     fmt::format("no image: {}, or set default_image in the config", otherwise))
+                   .Remedy("Name one, for example with: --image docker.io/library/debian:12"));
   }
   PolicySource source;
   auto image = ImageRef::Parse(text);
@@ -57,8 +58,9 @@ Result<policy::PolicyFile> FindPolicyFile(const std::string& directory) {
   if (!top || fs::equivalent(*top, directory, error)) return here;
   auto above = policy::FindPolicyFile(*top);
   if (above || above.error().code() != ErrorCode::kNotFound) return above;
-  return Err(ErrorCode::kNotFound,
-             fmt::format("{}; nor at the top of the repository, {}", here.error().message(), *top));
+  return Err(Error(ErrorCode::kNotFound, fmt::format("{}; nor at the top of the repository, {}",
+                                                     here.error().message(), *top))
+                 .About(here.error().subject().kind, here.error().subject().name));
 }
 
 Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* default_image) {

@@ -102,6 +102,23 @@ TEST_F(ProgramTest, RemovesTheSandboxAlsoWhenTheCommandCannotStart) {
   EXPECT_TRUE(daemon_.Noted("terminate " + sandbox_)) << daemon_.All();
 }
 
+TEST_F(ProgramTest, SaysWhatTheDaemonKnowsToDo) {
+  auto output = Run({"image", "pull", "locked.example/app:1"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_EQ(output.err,
+            "cleanroom: unauthenticated: the registry wants credentials\n"
+            "Log in with: docker login locked.example\n");
+  output = Run({"sandbox", "network", FakeDaemon::kUnknownSandbox});
+  EXPECT_THAT(output.err, HasSubstr("See which there are with: cleanroom sandbox ls --all"));
+}
+
+TEST_F(ProgramTest, ALostCommandLeadsToItsSandbox) {
+  const auto output = Run({"exec", "--image", image_, "--", "lost"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("cleanroom: unavailable: the machine is gone\n"));
+  EXPECT_THAT(output.err, HasSubstr("cleanroom sandbox inspect " + sandbox_));
+}
+
 TEST_F(ProgramTest, AnInterruptCancelsTheCommand) {
   auto program = Start({"exec", "--in", sandbox_, "-n", "--", "sleep"});
   ASSERT_TRUE(daemon_.WaitFor("attach"));

@@ -37,7 +37,9 @@ Awaitable<Result<std::string>> ResolveSandbox(client::Api& api, SandboxChoice ch
   request.set_all(true);
   auto list = co_await api.ListSandboxes(std::move(request));
   if (!list) co_return Err(std::move(list).error());
-  if (list->sandboxes().empty()) co_return Err(ErrorCode::kNotFound, "there is no sandbox");
+  if (list->sandboxes().empty()) {
+    co_return Err(Error(ErrorCode::kNotFound, "there is no sandbox").About(SubjectKind::kSandbox));
+  }
   SortByCreation(*list);
   co_return list->sandboxes(list->sandboxes_size() - 1).sandbox_id();
 }

@@ -8,8 +8,9 @@
 
 namespace cleanroom::cli {
 
-// One line that says what to run or change next; never empty. `command`: the one that failed, as
-// "cleanroom image pull".
+// One line that says what to run or change next; never empty. The error's own remedy where it has
+// one, else by its code and what it is about; its message is not looked into. `command`: the one
+// that failed, as "cleanroom image pull".
 std::string Remedy(const Error& error, std::string_view command = "cleanroom");
 
 // Both lines, each with a newline, safe for a terminal.

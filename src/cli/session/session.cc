@@ -65,7 +65,8 @@ int PrintAnswer(std::string_view text) {
   const auto written = os::WriteAll(STDOUT_FILENO, text, "standard output");
   if (written) return 0;
   if (written.error().errno_value() == EPIPE) return 128 + SIGPIPE;
-  return Fail(written.error());
+  return Fail(
+      Error(written.error()).Remedy("Send the output elsewhere, or make room where it goes"));
 }
 
 }  // namespace cleanroom::cli

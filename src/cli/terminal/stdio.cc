@@ -111,7 +111,8 @@ Awaitable<Result<void>> Output::Write(std::string_view data) {
       const ErrorCode code = reason == EPIPE    ? ErrorCode::kUnavailable
                              : reason == ENOSPC ? ErrorCode::kResourceExhausted
                                                 : ErrorCode::kInternal;
-      co_return Err(Error::FromErrno(code, reason, "writing the output"));
+      co_return Err(Error::FromErrno(code, reason, "writing the output")
+                        .Remedy("Send the output elsewhere, or make room where it goes"));
     }
   }
   co_return Result<void>();

@@ -83,7 +83,12 @@ class TlsStream final : public ByteStream {
     if (error == asio::error::operation_aborted) {
       return Err(ErrorCode::kCanceled, std::string(what) + " was cancelled");
     }
-    return Err(ErrorCode::kUnavailable, std::string(what) + ": " + error.message());
+    Error failure(ErrorCode::kUnavailable, std::string(what) + ": " + error.message());
+    const bool not_trusted = error.category() == asio::error::get_ssl_category() &&
+                             ERR_GET_REASON(static_cast<unsigned long>(error.value())) ==
+                                 SSL_R_CERTIFICATE_VERIFY_FAILED;
+    if (not_trusted) failure = std::move(failure).About(SubjectKind::kCertificate);
+    return Err(std::move(failure));
   }
 
   ssl::stream<StreamSocket> stream_;

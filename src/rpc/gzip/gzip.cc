@@ -66,9 +66,10 @@ class Inflater {
       stream_.avail_out = static_cast<uInt>(out.size() - stream_.total_out);
       const int outcome = inflate(&stream_, Z_NO_FLUSH);
       if (stream_.total_out > max_bytes) {
-        return Err(
-            ErrorCode::kResourceExhausted,
-            fmt::format("a message that unpacks to more than the limit of {} bytes", max_bytes));
+        return Err(Error(ErrorCode::kResourceExhausted,
+                         fmt::format("a message that unpacks to more than the limit of {} bytes",
+                                     max_bytes))
+                       .Remedy("Send less at once"));
       }
       if (outcome == Z_STREAM_END) break;
       const bool full = stream_.avail_out == 0;

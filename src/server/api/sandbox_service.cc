@@ -207,13 +207,16 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(
   read.set_max_bytes(limit);
   auto chunks =
       co_await channel->CallServerStream<pb::FileChunk>(warden_link::kReadFile, std::move(read));
-  if (!chunks) co_return Err(std::move(chunks).error());
+  const auto failed = [&sandbox](Error error) {
+    return Err(std::move(error).About(SubjectKind::kSandbox, sandbox->id()));
+  };
+  if (!chunks) co_return failed(std::move(chunks).error());
   v1::DownloadSandboxFileResponse response;
   response.set_sandbox_id(sandbox->id());
   response.set_path(path);
   for (;;) {
     auto chunk = co_await chunks->Next();
-    if (!chunk) co_return Err(std::move(chunk).error());
+    if (!chunk) co_return failed(std::move(chunk).error());
     if (!*chunk) break;
     response.mutable_data()->append((*chunk)->data());
     // What the guest says of sizes is not trusted: what came is counted.

@@ -88,7 +88,7 @@ Awaitable<void> AwaitSignals(ControlPlane& plane, asio::signal_set& signals) {
 
 int Serve(const ServeFlags& flags) {
   const auto paths = config::ResolvePaths(config::Environment::OfProcess());
-  if (!paths) return Fail(paths.error(), "Set HOME to an absolute path, and try again");
+  if (!paths) return Fail(paths.error());
   // A file that was named must be there; the usual one need not.
   const std::string file = flags.config.empty() ? paths->config_file : flags.config;
   const auto loaded = flags.config.empty() ? config::LoadOrDefault(file) : config::Load(file);

@@ -104,6 +104,7 @@ Result<ServeCommand> ParseServeCommand(std::vector<std::string> args) {
 }
 
 std::string DescribeServeError(const Error& error, std::string_view remedy) {
+  if (remedy.empty()) remedy = error.remedy();
   return fmt::format("cleanroom: {}\n{}\n", error.ToString(),
                      remedy.empty() ? RemedyFor(error) : remedy);
 }

@@ -277,8 +277,9 @@ Result<store::ExecutionRecord> Executions::Get(const std::string& sandbox_id,
   CR_TRY(CheckId(id, "execution id"));
   CR_TRY_ASSIGN(auto record, store_.GetExecution(id));
   if (!sandbox_id.empty() && record.sandbox_id != sandbox_id) {
-    return Err(ErrorCode::kNotFound,
-               fmt::format("there is no execution {} in sandbox {}", id, sandbox_id));
+    return Err(Error(ErrorCode::kNotFound,
+                     fmt::format("there is no execution {} in sandbox {}", id, sandbox_id))
+                   .About(SubjectKind::kExecution, id));
   }
   return record;
 }
@@ -368,7 +369,9 @@ Awaitable<Result<void>> Executions::Send(std::shared_ptr<Running> running, pb::E
   *request.mutable_input() = std::move(input);
   auto sent = co_await channel->Call<pb::SendInputResponse>(warden_link::kSendInput,
                                                             std::move(request), options);
-  if (!sent) co_return Err(std::move(sent).error());
+  if (!sent) {
+    co_return Err(std::move(sent).error().About(SubjectKind::kSandbox, running->record.sandbox_id));
+  }
   co_return Result<void>();
 }
 

@@ -78,9 +78,10 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id)
   auto live = FindLive(id);
   if (live && live->ready()) return live;
   CR_TRY_ASSIGN(const auto record, Get(id));
-  return Err(ErrorCode::kFailedPrecondition,
-             fmt::format("sandbox {} is {}, not READY{}{}", id, ToString(record.status),
-                         record.reason.empty() ? "" : ": ", record.reason.ToString()));
+  return Err(Error(ErrorCode::kFailedPrecondition,
+                   fmt::format("sandbox {} is {}, not READY{}{}", id, ToString(record.status),
+                               record.reason.empty() ? "" : ": ", record.reason.ToString()))
+                 .About(SubjectKind::kSandbox, id));
 }
 
 Result<store::SandboxRecord> Sandboxes::Get(const std::string& id) const {
