@@ -21,6 +21,16 @@ std::string Plain(const std::string& text) {
   return ReplaceUnprintable(std::string_view(text).substr(0, kMaxTextBytes));
 }
 
+void SetRule(const policy::SuggestedRule& rule, pb::SuggestedRule& out) {
+  if (rule.kind == policy::SuggestedRule::Kind::kHost) {
+    out.set_host(Plain(rule.target));
+  } else {
+    out.set_cidr(rule.target);
+  }
+  for (const uint16_t port : rule.ports) out.add_ports(port);
+  out.set_protocol(std::string(policy::ToString(rule.protocol)));
+}
+
 std::string KeyOf(const pb::NetworkRecord& record) {
   return fmt::format("{}{}{}{}{}{}{}{}{}", record.service(), kSeparator, record.protocol(),
                      kSeparator, record.destination(), kSeparator, record.port(), kSeparator,
@@ -82,7 +92,7 @@ pb::NetworkRecord DecisionCoalescer::ToRecord(const doors::Decision& decision) {
   record.set_allowed(doors::IsAllowed(decision.code));
   record.set_reason_code(std::string(doors::ToString(decision.code)));
   record.set_message(Plain(decision.message));
-  record.set_suggestion(Plain(decision.suggestion));
+  if (decision.suggestion) SetRule(*decision.suggestion, *record.mutable_rule());
   record.set_policy_line(decision.line);
   record.set_count(1);
   return record;

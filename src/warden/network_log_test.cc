@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <fstream>
 
+#include "doors/rules/rules.h"
 #include "os/file.h"
 
 namespace cleanroom::warden {
@@ -22,7 +23,7 @@ Decision Refused(std::string host) {
   decision.host = std::move(host);
   decision.port = 443;
   decision.code = Code::kHostNotAllowed;
-  decision.suggestion = "- " + decision.host + ":443";
+  decision.suggestion = doors::SuggestHost(decision.host, 443, policy::Protocol::kTcp);
   return decision;
 }
 
@@ -91,7 +92,9 @@ TEST_F(NetworkLogTest, WritesNumberedRecordsThatOutliveIt) {
   ASSERT_EQ(records.size(), 4U);
   for (size_t i = 0; i < records.size(); ++i) EXPECT_EQ(records[i].sequence(), i + 1);
   EXPECT_EQ(records[0].time_us(), 1'800'000'000'000'000);
-  EXPECT_EQ(records[0].suggestion(), "- evil.example.com:443");
+  EXPECT_EQ(records[0].rule().host(), "evil.example.com");
+  EXPECT_EQ(records[0].rule().ports(0), 443U);
+  EXPECT_EQ(records[0].rule().protocol(), "tcp");
   EXPECT_EQ(records[3].count(), 7U);
   struct stat status{};
   ASSERT_EQ(stat((folder_.path() + "/network.spool").c_str(), &status), 0);
@@ -288,7 +291,7 @@ TEST_F(NetworkLogTest, AWatcherThatWasOvertakenIsToldWhatItMissed) {
   // Three pieces' worth, while it does not read.
   Decision big = Refused("big.example.com");
   big.message = std::string(kMaxTextBytes, 'x');
-  big.suggestion = big.message;
+  big.suggestion = doors::SuggestHost(big.message, 443, policy::Protocol::kTcp);
   for (int i = 0; i < 25'000; ++i) {
     big.port = static_cast<uint16_t>(i % 3 + 1);
     log.Record(big);

@@ -23,6 +23,9 @@ v1::NetworkDecision Refused(const std::string& host, int port) {
   decision.set_reason_code("host_not_allowed");
   decision.set_message(host + " is not allowed");
   decision.set_suggestion("- " + host + ":" + std::to_string(port));
+  decision.mutable_rule()->set_host(host);
+  decision.mutable_rule()->add_ports(port);
+  decision.mutable_rule()->set_protocol("tcp");
   decision.set_count(1);
   return decision;
 }
@@ -184,12 +187,14 @@ Awaitable<Result<void>> FakeDaemon::StreamNetwork(v1::StreamSandboxNetworkReques
                                                   rpc::Writer<v1::NetworkDecision>& out) {
   Note("network " + request.sandbox_id() + (request.follow() ? " follow" : ""));
   if (request.sandbox_id() == kUnknownSandbox) {
-    co_return Err(ErrorCode::kNotFound, "there is no such sandbox");
+    co_return Err(
+        Error(ErrorCode::kNotFound, "there is no such sandbox").About(SubjectKind::kSandbox));
   }
   auto allowed = Refused("good.example.com", 443);
   allowed.set_allowed(true);
   allowed.set_reason_code("allowed");
   allowed.clear_suggestion();
+  allowed.clear_rule();
   CR_CO_TRY(co_await out.Write(allowed));
   auto refused = Refused("evil.example.com", 443);
   refused.set_message("\x1b[2Jevil");

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,95 +14,51 @@
 
 #include "cli/output/text.h"
 #include "net/ip_address.h"
+#include "policy/suggested_rule.h"
 
 namespace cleanroom::cli {
 namespace {
 
-std::optional<uint16_t> ParsePort(std::string_view text) {
-  uint16_t port = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (error != std::errc() || end != text.data() + text.size() || port == 0) return std::nullopt;
-  return port;
-}
-
-bool IsHost(std::string_view text) {
-  return !text.empty() && text.size() <= 253 && std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
-  });
-}
-
-bool IsLinkLocal(const net::IpAddress& address) {
+bool IsLinkLocal(const policy::SuggestedRule& rule) {
+  if (rule.kind != policy::SuggestedRule::Kind::kCidr) return false;
+  const auto wanted = net::Cidr::Parse(rule.target);
   static const std::array kBlocks = {net::Cidr::Parse("169.254.0.0/16").value(),
                                      net::Cidr::Parse("fe80::/10").value()};
-  return std::ranges::any_of(kBlocks,
-                             [&](const net::Cidr& block) { return block.Contains(address); });
+  return wanted && std::ranges::any_of(kBlocks, [&](const net::Cidr& block) {
+           return block.Contains(wanted->base());
+         });
 }
 
-// Takes `prefix` off the front.
-bool Skip(std::string_view& text, std::string_view prefix) {
-  if (!text.starts_with(prefix)) return false;
-  text.remove_prefix(prefix.size());
-  return true;
-}
-
-// "X, ports: [N]}" and so on, after the key.
-std::optional<SuggestedRule> ParseBraces(std::string_view text, SuggestedRule rule) {
-  const size_t comma = text.find(',');
-  if (comma == std::string_view::npos) return std::nullopt;
-  rule.target = std::string(text.substr(0, comma));
-  text.remove_prefix(comma);
-  if (!Skip(text, ", ports: [")) return std::nullopt;
-  const size_t bracket = text.find(']');
-  if (bracket == std::string_view::npos) return std::nullopt;
-  const auto port = ParsePort(text.substr(0, bracket));
-  if (!port) return std::nullopt;
-  rule.ports.insert(*port);
-  text.remove_prefix(bracket + 1);
-  rule.protocol = Skip(text, ", protocol: udp") ? "udp" : "tcp";
-  if (text != " }") return std::nullopt;
-  return rule;
-}
-
-std::optional<SuggestedRule> ParseSuggestion(std::string_view text) {
+// Nothing when there is none, or none that a door makes: the daemon has checked that, and what
+// becomes part of a policy is looked at twice.
+std::optional<policy::SuggestedRule> RuleOf(const v1::NetworkDecision& decision) {
+  using policy::SuggestedRule;
+  if (!decision.has_rule()) return std::nullopt;
+  const v1::SuggestedRule& said = decision.rule();
   SuggestedRule rule;
-  if (!Skip(text, "- ")) return std::nullopt;
-  if (Skip(text, "{ host: ")) {
-    auto parsed = ParseBraces(text, std::move(rule));
-    if (!parsed || !IsHost(parsed->target)) return std::nullopt;
-    return parsed;
+  rule.kind = said.has_cidr() ? SuggestedRule::Kind::kCidr : SuggestedRule::Kind::kHost;
+  rule.target = said.has_cidr() ? said.cidr() : said.host();
+  for (const int32_t port : said.ports()) {
+    if (port < 1 || port > std::numeric_limits<uint16_t>::max()) return std::nullopt;
+    rule.ports.push_back(static_cast<uint16_t>(port));
   }
-  if (Skip(text, "{ cidr: ")) {
-    rule.kind = SuggestedRule::Kind::kCidr;
-    auto parsed = ParseBraces(text, std::move(rule));
-    if (!parsed) return std::nullopt;
-    const auto block = net::Cidr::Parse(parsed->target);
-    if (!block || !block->IsSingle()) return std::nullopt;
-    parsed->link_local = IsLinkLocal(block->base());
-    return parsed;
-  }
-  const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos) return std::nullopt;
-  const auto port = ParsePort(text.substr(colon + 1));
-  rule.target = std::string(text.substr(0, colon));
-  if (!port || !IsHost(rule.target)) return std::nullopt;
-  rule.ports.insert(*port);
-  rule.protocol = "tcp";
+  const bool udp = said.protocol() == policy::ToString(policy::Protocol::kUdp);
+  rule.protocol = udp ? policy::Protocol::kUdp : policy::Protocol::kTcp;
+  if (!policy::IsWellFormed(rule)) return std::nullopt;
   return rule;
+}
+
+void AddPorts(policy::SuggestedRule& rule, const std::vector<uint16_t>& ports) {
+  rule.ports.insert(rule.ports.end(), ports.begin(), ports.end());
+  std::ranges::sort(rule.ports);
+  const auto doubled = std::ranges::unique(rule.ports);
+  rule.ports.erase(doubled.begin(), doubled.end());
 }
 
 std::string Other(const v1::NetworkDecision& decision) {
   std::string line = fmt::format("{} ({})", DescribeDestination(decision), decision.reason_code());
   if (!decision.message().empty()) line += ": " + decision.message();
   return Printable(line);
-}
-
-std::string Line(const SuggestedRule& rule) {
-  const std::string ports = fmt::format("{}", fmt::join(rule.ports, ", "));
-  const bool host = rule.kind == SuggestedRule::Kind::kHost;
-  if (host && rule.protocol == "tcp" && rule.ports.size() == 1)
-    return fmt::format("- {}:{}", rule.target, ports);
-  return fmt::format("- {{ {}: {}, ports: [{}]{} }}", host ? "host" : "cidr", rule.target, ports,
-                     rule.protocol == "udp" ? ", protocol: udp" : "");
 }
 
 }  // namespace
@@ -116,58 +72,71 @@ std::string DescribeDestination(const v1::NetworkDecision& decision) {
 }
 
 Suggestion Suggest(const std::vector<v1::NetworkDecision>& decisions) {
-  using Key = std::tuple<SuggestedRule::Kind, std::string, std::string>;
-  std::map<Key, SuggestedRule> rules;
+  using Key = std::tuple<policy::SuggestedRule::Kind, std::string, policy::Protocol>;
+  std::map<Key, SuggestedLine> lines;
   std::set<std::string> others;
+  std::set<std::string> unchecked;
   for (const v1::NetworkDecision& decision : decisions) {
     if (decision.allowed() || decision.reason_code().empty()) continue;
-    auto parsed = ParseSuggestion(decision.suggestion());
-    if (!parsed) {
-      others.insert(Other(decision));
+    const auto rule = RuleOf(decision);
+    if (!rule) {
+      if (decision.has_rule() || decision.suggestion().empty()) {
+        others.insert(Other(decision));
+      } else {
+        unchecked.insert(Printable(decision.suggestion()));
+      }
       continue;
     }
     const bool guessed = decision.port() == 0;
-    auto [place, fresh] = rules.try_emplace({parsed->kind, parsed->target, parsed->protocol});
-    SuggestedRule& rule = place->second;
+    auto [place, fresh] = lines.try_emplace({rule->kind, rule->target, rule->protocol});
+    SuggestedLine& line = place->second;
     if (fresh) {
-      rule = std::move(*parsed);
-      rule.port_guessed = guessed;
+      line.rule = *rule;
+      line.port_guessed = guessed;
+      line.link_local = IsLinkLocal(*rule);
     } else if (!guessed) {
-      if (rule.port_guessed) rule.ports.clear();  // a real one is known now
-      rule.port_guessed = false;
-      rule.ports.merge(parsed->ports);
+      if (line.port_guessed) line.rule.ports.clear();  // a real one is known now
+      line.port_guessed = false;
+      AddPorts(line.rule, rule->ports);
     }
-    rule.reasons.insert(Printable(decision.reason_code()));
+    line.reasons.insert(Printable(decision.reason_code()));
   }
   Suggestion out;
-  for (auto& [key, rule] : rules) out.rules.push_back(std::move(rule));
+  for (auto& [key, line] : lines) out.lines.push_back(std::move(line));
   out.others.assign(others.begin(), others.end());
+  out.unchecked.assign(unchecked.begin(), unchecked.end());
   return out;
 }
 
 std::string ToYaml(const Suggestion& suggestion) {
   std::string out;
-  if (suggestion.rules.empty() && suggestion.others.empty())
+  if (suggestion.lines.empty() && suggestion.others.empty() && suggestion.unchecked.empty())
     return "# Nothing was refused.\nallow: []\n";
-  if (std::ranges::all_of(suggestion.rules, &SuggestedRule::link_local)) {
+  if (std::ranges::all_of(suggestion.lines, &SuggestedLine::link_local)) {
     out = "allow: []\n";
   } else {
     out = "# The sandbox chose these destinations: allow only what you know.\nallow:\n";
   }
-  for (const SuggestedRule& rule : suggestion.rules) {
-    if (rule.link_local) continue;
+  for (const SuggestedLine& line : suggestion.lines) {
+    if (line.link_local) continue;
     out +=
-        fmt::format("  {}  # {}{}\n", Line(rule), fmt::join(rule.reasons, ", "),
-                    rule.port_guessed ? "; only the name was asked for, the port is a guess" : "");
+        fmt::format("  {}  # {}{}\n", policy::AllowLine(line.rule), fmt::join(line.reasons, ", "),
+                    line.port_guessed ? "; only the name was asked for, the port is a guess" : "");
   }
-  if (std::ranges::any_of(suggestion.rules, &SuggestedRule::link_local))
+  if (std::ranges::any_of(suggestion.lines, &SuggestedLine::link_local))
     out += "# Link-local, where clouds hand out a machine's credentials: not for untrusted code.\n";
-  for (const SuggestedRule& rule : suggestion.rules) {
-    if (rule.link_local)
-      out += fmt::format("#   {}  # {}\n", Line(rule), fmt::join(rule.reasons, ", "));
+  for (const SuggestedLine& line : suggestion.lines) {
+    if (line.link_local)
+      out += fmt::format("#   {}  # {}\n", policy::AllowLine(line.rule),
+                         fmt::join(line.reasons, ", "));
   }
   if (!suggestion.others.empty()) out += "# Refused, and no rule of `allow` can change that:\n";
   for (const std::string& line : suggestion.others) out += "#   " + line + "\n";
+  if (!suggestion.unchecked.empty()) {
+    out +=
+        "# What a warden of an earlier release suggests: unchecked, so look before you take it.\n";
+  }
+  for (const std::string& line : suggestion.unchecked) out += "#   " + line + "\n";
   return out;
 }
 
@@ -175,17 +144,18 @@ std::string ToJson(const Suggestion& suggestion) {
   using Json = nlohmann::ordered_json;
   Json json;
   json["allow"] = Json::array();
-  for (const SuggestedRule& rule : suggestion.rules) {
+  for (const SuggestedLine& line : suggestion.lines) {
     Json item;
-    item[rule.kind == SuggestedRule::Kind::kHost ? "host" : "cidr"] = rule.target;
-    item["ports"] = rule.ports;
-    item["protocol"] = rule.protocol;
-    item["reason_codes"] = rule.reasons;
-    if (rule.port_guessed) item["port_guessed"] = true;
-    if (rule.link_local) item["link_local"] = true;
+    item[line.rule.kind == policy::SuggestedRule::Kind::kHost ? "host" : "cidr"] = line.rule.target;
+    item["ports"] = line.rule.ports;
+    item["protocol"] = policy::ToString(line.rule.protocol);
+    item["reason_codes"] = line.reasons;
+    if (line.port_guessed) item["port_guessed"] = true;
+    if (line.link_local) item["link_local"] = true;
     json["allow"].push_back(std::move(item));
   }
   json["not_allowable"] = suggestion.others;
+  if (!suggestion.unchecked.empty()) json["unchecked"] = suggestion.unchecked;
   return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 

@@ -103,7 +103,7 @@ DnsJudge::Step DnsJudge::Begin(wire::Bytes message, Protocol transport, Clock::t
     Question nothing;
     nothing.transport = transport;
     const Code code = bad.rcode == Rcode::kNotImp ? Code::kUnsupported : Code::kMalformed;
-    Record(nothing, {code, 0, bad.problem, ""});
+    Record(nothing, {code, 0, bad.problem, {}});
     if (!bad.answer) return Silence{};
     return wire::WriteBadQueryResponse(bad);
   }
@@ -120,10 +120,11 @@ DnsJudge::Step DnsJudge::Begin(wire::Bytes message, Protocol transport, Clock::t
   for (const std::string_view domain : {"onion", "invalid"}) {
     if (!IsUnder(question.name, domain)) continue;
     return Refuse(question,
-                  {Code::kUnsupported, 0,
+                  {Code::kUnsupported,
+                   0,
                    fmt::format("{} cannot be asked for: names under .{} are not in the DNS",
                                question.name, domain),
-                   ""},
+                   {}},
                   Rcode::kRefused);
   }
   Verdict verdict = rules_.CheckName(question.query.name, std::nullopt, std::nullopt);
@@ -132,16 +133,17 @@ DnsJudge::Step DnsJudge::Begin(wire::Bytes message, Protocol transport, Clock::t
   if (std::find(kTypes.begin(), kTypes.end(), asked) == kTypes.end()) {
     const bool transfer = asked == kAxfr || asked == kIxfr;
     return Refuse(question,
-                  {Code::kUnsupported, 0,
+                  {Code::kUnsupported,
+                   0,
                    fmt::format("{} queries are not answered (asked for {})",
                                wire::DnsTypeName(asked), question.name),
-                   ""},
+                   {}},
                   transfer ? Rcode::kNotImp : Rcode::kRefused);
   }
   question.wildcard = verdict.code == Code::kAllowed && !verdict.exact;
   if (question.wildcard) {
     if (auto problem = guard_.CheckQuery(question.name, asked, now)) {
-      return Refuse(question, {Code::kTunnelSuspected, 0, *std::move(problem), ""},
+      return Refuse(question, {Code::kTunnelSuspected, 0, *std::move(problem), {}},
                     Rcode::kRefused);
     }
   }
@@ -153,7 +155,7 @@ std::optional<DnsJudge::Message> DnsJudge::BeforeAsking(const Question& question
   if (!question.wildcard) return std::nullopt;
   auto problem = guard_.CheckSending(question.name, now);
   if (!problem) return std::nullopt;
-  return Refuse(question, {Code::kTunnelSuspected, 0, *std::move(problem), ""}, Rcode::kRefused);
+  return Refuse(question, {Code::kTunnelSuspected, 0, *std::move(problem), {}}, Rcode::kRefused);
 }
 
 DnsJudge::Message DnsJudge::Finish(const Question& question, const Result<DnsAnswer>& answer,
@@ -166,7 +168,7 @@ DnsJudge::Message DnsJudge::Finish(const Question& question, const Result<DnsAns
       return RefuseForLimit(question, answer.error().message());
     }
     // The record names the host's servers; the guest learns nothing of them.
-    Record(question, {Code::kResolverFailed, 0, answer.error().message(), ""});
+    Record(question, {Code::kResolverFailed, 0, answer.error().message(), {}});
     const bool silent = answer.error().code() == ErrorCode::kDeadlineExceeded;
     const wire::ExtendedError error{silent ? kEdeNoReachableAuthority : kEdeNetworkError,
                                     "the host's DNS servers gave no answer"};
@@ -207,7 +209,7 @@ DnsJudge::Message DnsJudge::Finish(const Question& question, const Result<DnsAns
 }
 
 DnsJudge::Message DnsJudge::RefuseForLimit(const Question& question, std::string message) {
-  return Refuse(question, {Code::kLimitExceeded, 0, std::move(message), ""}, Rcode::kRefused);
+  return Refuse(question, {Code::kLimitExceeded, 0, std::move(message), {}}, Rcode::kRefused);
 }
 
 DnsJudge::Message DnsJudge::Refuse(const Question& question, Verdict verdict, Rcode rcode) {
@@ -287,10 +289,10 @@ Verdict DnsJudge::WhyWithheld(const Question& question, const IpAddress& address
   const Verdict by_address = rules_.CheckAddress(address, 443, Protocol::kTcp);
   const std::string leads = fmt::format("{} leads to {}, which", question.name, address.ToString());
   if (by_address.code == Code::kDeniedByRule) {
-    return {Code::kDeniedByRule, by_address.line, leads + " a rule of the policy denies", ""};
+    return {Code::kDeniedByRule, by_address.line, leads + " a rule of the policy denies", {}};
   }
   if (by_address.code == Code::kUnsupported) {
-    return {Code::kPrivateAddress, 0, leads + " is no address to connect to", ""};
+    return {Code::kPrivateAddress, 0, leads + " is no address to connect to", {}};
   }
   return {Code::kPrivateAddress, 0, leads + " is not a public address, and no cidr rule names it",
           SuggestAddress(address, 443, Protocol::kTcp)};

@@ -117,7 +117,7 @@ TEST_F(DnsJudgeTest, NamesWithoutARuleAreRefusedWithTheReason) {
   EXPECT_EQ(decision.service, Service::kDns);
   EXPECT_EQ(decision.code, Code::kHostNotAllowed);
   EXPECT_EQ(decision.host, "other.example.com");
-  EXPECT_EQ(decision.suggestion, "- other.example.com:443");
+  EXPECT_EQ(AllowLine(*decision.suggestion), "- other.example.com:443");
   EXPECT_EQ(AtOnce("evil.wild.example.com").rcode, Rcode::kRefused);
   EXPECT_EQ(sink_.last(), "denied_by_rule");
   for (const auto* name : {"wild.example.com", "a.b.wild.example.com", "x.api.example.com",
@@ -220,7 +220,8 @@ TEST_F(DnsJudgeTest, PrivateAddressesAreLeftOut) {
               HasSubstr("api.example.com leads to 169.254.169.254, which is not a public "
                         "address, and no cidr rule names it"));
   EXPECT_EQ(sink_.last(), "private_address");
-  EXPECT_EQ(sink_.decisions.back().suggestion, "- { cidr: 169.254.169.254/32, ports: [443] }");
+  EXPECT_EQ(AllowLine(*sink_.decisions.back().suggestion),
+            "- { cidr: 169.254.169.254/32, ports: [443] }");
   EXPECT_THAT(NamesOf("169.254.169.254"), IsEmpty());
 
   for (const auto* address : {"fd00::1", "::1", "fe80::1", "64:ff9b::a00:5", "::ffff:10.0.0.5"}) {

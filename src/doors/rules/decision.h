@@ -11,6 +11,7 @@
 
 #include "net/ip_address.h"
 #include "policy/policy.h"
+#include "policy/suggested_rule.h"
 
 namespace cleanroom::doors {
 
@@ -51,9 +52,8 @@ struct Decision {
   Code code = Code::kHostNotAllowed;
   // For people: one sentence, no trailing dot, e.g. "evil.example.com is not allowed on port 443".
   std::string message;
-  // The line of an `allow:` block that would allow it ("- evil.example.com:443"); empty when none
-  // would.
-  std::string suggestion;
+  // The rule of an `allow:` block that would allow it; nothing when none would.
+  std::optional<policy::SuggestedRule> suggestion;
   int line = 0;  // of the rule that decided, in its file; 0 when unknown
 
   // The name, or the address in text: what a record calls the destination.

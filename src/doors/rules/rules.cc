@@ -14,6 +14,7 @@ using net::Cidr;
 using net::IpAddress;
 using policy::Protocol;
 using policy::Reason;
+using policy::SuggestedRule;
 
 std::string Place(std::optional<uint16_t> port, std::optional<Protocol> protocol) {
   if (!port) return "";
@@ -22,25 +23,31 @@ std::string Place(std::optional<uint16_t> port, std::optional<Protocol> protocol
 }
 
 Verdict Judge(const policy::Decision& decision, const std::string& subject,
-              const std::string& place, std::string suggestion) {
+              const std::string& place, std::optional<SuggestedRule> suggestion) {
   switch (decision.reason) {
     case Reason::kAllowExact:
     case Reason::kAllowWildcard:
-      return {Code::kAllowed, decision.line, fmt::format("{} is allowed{}", subject, place), "",
+      return {Code::kAllowed,
+              decision.line,
+              fmt::format("{} is allowed{}", subject, place),
+              {},
               decision.reason == Reason::kAllowExact};
     case Reason::kDefaultAllow:
-      return {Code::kAllowedAll, 0,
+      return {Code::kAllowedAll,
+              0,
               fmt::format("{} is let through{}: this sandbox allows everything", subject, place),
-              ""};
+              {}};
     case Reason::kDenyExact:
     case Reason::kDenyWildcard:
-      return {Code::kDeniedByRule, decision.line,
-              fmt::format("{} is denied by a rule of the policy", subject), ""};
+      return {Code::kDeniedByRule,
+              decision.line,
+              fmt::format("{} is denied by a rule of the policy", subject),
+              {}};
     case Reason::kPortNotAllowed:
       return {Code::kPortNotAllowed, 0, fmt::format("{} is not allowed{}", subject, place),
               std::move(suggestion)};
     case Reason::kInvalidHost:
-      return {Code::kMalformed, 0, fmt::format("{} is no host name", subject), ""};
+      return {Code::kMalformed, 0, fmt::format("{} is no host name", subject), {}};
     case Reason::kDefaultDeny:
       break;
   }
@@ -56,14 +63,12 @@ bool Names(const Cidr& rule, const IpAddress& address) {
 
 }  // namespace
 
-std::string SuggestHost(std::string_view name, uint16_t port, Protocol protocol) {
-  if (protocol == Protocol::kTcp) return fmt::format("- {}:{}", name, port);
-  return fmt::format("- {{ host: {}, ports: [{}], protocol: udp }}", name, port);
+SuggestedRule SuggestHost(std::string_view name, uint16_t port, Protocol protocol) {
+  return {SuggestedRule::Kind::kHost, std::string(name), {port}, protocol};
 }
 
-std::string SuggestAddress(const IpAddress& address, uint16_t port, Protocol protocol) {
-  return fmt::format("- {{ cidr: {}, ports: [{}]{} }}", Cidr::Single(address).ToString(), port,
-                     protocol == Protocol::kUdp ? ", protocol: udp" : "");
+SuggestedRule SuggestAddress(const IpAddress& address, uint16_t port, Protocol protocol) {
+  return {SuggestedRule::Kind::kCidr, Cidr::Single(address).ToString(), {port}, protocol};
 }
 
 bool Rules::denies_names() const {
@@ -77,11 +82,11 @@ Verdict Rules::CheckName(std::string_view name, std::optional<uint16_t> port,
                          std::optional<Protocol> protocol) const {
   const auto normal = net::NormalizeWireHost(name);
   if (!normal) {
-    return {Code::kMalformed, 0, "what was asked for is no host name", ""};
+    return {Code::kMalformed, 0, "what was asked for is no host name", {}};
   }
   const auto decision = policy::Match(
       policy_, {.host = *normal, .port = port, .protocol = protocol, .stage = stage_});
-  std::string suggestion =
+  SuggestedRule suggestion =
       SuggestHost(*normal, port.value_or(443), protocol.value_or(Protocol::kTcp));
   return Judge(decision, *normal, Place(port, protocol), std::move(suggestion));
 }
@@ -91,7 +96,7 @@ Verdict Rules::CheckAddress(const IpAddress& address, uint16_t port, Protocol pr
   const std::string place = Place(port, protocol);
   const net::AddressClass is = net::Classify(address);
   if (is == net::AddressClass::kNever) {
-    return {Code::kUnsupported, 0, fmt::format("{} is no address to connect to", text), ""};
+    return {Code::kUnsupported, 0, fmt::format("{} is no address to connect to", text), {}};
   }
   const auto decision = policy::Match(
       policy_, address, {.host = {}, .port = port, .protocol = protocol, .stage = stage_});

@@ -14,15 +14,16 @@
 #include "doors/rules/decision.h"
 #include "policy/compiled.h"
 #include "policy/match.h"
+#include "policy/suggested_rule.h"
 
 namespace cleanroom::doors {
 
 struct Verdict {
   Code code = Code::kHostNotAllowed;
-  int line = 0;            // of the rule that decided; 0 when none did or its line is unknown
-  std::string message;     // see Decision::message
-  std::string suggestion;  // see Decision::suggestion
-  bool exact = false;      // the rule that decided names this one host or address, no wildcard
+  int line = 0;         // of the rule that decided; 0 when none did or its line is unknown
+  std::string message;  // see Decision::message
+  std::optional<policy::SuggestedRule> suggestion;  // see Decision::suggestion
+  bool exact = false;  // the rule that decided names this one host or address, no wildcard
   bool allowed() const { return IsAllowed(code); }
 };
 
@@ -68,8 +69,9 @@ class Rules {
   policy::Stage stage_ = policy::Stage::kExecution;
 };
 
-// "- host:port", "- { cidr: 10.0.0.1/32, ports: [53], protocol: udp }": a line of an allow block.
-std::string SuggestHost(std::string_view name, uint16_t port, policy::Protocol protocol);
-std::string SuggestAddress(const net::IpAddress& address, uint16_t port, policy::Protocol protocol);
+// The rule that would allow this one name or address, on this port.
+policy::SuggestedRule SuggestHost(std::string_view name, uint16_t port, policy::Protocol protocol);
+policy::SuggestedRule SuggestAddress(const net::IpAddress& address, uint16_t port,
+                                     policy::Protocol protocol);
 
 }  // namespace cleanroom::doors

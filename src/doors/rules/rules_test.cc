@@ -31,13 +31,13 @@ TEST(RulesTest, NamesByPortAndProtocol) {
   EXPECT_EQ(rules.CheckName("API.example.com.", 443, Protocol::kTcp).code, Code::kAllowed);
   const Verdict port = rules.CheckName("api.example.com", 22, Protocol::kTcp);
   EXPECT_EQ(port.code, Code::kPortNotAllowed);
-  EXPECT_EQ(port.suggestion, "- api.example.com:22");
+  EXPECT_EQ(AllowLine(*port.suggestion), "- api.example.com:22");
   EXPECT_EQ(port.message, "api.example.com is not allowed on TCP port 22");
   EXPECT_EQ(rules.CheckName("a.example.org", 53, Protocol::kTcp).code, Code::kPortNotAllowed);
   EXPECT_EQ(rules.CheckName("a.example.org", 53, Protocol::kUdp).code, Code::kAllowed);
   const Verdict denied = rules.CheckName("bad.example.org", 53, Protocol::kUdp);
   EXPECT_EQ(denied.code, Code::kDeniedByRule);
-  EXPECT_EQ(denied.suggestion, "");
+  EXPECT_FALSE(denied.suggestion);
   EXPECT_EQ(rules.CheckName("example.org", std::nullopt, std::nullopt).code, Code::kHostNotAllowed);
   EXPECT_EQ(rules.CheckName("a.example.org", std::nullopt, std::nullopt).code, Code::kAllowed);
   EXPECT_FALSE(rules.CheckName("a.example.org", std::nullopt, std::nullopt).exact);
@@ -75,7 +75,7 @@ TEST(RulesTest, OnlyACidrRuleInPrivateSpaceNamesPrivateAddresses) {
   EXPECT_EQ(wide.CheckAddress(Ip("1.1.1.1"), 80, Protocol::kUdp).code, Code::kPortNotAllowed);
   const Verdict metadata = wide.CheckAddress(Ip("169.254.169.254"), 80, Protocol::kTcp);
   EXPECT_EQ(metadata.code, Code::kPrivateAddress);
-  EXPECT_EQ(metadata.suggestion, "- { cidr: 169.254.169.254/32, ports: [80] }");
+  EXPECT_EQ(AllowLine(*metadata.suggestion), "- { cidr: 169.254.169.254/32, ports: [80] }");
   EXPECT_EQ(wide.CheckAddress(Ip("127.0.0.1"), 80, Protocol::kTcp).code, Code::kPrivateAddress);
 
   const Rules loop = Make("    allow:\n      - { cidr: 127.0.0.1/32, ports: [80] }\n");

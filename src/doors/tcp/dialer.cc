@@ -124,8 +124,10 @@ Verdict Race::Failure(const std::vector<net::Endpoint>& targets) const {
       targets.size() > 1 ? fmt::format(" and {} more", targets.size() - 1) : "";
   const bool late = failed_ < targets.size() || first_error_ == 0;
   const std::string why = late ? "no answer in time" : strerror(first_error_);
-  return {Code::kUpstreamFailed, 0,
-          fmt::format("cannot connect to {}{}: {}", targets.front().ToString(), others, why), ""};
+  return {Code::kUpstreamFailed,
+          0,
+          fmt::format("cannot connect to {}{}: {}", targets.front().ToString(), others, why),
+          {}};
 }
 
 Dialer::Dialer(asio::any_io_executor executor, DialerConfig config, const Rules& rules,
@@ -149,14 +151,16 @@ std::optional<std::string> Dialer::Suspicion(const std::string& name, uint16_t p
 Awaitable<DialOutcome<std::vector<net::Endpoint>>> Dialer::Targets(std::string name,
                                                                    uint16_t port) {
   if (auto suspicion = Suspicion(name, port); suspicion) {
-    Verdict verdict{Code::kTunnelSuspected, 0, *std::move(suspicion), ""};
+    Verdict verdict{Code::kTunnelSuspected, 0, *std::move(suspicion), {}};
     co_return std::unexpected(std::move(verdict));
   }
   const auto addresses = co_await resolver_.ResolveAddresses(name);
   if (!addresses) {
     co_return std::unexpected(
-        Verdict{Code::kResolverFailed, 0,
-                fmt::format("{} was not resolved: {}", name, addresses.error().message()), ""});
+        Verdict{Code::kResolverFailed,
+                0,
+                fmt::format("{} was not resolved: {}", name, addresses.error().message()),
+                {}});
   }
   std::vector<net::Endpoint> allowed;
   std::optional<Verdict> refusal;
@@ -171,7 +175,7 @@ Awaitable<DialOutcome<std::vector<net::Endpoint>>> Dialer::Targets(std::string n
   if (allowed.empty()) {
     if (refusal) co_return std::unexpected(*std::move(refusal));
     co_return std::unexpected(
-        Verdict{Code::kResolverFailed, 0, fmt::format("{} has no address", name), ""});
+        Verdict{Code::kResolverFailed, 0, fmt::format("{} has no address", name), {}});
   }
   auto ordered = Interleave(allowed);
   if (ordered.size() > config_.max_attempts)

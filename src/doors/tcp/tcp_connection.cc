@@ -132,10 +132,11 @@ Awaitable<void> TcpConnection::PassOpening() {
       co_await PassOpaque();
       co_return;
     case Kind::kMalformed: {
-      Verdict verdict{Code::kMalformed, 0,
+      Verdict verdict{Code::kMalformed,
+                      0,
                       fmt::format("what was sent to {} is malformed: {}", wanted_.ToString(),
                                   opening_.sniffed().problem),
-                      ""};
+                      {}};
       co_await Refuse(std::move(verdict), "");
       co_return;
     }
@@ -147,8 +148,10 @@ Awaitable<void> TcpConnection::PassOpening() {
     co_return;
   }
   Verdict verdict{
-      Code::kLimitExceeded, 0,
-      fmt::format("the first message to {} was not complete in time", wanted_.ToString()), ""};
+      Code::kLimitExceeded,
+      0,
+      fmt::format("the first message to {} was not complete in time", wanted_.ToString()),
+      {}};
   co_await Refuse(std::move(verdict), "");
 }
 
@@ -236,9 +239,10 @@ Awaitable<void> TcpConnection::PassHttp1() {
   http1_ = std::make_unique<Http1>(check);
   auto step = co_await ReadRequest(*http1_, Clock::now() + Opening::kTimeLimit);
   if (!step) {
-    Verdict verdict{Code::kLimitExceeded, 0,
+    Verdict verdict{Code::kLimitExceeded,
+                    0,
                     fmt::format("no whole HTTP request head to {} in time", wanted_.ToString()),
-                    ""};
+                    {}};
     co_await Refuse(std::move(verdict), "");
     co_return;
   }
@@ -262,8 +266,10 @@ Awaitable<void> TcpConnection::PassHttp2() {
   http2_ = std::make_unique<Http2>(check);
   auto step = co_await ReadRequest(*http2_, Clock::now() + Opening::kTimeLimit);
   if (!step) {
-    Verdict verdict{Code::kLimitExceeded, 0,
-                    fmt::format("no whole HTTP/2 request to {} in time", wanted_.ToString()), ""};
+    Verdict verdict{Code::kLimitExceeded,
+                    0,
+                    fmt::format("no whole HTTP/2 request to {} in time", wanted_.ToString()),
+                    {}};
     co_await Refuse(std::move(verdict), "");
     co_return;
   }
@@ -355,7 +361,7 @@ void TcpConnection::Abort() {
 
 void TcpConnection::RefuseLimit(std::string message) {
   refused_ = true;
-  Record({Code::kLimitExceeded, 0, std::move(message), ""}, "");
+  Record({Code::kLimitExceeded, 0, std::move(message), {}}, "");
   Abort();
 }
 

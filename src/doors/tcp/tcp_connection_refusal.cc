@@ -112,28 +112,32 @@ Verdict TcpConnection::RequestVerdict(std::string_view host, uint16_t port) {
   if (const auto literal = net::IpAddress::Parse(host)) {
     Verdict verdict = parts_.rules.CheckAddress(*literal, wanted_.port, Protocol::kTcp);
     if (!verdict.allowed()) return verdict;
-    return {Code::kNameMismatch, 0,
-            fmt::format("a request for {} on a connection to {}", host, wanted_.ToString()), ""};
+    return {Code::kNameMismatch,
+            0,
+            fmt::format("a request for {} on a connection to {}", host, wanted_.ToString()),
+            {}};
   }
   if (!by_name.allowed()) return by_name;
   if (port != 0 && port != wanted_.port) {
-    return {Code::kNameMismatch, 0,
+    return {Code::kNameMismatch,
+            0,
             fmt::format("a request for {}:{} on a connection to port {}", request_.host, port,
                         wanted_.port),
-            ""};
+            {}};
   }
   if (admitted_ && request_.host != pinned_) {
     return {
-        Code::kNameMismatch, 0,
+        Code::kNameMismatch,
+        0,
         fmt::format("a request for {} on a connection that leads to {}", request_.host, pinned_),
-        ""};
+        {}};
   }
   return by_name;
 }
 
 bool TcpConnection::AdmitAfterServer(const wire::Sniffed& sniffed) {
   const bool http = sniffed.kind == Kind::kHttp1 || sniffed.kind == Kind::kHttp2;
-  Verdict verdict{Code::kAllowed, 0, "", ""};
+  Verdict verdict{Code::kAllowed, 0, "", {}};
   std::string host = name_;
   if (sniffed.kind == Kind::kTls) {
     const auto normal = net::NormalizeWireHost(sniffed.server_name);
@@ -146,21 +150,25 @@ bool TcpConnection::AdmitAfterServer(const wire::Sniffed& sniffed) {
     } else if (!by_name.allowed()) {
       verdict = std::move(by_name);
     } else if (!Remembered(shown_)) {
-      verdict = {Code::kNameMismatch, 0,
-                 fmt::format("TLS for {} on a connection that leads to {}", shown_, name_), ""};
+      verdict = {Code::kNameMismatch,
+                 0,
+                 fmt::format("TLS for {} on a connection that leads to {}", shown_, name_),
+                 {}};
     } else {
       name_ = shown_;
     }
   } else if (!by_address_.allowed() || parts_.rules.denies_names()) {
     if (http) {
-      verdict = {Code::kNameMismatch, 0,
+      verdict = {Code::kNameMismatch,
+                 0,
                  fmt::format("HTTP to {} after its server had spoken first", wanted_.ToString()),
-                 ""};
+                 {}};
     } else if (sniffed.kind == Kind::kMalformed) {
       verdict = {
-          Code::kMalformed, 0,
+          Code::kMalformed,
+          0,
           fmt::format("what was sent to {} is malformed: {}", wanted_.ToString(), sniffed.problem),
-          ""};
+          {}};
     }
   }
   if (verdict.allowed()) {
@@ -184,14 +192,16 @@ Verdict TcpConnection::OutcomeVerdict(Outcome outcome, const std::string& proble
                           wanted_.ToString()),
               SuggestAddress(wanted_.address, wanted_.port, Protocol::kTcp)};
     case Outcome::kUnsupported:
-      return {Code::kUnsupported, 0,
+      return {Code::kUnsupported,
+              0,
               fmt::format("an HTTP request to {} that is not passed on: {}", wanted_.ToString(),
                           problem),
-              ""};
+              {}};
     default:
-      return {Code::kMalformed, 0,
+      return {Code::kMalformed,
+              0,
               fmt::format("an HTTP request to {} is malformed: {}", wanted_.ToString(), problem),
-              ""};
+              {}};
   }
 }
 template Verdict TcpConnection::OutcomeVerdict(Http1::Outcome, const std::string&) const;
@@ -233,7 +243,7 @@ void TcpConnection::RecordPass() {
   if (!name_.empty()) {
     verdict = parts_.rules.CheckName(name_, wanted_.port, Protocol::kTcp);
     // The stage changed before the pass was recorded.
-    if (!verdict.allowed()) verdict = {Code::kAllowed, 0, name_ + " was allowed", ""};
+    if (!verdict.allowed()) verdict = {Code::kAllowed, 0, name_ + " was allowed", {}};
   }
   Record(verdict, host);
 }

@@ -62,7 +62,7 @@ TEST(TcpDoorTest, CarriesWhatAnAddressRuleAllows) {
   EXPECT_EQ(refused.how, "reset");
   EXPECT_LT(refused.took, milliseconds(50));
   EXPECT_EQ(world.sink().last(), "address_not_resolved");
-  EXPECT_EQ(world.sink().decisions.back().suggestion,
+  EXPECT_EQ(AllowLine(*world.sink().decisions.back().suggestion),
             "- { cidr: 93.184.216.99/32, ports: [7000] }");
   EXPECT_EQ(elsewhere.accepted(), 0);
   world.Open(7001);
@@ -89,7 +89,7 @@ TEST(TcpDoorTest, NamesOfTlsAreEnforcedOnOneAddress) {
   EXPECT_EQ(refused.how, "end");
   EXPECT_LT(refused.took, milliseconds(50));
   EXPECT_EQ(world.sink().last(), "host_not_allowed");
-  EXPECT_EQ(world.sink().decisions.back().suggestion, "- evil.example:443");
+  EXPECT_EQ(AllowLine(*world.sink().decisions.back().suggestion), "- evil.example:443");
 
   EXPECT_EQ(world.Exchange(At(kShared, 443), ClientHello("")).bytes, Alert(112));
   EXPECT_EQ(world.sink().last(), "name_missing");
@@ -129,7 +129,7 @@ TEST(TcpDoorTest, RefusalsNameWhatTheGuestAskedFor) {
   world.Remember(kShared, "a.example");
   EXPECT_EQ(world.Exchange(At(kShared, 8443), ClientHello("a.example")).bytes, Alert(49));
   EXPECT_EQ(world.sink().last(), "port_not_allowed");
-  EXPECT_EQ(world.sink().decisions.back().suggestion, "- a.example:8443");
+  EXPECT_EQ(AllowLine(*world.sink().decisions.back().suggestion), "- a.example:8443");
   // Nothing said: reset all the same, in time.
   const Seen silent = world.Exchange(At(kShared, 8443), "");
   EXPECT_EQ(silent.how, "reset");

@@ -122,7 +122,7 @@ Verdict UdpDoor::Check(const net::Endpoint& wanted, std::string& name) {
   const bool gateway = std::find(config_.gateway.begin(), config_.gateway.end(), wanted.address) !=
                        config_.gateway.end();
   if (gateway) {
-    return {Code::kUnsupported, 0, "the gateway serves nothing over UDP", ""};
+    return {Code::kUnsupported, 0, "the gateway serves nothing over UDP", {}};
   }
   Verdict by_address = rules_.CheckAddress(wanted.address, wanted.port, Protocol::kUdp);
   if (by_address.allowed()) return by_address;
@@ -152,10 +152,11 @@ void UdpDoor::FromGuest(const net::Endpoint& guest, const net::Endpoint& wanted,
   } else if (Unreachable(errno)) {
     // Of an earlier datagram, or of this one: the guest learns it in either case.
     const int error = errno;
-    Record(
-        wanted, flow->name,
-        {Code::kUpstreamFailed, 0,
-         fmt::format("{} cannot be reached over UDP: {}", wanted.ToString(), strerror(error)), ""});
+    Record(wanted, flow->name,
+           {Code::kUpstreamFailed,
+            0,
+            fmt::format("{} cannot be reached over UDP: {}", wanted.ToString(), strerror(error)),
+            {}});
     SendUnreachable(key, payload);
     End(*flow);
   } else {
@@ -187,10 +188,11 @@ UdpDoor::Flow* UdpDoor::Open(const Key& key, std::span<const uint8_t> payload) {
     if (!unwatched) (void)fd.release();
   }
   if (!flow->upstream.is_open()) {
-    Record(
-        wanted, name,
-        {Code::kUpstreamFailed, 0,
-         fmt::format("{} cannot be reached over UDP: {}", wanted.ToString(), strerror(errno)), ""});
+    Record(wanted, name,
+           {Code::kUpstreamFailed,
+            0,
+            fmt::format("{} cannot be reached over UDP: {}", wanted.ToString(), strerror(errno)),
+            {}});
     SendUnreachable(key, payload);
     return nullptr;
   }
@@ -224,10 +226,11 @@ Awaitable<void> UdpDoor::Answer(Flow* flow) {
       const int error = errno;
       if (Unreachable(error)) {
         Record(flow->key.second, flow->name,
-               {Code::kUpstreamFailed, 0,
+               {Code::kUpstreamFailed,
+                0,
                 fmt::format("{} cannot be reached over UDP: {}", flow->key.second.ToString(),
                             strerror(error)),
-                ""});
+                {}});
         SendUnreachable(flow->key, {});
         End(*flow);
       }

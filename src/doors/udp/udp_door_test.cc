@@ -135,7 +135,7 @@ TEST_F(UdpDoorTest, CarriesWhatTheRulesAllowAndRefusesTheRestAtOnce) {
 
   EXPECT_EQ(Ask(Guest(At("93.184.216.34", kPort)), "hey"), "Connection refused");
   EXPECT_EQ(sink_.last(), "address_not_resolved");
-  EXPECT_EQ(sink_.decisions.back().suggestion,
+  EXPECT_EQ(AllowLine(*sink_.decisions.back().suggestion),
             "- { cidr: 93.184.216.34/32, ports: [7777], protocol: udp }");
   EXPECT_EQ(Ask(Guest(At("198.51.100.66", kPort)), "hey"), "Connection refused");
   EXPECT_EQ(sink_.last(), "denied_by_rule");

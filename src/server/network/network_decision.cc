@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/id.h"
 #include "base/time_text.h"
+#include "policy/suggested_rule.h"
 #include "server/convert.h"
 #include "server/plain_text.h"
 
@@ -17,6 +20,35 @@ namespace {
 // Of what a warden says.
 constexpr size_t kNameBytes = 256;
 constexpr size_t kTextBytes = 512;
+constexpr size_t kMaxRulePorts = 64;
+
+// Nothing when the record has none, or none that a door makes.
+std::optional<policy::SuggestedRule> RuleOf(const pb::NetworkRecord& record) {
+  using policy::SuggestedRule;
+  const pb::SuggestedRule& said = record.rule();
+  if (!record.has_rule() || static_cast<size_t>(said.ports_size()) > kMaxRulePorts) return {};
+  SuggestedRule rule;
+  rule.kind = said.has_cidr() ? SuggestedRule::Kind::kCidr : SuggestedRule::Kind::kHost;
+  rule.target = said.has_cidr() ? said.cidr() : said.host();
+  for (const uint32_t port : said.ports()) {
+    if (port > std::numeric_limits<uint16_t>::max()) return {};
+    rule.ports.push_back(static_cast<uint16_t>(port));
+  }
+  const bool udp = said.protocol() == policy::ToString(policy::Protocol::kUdp);
+  rule.protocol = udp ? policy::Protocol::kUdp : policy::Protocol::kTcp;
+  if (!policy::IsWellFormed(rule)) return {};
+  return rule;
+}
+
+void ToMessage(const policy::SuggestedRule& rule, v1::SuggestedRule& out) {
+  if (rule.kind == policy::SuggestedRule::Kind::kHost) {
+    out.set_host(rule.target);
+  } else {
+    out.set_cidr(rule.target);
+  }
+  for (const uint16_t port : rule.ports) out.add_ports(port);
+  out.set_protocol(std::string(policy::ToString(rule.protocol)));
+}
 
 std::string TimeOf(int64_t micros) {
   return TimeText(std::chrono::system_clock::time_point(std::chrono::microseconds(micros)),
@@ -41,7 +73,13 @@ v1::NetworkDecision ToDecision(const pb::NetworkRecord& record) {
   out.set_allowed(record.allowed());
   out.set_reason_code(PlainText(record.reason_code(), kNameBytes));
   out.set_message(PlainText(record.message(), kTextBytes));
-  out.set_suggestion(PlainText(record.suggestion(), kTextBytes));
+  const auto rule = RuleOf(record);
+  if (rule) {
+    ToMessage(*rule, *out.mutable_rule());
+    out.set_suggestion(policy::AllowLine(*rule));
+  } else {
+    out.set_suggestion(PlainText(record.suggestion(), kTextBytes));
+  }
   out.set_count(record.count());
   out.set_execution_id(IsId(record.execution_id()) ? record.execution_id() : "");
   out.set_policy_line(record.policy_line());

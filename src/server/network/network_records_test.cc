@@ -275,6 +275,35 @@ TEST_F(NetworkRecordsTest, AnUnknownSandboxIsNotFound) {
   EXPECT_EQ(outcome->error().code(), ErrorCode::kNotFound);
 }
 
+TEST(NetworkRecordsLineTest, ARuleIsTakenWhenADoorCouldHaveMadeIt) {
+  pb::NetworkRecord record;
+  record.mutable_rule()->set_host("a.example.com");
+  record.mutable_rule()->add_ports(53);
+  record.mutable_rule()->set_protocol("udp");
+  v1::NetworkDecision decision = ToDecision(record);
+  EXPECT_EQ(decision.rule().host(), "a.example.com");
+  EXPECT_EQ(decision.rule().ports(0), 53);
+  EXPECT_EQ(decision.rule().protocol(), "udp");
+  // The text stays for clients of earlier releases, and in the audit log.
+  const std::string line = "- { host: a.example.com, ports: [53], protocol: udp }";
+  EXPECT_EQ(decision.suggestion(), line);
+  EXPECT_EQ(nlohmann::json::parse(AuditLine("sb", record))["suggestion"], line);
+
+  record.mutable_rule()->add_ports(65'536);
+  EXPECT_FALSE(ToDecision(record).has_rule());
+  record.mutable_rule()->set_ports(1, 54);
+  record.mutable_rule()->set_host("*.example.com");
+  EXPECT_FALSE(ToDecision(record).has_rule());
+  EXPECT_EQ(ToDecision(record).suggestion(), "");
+
+  // As a warden of an earlier release says it.
+  record.clear_rule();
+  record.set_suggestion("- a.example.com:443");
+  decision = ToDecision(record);
+  EXPECT_FALSE(decision.has_rule());
+  EXPECT_EQ(decision.suggestion(), "- a.example.com:443");
+}
+
 TEST(NetworkRecordsLineTest, WhatAWardenSaysIsMadePlain) {
   pb::NetworkRecord record;
   record.set_sequence(7);

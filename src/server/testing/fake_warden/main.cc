@@ -18,6 +18,7 @@
 
 #include "base/async.h"
 #include "cleanroom/internal/v1/warden.pb.h"
+#include "doors/rules/rules.h"
 #include "http/byte_stream.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
@@ -142,7 +143,7 @@ struct FakeWarden {
     decision.port = 443;
     decision.code = allowed ? doors::Code::kAllowed : doors::Code::kHostNotAllowed;
     decision.message = host + (allowed ? " is allowed" : " is not allowed");
-    if (!allowed) decision.suggestion = "- " + host + ":443";
+    if (!allowed) decision.suggestion = doors::SuggestHost(host, 443, policy::Protocol::kTcp);
     network.Record(decision);
   }
   void End(const std::string& id, pb::ExecutionEnd::Cause cause, int code, int signal) {
