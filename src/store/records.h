@@ -40,6 +40,10 @@ enum class ExecutionKind { kBatch = 1, kInteractive = 2 };
 constexpr bool IsFinal(SandboxStatus status) {
   return status == SandboxStatus::kStopped || status == SandboxStatus::kFailed;
 }
+// On its way up: nobody can use it yet.
+constexpr bool IsBeingMade(SandboxStatus status) {
+  return status == SandboxStatus::kProvisioning || status == SandboxStatus::kSetup;
+}
 constexpr bool IsFinal(ExecutionStatus status) {
   return status != ExecutionStatus::kQueued && status != ExecutionStatus::kRunning;
 }

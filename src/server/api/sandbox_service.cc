@@ -119,7 +119,7 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
     std::shared_ptr<LiveSandbox> sandbox, rpc::Writer<v1::CreateSandboxEvent>* out) {
   ProgressUpdate told;
   bool gone = false;
-  while (!gone && (sandbox->record().status == store::SandboxStatus::kProvisioning ||
+  while (!gone && (store::IsBeingMade(sandbox->record().status) ||
                    (!sandbox->ready() && !sandbox->ended()))) {
     if (out != nullptr && !Same(told, sandbox->progress())) {
       told = sandbox->progress();

@@ -63,9 +63,8 @@ void Sandboxes::Forget(const std::string& id) {
 }
 
 bool Sandboxes::creating() const {
-  return std::ranges::any_of(live_, [](const auto& item) {
-    return item.second->record().status == store::SandboxStatus::kProvisioning;
-  });
+  return std::ranges::any_of(
+      live_, [](const auto& item) { return store::IsBeingMade(item.second->record().status); });
 }
 
 std::shared_ptr<LiveSandbox> Sandboxes::FindLive(const std::string& id) const {
