@@ -24,12 +24,9 @@ constexpr std::chrono::milliseconds kProgramLimit{5000};
 // Of the distribution's programs the one that does nothing.
 constexpr const char* kProgram = "/usr/bin/true";
 
-// What errors of os/jail and os/netns say after "; " is what to do about it.
 Check Failed(std::string name, const Error& error) {
-  const std::string& text = error.message();
-  const size_t semicolon = text.find("; ");
-  return {std::move(name), Check::Status::kFail, text.substr(0, semicolon),
-          semicolon == std::string::npos ? "see docs/threat-model.md" : text.substr(semicolon + 2)};
+  return {std::move(name), Check::Status::kFail, error.message(),
+          error.remedy().empty() ? "see docs/threat-model.md" : error.remedy()};
 }
 
 Check Ok(std::string name, std::string message) {

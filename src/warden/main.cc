@@ -13,6 +13,7 @@
 // Before it does anything else it has the sandbox's network namespace made and gives up every
 // privilege (confinement.h). Then it serves WardenService on the socket, and ends with its machine.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -56,6 +58,12 @@ constexpr seconds kIdleLimit{30};
 constexpr seconds kFarewell{2};
 // After a connection that could not be accepted.
 constexpr std::chrono::milliseconds kAcceptPause{100};
+
+// A daemon takes no advice from a warden, so what the host lacks stands in the message.
+std::optional<Error> ForDaemon(std::optional<Error> error) {
+  if (!error || error->remedy().empty()) return error;
+  return Error(error->code(), fmt::format("{}; {}", error->message(), error->remedy()));
+}
 
 struct Arguments {
   std::string sandbox_id;
@@ -188,7 +196,7 @@ int Main(int argc, char** argv) {
                           .fork_listener = os::UniqueFd(arguments->hold_fd),
                           .fork_connection = os::UniqueFd(arguments->fork_fd),
                           // It still serves: Launch then says why.
-                          .launch_error = confined->problem()};
+                          .launch_error = ForDaemon(confined->problem())};
   NetworkLog network_log(io.get_executor(), config.folder);
   config.network_log = &network_log;
   Supervisor supervisor(io.get_executor(), std::move(config));

@@ -260,9 +260,7 @@ Result<void> MoveInto(const std::vector<std::string>& folders, pid_t pid) {
   for (const pid_t child : PidsIn(fmt::format("/proc/{0}/task/{0}/children", pid))) {
     for (const std::string& folder : folders) {
       const auto moved = Put(folder + "/cgroup.procs", std::to_string(child));
-      if (!moved && moved.error().message().find("No such process") == std::string::npos) {
-        return moved;
-      }
+      if (!moved && moved.error().errno_value() != ESRCH) return moved;  // it has ended
     }
   }
   return {};

@@ -27,9 +27,8 @@ Result<void> WriteSelf(int proc_dir, const std::string& file, std::string_view t
 }  // namespace
 
 std::unexpected<Error> NotAllowed(std::string_view what, std::string_view remedy) {
-  const int saved = errno;
-  Error error = Error::FromErrno(ErrorCode::kFailedPrecondition, saved, what);
-  return Err(Error(error.code(), fmt::format("{}; {}", error.message(), remedy)));
+  return Err(
+      Error::FromErrno(ErrorCode::kFailedPrecondition, errno, what).Remedy(std::string(remedy)));
 }
 
 Result<void> Become(const Credentials& who) {

@@ -22,7 +22,7 @@ Result<void> EnterUserNamespace(int proc_dir);
 // The same with /proc at its place.
 Result<void> EnterUserNamespace();
 
-// An error that names a remedy: "WHAT: ERRNO; REMEDY".
+// The error of errno, "WHAT: ERRNO", with what the host's owner can do about it.
 std::unexpected<Error> NotAllowed(std::string_view what, std::string_view remedy);
 
 }  // namespace cleanroom::os

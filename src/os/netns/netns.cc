@@ -133,19 +133,28 @@ constexpr std::string_view kOk = "ok";
   if (made) {
     for (const UniqueFd* fd : Descriptors(*made)) fds.push_back(fd->get());
   } else {
-    text = fmt::format("{}\n{}", ToString(made.error().code()), made.error().message());
+    const Error& error = made.error();
+    text = fmt::format("{}\n{}\n{}", ToString(error.code()), error.remedy(), error.message());
   }
   const bool sent = SendHandover(parent_socket.get(), fds, text).has_value();
   parent_socket.reset();  // at once: the kernel takes its time to end a process
   _exit(sent ? 0 : 1);
 }
 
+// Takes a line, without its end, off the front.
+std::string_view TakeLine(std::string_view& text) {
+  const std::string_view line = text.substr(0, text.find('\n'));
+  text.remove_prefix(std::min(line.size() + 1, text.size()));
+  return line;
+}
+
 Result<NetNs> Receive(int socket) {
   CR_TRY_ASSIGN(Handover handover, ReceiveHandover(socket));
   if (handover.text != kOk) {
-    const size_t line = std::min(handover.text.find('\n'), handover.text.size());
-    return Err(ErrorCodeFromString(handover.text.substr(0, line)),
-               handover.text.substr(std::min(line + 1, handover.text.size())));
+    std::string_view rest = handover.text;
+    const std::string_view code = TakeLine(rest);
+    const std::string_view remedy = TakeLine(rest);
+    return Err(Error(ErrorCodeFromString(code), std::string(rest)).Remedy(std::string(remedy)));
   }
   NetNs net;
   net.has_ipv6 = handover.fds.size() > Descriptors(net).size();

@@ -68,10 +68,7 @@ std::vector<Check> QemuBackend::Checks() const {
   if (auto tun = os::CheckTun(); tun) {
     add("tun", Check::Status::kOk, "/dev/net/tun can be opened", "");
   } else {
-    const std::string& text = tun.error().message();
-    const size_t semicolon = text.find("; ");
-    add("tun", Check::Status::kFail, text.substr(0, semicolon),
-        semicolon == std::string::npos ? "" : text.substr(semicolon + 2));
+    add("tun", Check::Status::kFail, tun.error().message(), tun.error().remedy());
   }
   return checks;
 }
