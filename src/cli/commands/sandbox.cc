@@ -58,6 +58,7 @@ std::string Describe(const v1::Sandbox& sandbox) {
   line("id", sandbox.sandbox_id());
   line("status", std::string(client::ShortName(sandbox.status())));
   line("reason", sandbox.reason());
+  line("remedy", sandbox.why().remedy());
   line("backend", sandbox.accelerator().empty()
                       ? sandbox.backend()
                       : fmt::format("{} ({})", sandbox.backend(), sandbox.accelerator()));

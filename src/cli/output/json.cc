@@ -43,6 +43,7 @@ Json Of(const v1::Sandbox& sandbox) {
   json["last_execution_id"] = sandbox.last_execution_id();
   json["active_execution_id"] = sandbox.active_execution_id();
   if (!sandbox.reason().empty()) json["reason"] = sandbox.reason();
+  if (!sandbox.why().remedy().empty()) json["remedy"] = sandbox.why().remedy();
   if (!sandbox.console_tail().empty()) json["console_tail"] = sandbox.console_tail();
   json["phases"] = Phases(sandbox.phases());
   return json;
