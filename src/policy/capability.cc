@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "capability/capability.h"
+
 namespace cleanroom::policy {
 namespace {
 

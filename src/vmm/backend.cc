@@ -4,31 +4,6 @@
 
 namespace cleanroom::vmm {
 
-Capabilities NoCapabilities() {
-  Capabilities all;
-  for (const std::string_view name :
-       {capability::kNetworkDenyAll, capability::kNetworkAllowRules, capability::kNetworkAllowAll,
-        capability::kDocker, capability::kDependencies, capability::kServices,
-        capability::kRegistries, capability::kSecrets, capability::kExpose,
-        capability::kExposeHttps, capability::kRepositoryCheckout, capability::kRunBefore,
-        capability::kSnapshots, capability::kTemplates, capability::kWorkspaceCopy}) {
-    all.emplace(name, false);
-  }
-  return all;
-}
-
-std::string_view ToString(Check::Status status) {
-  switch (status) {
-    case Check::Status::kOk:
-      return "ok";
-    case Check::Status::kWarn:
-      return "warn";
-    case Check::Status::kFail:
-      return "fail";
-  }
-  return "fail";
-}
-
 std::string_view ToString(Accelerator accelerator) {
   return accelerator == Accelerator::kKvm ? "kvm" : "tcg";
 }

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,45 +13,12 @@
 #include <vector>
 
 #include "base/result.h"
+#include "capability/capability.h"
+#include "capability/check.h"
 #include "os/process.h"
 #include "os/unique_fd.h"
 
 namespace cleanroom::vmm {
-
-// Names of what a policy may ask for: keys of the capability map (`doctor --json`). A launch that
-// needs one that is false is refused with backend_capability_mismatch.
-namespace capability {
-inline constexpr std::string_view kNetworkDenyAll = "network_deny_all";
-inline constexpr std::string_view kNetworkAllowRules = "network_allow_rules";
-inline constexpr std::string_view kNetworkAllowAll = "network_allow_all";
-inline constexpr std::string_view kDocker = "docker";
-inline constexpr std::string_view kDependencies = "dependencies";
-inline constexpr std::string_view kServices = "services";
-inline constexpr std::string_view kRegistries = "registries";
-inline constexpr std::string_view kSecrets = "secrets";
-inline constexpr std::string_view kExpose = "expose";
-inline constexpr std::string_view kExposeHttps = "expose_https";
-inline constexpr std::string_view kRepositoryCheckout = "repository_checkout";
-inline constexpr std::string_view kRunBefore = "run_before";
-inline constexpr std::string_view kSnapshots = "snapshots";
-inline constexpr std::string_view kTemplates = "templates";
-inline constexpr std::string_view kWorkspaceCopy = "workspace_copy";
-}  // namespace capability
-
-using Capabilities = std::map<std::string, bool, std::less<>>;
-
-// Every name above, false.
-Capabilities NoCapabilities();
-
-// One line of `doctor`.
-struct Check {
-  enum class Status { kOk, kWarn, kFail };
-  std::string name;
-  Status status = Status::kOk;
-  std::string message;
-  std::string remedy;  // what to do about it; empty when ok
-};
-std::string_view ToString(Check::Status status);  // "ok", "warn", "fail"
 
 enum class Accelerator { kTcg, kKvm };
 std::string_view ToString(Accelerator accelerator);  // "tcg", "kvm"
@@ -127,9 +93,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string_view name() const = 0;
-  virtual vmm::Capabilities Capabilities() const = 0;
+  // What it does by itself; what the doors and the control plane do is not its to say.
+  virtual capability::Names Capabilities() const = 0;
   // What this host lacks, or has, for this backend. Fast (well under a second), changes nothing.
-  virtual std::vector<Check> Checks() const = 0;
+  virtual std::vector<capability::Check> Checks() const = 0;
   // Starts the VMM and returns at once; the guest is still booting. backend_unavailable when the
   // VMM is missing, runtime_launch_failed when it does not start. A VMM that rejects its arguments
   // ends at once, with its reason on the console.

@@ -13,11 +13,5 @@ TEST(BackendTest, KnownNames) {
   EXPECT_EQ(CheckBackendName("vmware").error().code(), ErrorCode::kInvalidArgument);
 }
 
-TEST(BackendTest, NothingIsAvailableUnlessSaid) {
-  const Capabilities none = NoCapabilities();
-  EXPECT_TRUE(none.contains(capability::kDocker));
-  for (const auto& [name, available] : none) EXPECT_FALSE(available) << name;
-}
-
 }  // namespace
 }  // namespace cleanroom::vmm

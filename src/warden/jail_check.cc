@@ -18,7 +18,7 @@
 namespace cleanroom::warden {
 namespace {
 
-using vmm::Check;
+using capability::Check;
 
 constexpr std::chrono::milliseconds kProgramLimit{5000};
 // Of the distribution's programs the one that does nothing.

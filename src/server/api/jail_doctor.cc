@@ -14,7 +14,7 @@
 namespace cleanroom::server {
 namespace {
 
-using vmm::Check;
+using capability::Check;
 
 constexpr std::chrono::milliseconds kLimit{10'000};
 

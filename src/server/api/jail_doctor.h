@@ -3,13 +3,13 @@
 
 #include <vector>
 
+#include "capability/check.h"
 #include "server/settings.h"
-#include "vmm/backend.h"
 
 namespace cleanroom::server {
 
 // Starts a warden that only inspects itself (warden/jail_check.h), in a folder that it makes and
 // removes; blocking, for some 20 ms.
-std::vector<vmm::Check> CheckJail(const Settings& settings);
+std::vector<capability::Check> CheckJail(const Settings& settings);
 
 }  // namespace cleanroom::server

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "policy/capability.h"
+#include "server/api/capabilities.h"
 #include "server/api/jail_doctor.h"
 #include "server/api/progress_relay.h"
 #include "server/convert.h"
@@ -15,7 +15,7 @@ namespace cleanroom::server {
 namespace {
 
 namespace v1 = ::cleanroom::v1;
-using vmm::Check;
+using capability::Check;
 
 constexpr int64_t kMaxAgeSeconds = int64_t{100} * 366 * 24 * 3600;
 
@@ -26,7 +26,7 @@ std::string Path(std::string_view method) {
 v1::DoctorCheck ToMessage(const Check& check) {
   v1::DoctorCheck message;
   message.set_name(check.name);
-  message.set_status(std::string(vmm::ToString(check.status)));
+  message.set_status(std::string(capability::ToString(check.status)));
   message.set_message(check.message);
   message.set_remedy(check.remedy);
   return message;
@@ -83,24 +83,8 @@ Awaitable<Result<v1::GetVersionResponse>> GetVersion() {
 
 }  // namespace
 
-vmm::Capabilities CapabilitiesOf(const MachineConfig& config) {
-  vmm::Capabilities capabilities = vmm::QemuBackend({.binary = config.qemu_binary}).Capabilities();
-  capabilities[std::string(policy::capability::kResources)] = true;
-  capabilities[std::string(policy::capability::kTtl)] = true;
-  return capabilities;
-}
-
-std::set<std::string> TrueOnes(const vmm::Capabilities& capabilities) {
-  std::set<std::string> names;
-  for (const auto& [name, value] : capabilities) {
-    if (value) names.insert(name);
-  }
-  return names;
-}
-
 SystemService::SystemService(SystemContext context)
-    : context_(std::move(context)),
-      capabilities_(TrueOnes(CapabilitiesOf(context_.machines.config()))) {}
+    : context_(std::move(context)), capabilities_(TrueOnes(CapabilitiesOf("qemu"))) {}
 
 void SystemService::Register(rpc::Router& router) {
   using rpc::CallContext;
@@ -134,15 +118,9 @@ Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
   v1::DoctorResponse response;
   for (const Check& check : checks) *response.add_checks() = ToMessage(check);
   for (const Check& check : OwnChecks()) *response.add_checks() = ToMessage(check);
-  for (const auto& [name, value] : CapabilitiesOf(context_.machines.config())) {
-    (*(*response.mutable_capabilities())["qemu"].mutable_values())[name] = value;
-  }
-  vmm::Capabilities none = CapabilitiesOf(context_.machines.config());
-  for (auto& [name, value] : none) value = false;
-  for (const char* backend : {"firecracker", "darwin-vz"}) {
-    for (const auto& [name, value] : none) {
-      (*(*response.mutable_capabilities())[backend].mutable_values())[name] = value;
-    }
+  for (const auto& [backend, capabilities] : CapabilitiesOfAll()) {
+    auto& values = *(*response.mutable_capabilities())[backend].mutable_values();
+    for (const auto& [name, value] : capabilities) values[name] = value;
   }
   response.set_default_backend(context_.settings.default_backend);
   if (context_.machines.prepared())

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/async.h"
+#include "capability/check.h"
 #include "cleanroom/v1/system.pb.h"
 #include "rpc/service.h"
 #include "server/host/machine_supply.h"
@@ -14,15 +15,8 @@
 #include "server/settings.h"
 #include "server/storage/storage.h"
 #include "server/warm/warm_up.h"
-#include "vmm/backend.h"
 
 namespace cleanroom::server {
-
-// What the qemu backend and this control plane enforce together: the backend's, and what needs no
-// backend (sizes, idle limits).
-vmm::Capabilities CapabilitiesOf(const MachineConfig& config);
-// Those that are true.
-std::set<std::string> TrueOnes(const vmm::Capabilities& capabilities);
 
 // All of it outlives the service.
 struct SystemContext {
@@ -42,7 +36,7 @@ class SystemService {
 
  private:
   Awaitable<Result<::cleanroom::v1::DoctorResponse>> Doctor();
-  std::vector<vmm::Check> OwnChecks() const;
+  std::vector<capability::Check> OwnChecks() const;
   Awaitable<Result<void>> WarmUpKind(::cleanroom::v1::WarmUpRequest request,
                                      rpc::Writer<::cleanroom::v1::WarmUpEvent>& out);
   Awaitable<Result<::cleanroom::v1::DiskUsageResponse>> DiskUsage();

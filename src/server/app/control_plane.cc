@@ -9,6 +9,7 @@
 
 #include "base/sha256/sha256.h"
 #include "server/api/authenticator.h"
+#include "server/api/capabilities.h"
 #include "server/warden/sandbox_user.h"
 
 namespace cleanroom::server {
@@ -132,7 +133,7 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
                SystemClock()),
       warm_up_(resources_, templates_, spares_),
       sandbox_service_(sandboxes_, network_, config_.settings, SystemClock(),
-                       TrueOnes(CapabilitiesOf(config_.machine))),
+                       TrueOnes(CapabilitiesOf("qemu"))),
       execution_service_(executions_, SystemClock()),
       image_service_(executor, images_, image_storage_),
       system_service_(

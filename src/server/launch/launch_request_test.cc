@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/testing/result_matchers.h"
-#include "policy/capability.h"
+#include "capability/capability.h"
 #include "policy/compiled.h"
 
 namespace cleanroom::server {
@@ -22,7 +21,7 @@ using testing::HasSubstr;
 }
 
 Result<LaunchPlan> Plan(const ::cleanroom::v1::CreateSandboxRequest& request) {
-  const std::set<std::string> capabilities = {std::string(policy::capability::kNetworkDenyAll)};
+  const std::set<std::string> capabilities = {std::string(capability::kNetworkDenyAll)};
   return PlanLaunch(request, Settings(), capabilities, std::chrono::system_clock::now());
 }
 

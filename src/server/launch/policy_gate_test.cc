@@ -3,8 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/testing/result_matchers.h"
-#include "policy/capability.h"
+#include "capability/capability.h"
 
 namespace cleanroom::server {
 namespace {
@@ -79,8 +78,8 @@ TEST(PolicyGateTest, NamesEveryKeyThatCannotBeEnforced) {
   rule->set_host("api.github.com");
   message.mutable_services()->mutable_docker()->set_required(true);
   const auto policy = PolicyFromMessage(message);
-  ASSERT_THAT(policy, IsOk());
-  const std::set<std::string> capabilities = {std::string(policy::capability::kNetworkDenyAll)};
+  ASSERT_TRUE(policy) << policy.error().ToString();
+  const std::set<std::string> capabilities = {std::string(capability::kNetworkDenyAll)};
   const auto refused = CheckEnforceable(*policy, capabilities);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kBackendCapabilityMismatch);
@@ -97,9 +96,9 @@ TEST(PolicyGateTest, ListsOfStagesNeedNoBlocks) {
       {.target = *policy::ParseHostTarget("dep.example"), .ports = {443}, .reason = {}}};
   spec.network.stages[policy::Stage::kExecution] = {};
   const auto lists = policy::CompiledPolicy::Compile(spec);
-  ASSERT_THAT(lists, IsOk());
-  const std::set<std::string> capabilities = {std::string(policy::capability::kNetworkDenyAll),
-                                              std::string(policy::capability::kNetworkAllowRules)};
+  ASSERT_TRUE(lists) << lists.error().ToString();
+  const std::set<std::string> capabilities = {std::string(capability::kNetworkDenyAll),
+                                              std::string(capability::kNetworkAllowRules)};
   EXPECT_TRUE(CheckEnforceable(*lists, capabilities));
 
   spec.dependencies.push_back(policy::Block{.name = "setup",

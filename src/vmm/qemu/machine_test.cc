@@ -411,14 +411,14 @@ TEST_F(MachineTest, AutoAcceleratorIsDecidedQuickly) {
 
 TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
   bool qemu_ok = false;
-  for (const Check& check : QemuBackend().Checks()) {
+  for (const capability::Check& check : QemuBackend().Checks()) {
     EXPECT_FALSE(check.message.empty()) << check.name;
-    EXPECT_EQ(check.status == Check::Status::kOk, check.remedy.empty()) << check.name;
-    qemu_ok = qemu_ok || (check.name == "qemu" && check.status == Check::Status::kOk);
+    EXPECT_EQ(check.status == capability::Check::Status::kOk, check.remedy.empty()) << check.name;
+    qemu_ok = qemu_ok || (check.name == "qemu" && check.status == capability::Check::Status::kOk);
   }
   EXPECT_TRUE(qemu_ok);
   const QemuBackend missing({.binary = "/nonexistent/qemu"});
-  EXPECT_EQ(missing.Checks()[0].status, Check::Status::kFail);
+  EXPECT_EQ(missing.Checks()[0].status, capability::Check::Status::kFail);
   EXPECT_NE(missing.Checks()[0].remedy.find("qemu-system-x86"), std::string::npos);
   auto refused = missing.Launch(spec_);
   ASSERT_FALSE(refused);

@@ -17,17 +17,11 @@
 
 namespace cleanroom::vmm {
 
+using capability::Check;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-Capabilities QemuBackend::Capabilities() const {
-  vmm::Capabilities capabilities = NoCapabilities();
-  capabilities[std::string(capability::kNetworkDenyAll)] = true;
-  capabilities[std::string(capability::kNetworkAllowRules)] = true;
-  capabilities[std::string(capability::kNetworkAllowAll)] = true;
-  capabilities[std::string(capability::kTemplates)] = true;
-  return capabilities;
-}
+capability::Names QemuBackend::Capabilities() const { return {capability::kTemplates}; }
 
 Result<std::string> QemuBackend::FindBinary() const {
   auto found = os::FindExecutable(config_.binary);

@@ -28,8 +28,8 @@ class QemuBackend : public Backend {
   explicit QemuBackend(QemuConfig config = {}) : config_(std::move(config)) {}
 
   std::string_view name() const override { return "qemu"; }
-  vmm::Capabilities Capabilities() const override;
-  std::vector<Check> Checks() const override;
+  capability::Names Capabilities() const override;
+  std::vector<capability::Check> Checks() const override;
   Result<std::unique_ptr<Machine>> Launch(const MachineSpec& spec) const override;
   Result<std::unique_ptr<Machine>> Restore(
       const MachineSpec& spec, int state_fd,

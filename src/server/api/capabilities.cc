@@ -1,0 +1,33 @@
+#include "server/api/capabilities.h"
+
+#include "doors/rules/capabilities.h"
+#include "vmm/qemu/qemu_backend.h"
+
+namespace cleanroom::server {
+
+capability::Capabilities CapabilitiesOf(std::string_view backend) {
+  capability::Capabilities all = capability::NoCapabilities();
+  if (backend != "qemu") return all;
+  capability::Add(vmm::QemuBackend().Capabilities(), all);
+  capability::Add(doors::Capabilities(), all);
+  capability::Add({capability::kResources, capability::kTtl}, all);
+  return all;
+}
+
+std::map<std::string, capability::Capabilities> CapabilitiesOfAll() {
+  std::map<std::string, capability::Capabilities> all;
+  for (const char* backend : {"qemu", "firecracker", "darwin-vz"}) {
+    all.emplace(backend, CapabilitiesOf(backend));
+  }
+  return all;
+}
+
+std::set<std::string> TrueOnes(const capability::Capabilities& capabilities) {
+  std::set<std::string> names;
+  for (const auto& [name, value] : capabilities) {
+    if (value) names.insert(name);
+  }
+  return names;
+}
+
+}  // namespace cleanroom::server
