@@ -44,6 +44,7 @@
 #include "warden/jail_check.h"
 #include "warden/service.h"
 #include "warden/supervisor.h"
+#include "warden_link/jail_report.h"
 
 namespace cleanroom::warden {
 namespace {
@@ -168,7 +169,7 @@ int CheckJail(int argc, char** argv) {
   // The folder's sandbox is nobody's.
   auto arguments = ParseArguments(argc - 1, argv + 1);
   if (!arguments) return Fail(arguments.error());
-  const std::string report = FormatJailReport(InspectJail(arguments->confinement));
+  const std::string report = warden_link::FormatJailReport(InspectJail(arguments->confinement));
   std::fputs(report.c_str(), stdout);
   return 0;
 }
@@ -176,7 +177,8 @@ int CheckJail(int argc, char** argv) {
 int Main(int argc, char** argv) {
   os::KeepHeapSmall();
   GoFirst();
-  if (argc > 1 && std::string_view(argv[1]) == kCheckFlag) return CheckJail(argc, argv);
+  if (argc > 1 && std::string_view(argv[1]) == warden_link::kCheckFlag)
+    return CheckJail(argc, argv);
   auto arguments = ParseArguments(argc, argv);
   if (!arguments) return Fail(arguments.error());
   // First, while there is one thread and nothing of a guest's has been read.

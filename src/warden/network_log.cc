@@ -161,9 +161,11 @@ void NetworkLog::Close() {
   closed_ = true;
   Append(coalescer_.FlushAll());
   for (Traffic& traffic : traffic_) traffic.open = 0;
-  auto file = os::Open((folder_ / kCountersFile).string(), O_WRONLY | O_CREAT | O_TRUNC);
+  auto file =
+      os::Open((folder_ / warden_link::kCountersFile).string(), O_WRONLY | O_CREAT | O_TRUNC);
   if (file) {
-    const auto written = os::WriteAll(file->get(), counters().SerializeAsString(), kCountersFile);
+    const auto written =
+        os::WriteAll(file->get(), counters().SerializeAsString(), warden_link::kCountersFile);
     if (!written) spdlog::warn("network counters are lost: {}", written.error().ToString());
   }
   changed_.NotifyAll();

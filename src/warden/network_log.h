@@ -36,9 +36,6 @@ inline constexpr size_t kExecutionRefusalsCounted = 256;
 // How often counters are told to watchers at most: fresh enough for a scrape.
 inline constexpr std::chrono::seconds kCounterInterval{2};
 
-// In the sandbox's folder, once the warden has ended: a serialized NetworkCounters.
-inline constexpr char kCountersFile[] = "network.counters";
-
 // The time, for tests to move.
 struct NetworkClock {
   std::function<std::chrono::steady_clock::time_point()> steady = std::chrono::steady_clock::now;
@@ -71,7 +68,8 @@ class NetworkLog : public doors::DecisionSink {
   Awaitable<void> Run();
   // The same once, for now.
   void Tick();
-  // Writes all that was counted, and the counters to kCountersFile, for a control plane that hung
+  // Writes all that was counted, and the counters to
+  // warden_link::kCountersFile, for a control plane that hung
   // up before; watchers end when they have read it. After the doors are closed.
   void Close();
 

@@ -21,6 +21,8 @@ namespace cleanroom::warden_link {
 
 namespace pb = ::cleanroom::internal::v1;
 
+// Beside the spool, once the warden has ended: a serialized NetworkCounters.
+inline constexpr char kCountersFile[] = "network.counters";
 // Of one of the two pieces: about 30,000 records, hours of a guest that floods.
 inline constexpr int64_t kSpoolPieceBytes = 8LL << 20;
 // Of one frame; a record has at most three texts of kMaxTextBytes.

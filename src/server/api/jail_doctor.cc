@@ -9,7 +9,7 @@
 #include "os/process.h"
 #include "server/layout.h"
 #include "server/warden/sandbox_user.h"
-#include "warden/jail_check.h"
+#include "warden_link/jail_report.h"
 
 namespace cleanroom::server {
 namespace {
@@ -40,7 +40,7 @@ Result<std::vector<Check>> Inspect(const Settings& settings) {
   CR_TRY(os::MakeDirs(folder));
   CR_TRY_ASSIGN(const auto user, GiveToUser(settings.users, layout, id));
   std::vector<std::string> argv = {settings.warden_program.string(),
-                                   std::string(warden::kCheckFlag),
+                                   std::string(warden_link::kCheckFlag),
                                    "--sandbox-id",
                                    id,
                                    "--dir",
@@ -53,7 +53,7 @@ Result<std::vector<Check>> Inspect(const Settings& settings) {
   options.spawn.env = std::vector<std::string>();
   options.timeout = kLimit;
   CR_TRY_ASSIGN(const os::Output output, os::Run(argv, options));
-  auto checks = warden::ParseJailReport(output.out);
+  auto checks = warden_link::ParseJailReport(output.out);
   if (!output.status.ok() || checks.empty()) {
     return Err(ErrorCode::kFailedPrecondition,
                "the warden " + output.status.ToString() + " " + output.err);

@@ -8,7 +8,7 @@
 
 namespace cleanroom::server {
 
-// Starts a warden that only inspects itself (warden/jail_check.h), in a folder that it makes and
+// Starts a warden that only inspects itself (warden/jail_check), in a folder that it makes and
 // removes; blocking, for some 20 ms.
 std::vector<capability::Check> CheckJail(const Settings& settings);
 

@@ -15,7 +15,6 @@
 #include "base/id.h"
 #include "os/file.h"
 #include "server/warden/remains.h"
-#include "warden/network_log.h"
 #include "warden_link/network_spool.h"
 #include "warden_link/procedures.h"
 
@@ -228,7 +227,7 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
   co_await ReadSpool(live);
 
   pb::NetworkCounters counters = live->counters;
-  const auto bytes = ReadRemains(layout_, sandbox.id(), warden::kCountersFile);
+  const auto bytes = ReadRemains(layout_, sandbox.id(), warden_link::kCountersFile);
   if (bytes) {
     pb::NetworkCounters last;
     if (last.ParseFromString(*bytes)) counters = std::move(last);
