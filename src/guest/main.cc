@@ -17,13 +17,14 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <string>
 
-#include "guest/serve/prime.h"
-#include "guest/serve/service.h"
 #include "guest/exec/reaper.h"
 #include "guest/machine/devices.h"
 #include "guest/machine/machine.h"
 #include "guest/machine/mounts.h"
-#include "guest_link/rehearsal.h"
+#include "guest/serve/prime.h"
+#include "guest/serve/service.h"
+#include "guest_link/devices.h"
+#include "guest_link/lines.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "rpc/server.h"
@@ -31,7 +32,6 @@
 namespace cleanroom::guest {
 namespace {
 
-constexpr std::string_view kPortName = "cleanroom.agent";
 constexpr std::chrono::seconds kPortTimeout(30);
 constexpr size_t kMaxCommandLine = 4096;
 // How long the answer to Shutdown has to get out, if the host does not hang up.
@@ -148,8 +148,9 @@ Result<void> Run() {
   ProtectSelf();
   CR_TRY_ASSIGN(DeviceEvents events, DeviceEvents::Create());
   CR_TRY(LoadModules("/modules.list"));
-  CR_TRY_ASSIGN(const std::string port,
-                events.WaitFor([] { return FindSerialPort("/sys", kPortName); }, kPortTimeout));
+  CR_TRY_ASSIGN(
+      const std::string port,
+      events.WaitFor([] { return FindSerialPort("/sys", guest_link::kAgentPort); }, kPortTimeout));
   CR_TRY_ASSIGN(const std::string command_line, os::ReadFile("/proc/cmdline", kMaxCommandLine));
   CR_TRY_ASSIGN(const auto prepare, ReadPrepareOption(command_line));
 

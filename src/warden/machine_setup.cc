@@ -9,14 +9,12 @@
 #include <utility>
 
 #include "base/text_coding.h"
+#include "guest_link/devices.h"
 #include "vmm/tsc.h"
 
 namespace cleanroom::warden {
 namespace {
 
-// The serials of vmm::MachineSpec's two disks.
-constexpr std::string_view kImageSerial = "cr-image";
-constexpr std::string_view kDiskSerial = "cr-disk";
 constexpr size_t kEntropyBytes = 64;
 
 Result<std::string> Entropy() {
@@ -30,8 +28,8 @@ Result<std::string> Entropy() {
 // What every sandbox has alike.
 pb::PrepareRequest Preparation(const os::NetNsConfig& inner) {
   pb::PrepareRequest prepare;
-  prepare.set_image_device(std::string(kImageSerial));
-  prepare.set_disk_device(std::string(kDiskSerial));
+  prepare.set_image_device(std::string(guest_link::kImageSerial));
+  prepare.set_disk_device(std::string(guest_link::kDiskSerial));
   pb::Network& network = *prepare.mutable_network();
   network.set_interface_mac(inner.guest_mac);
   // Nobody else is on the link: whatever the guest wants goes by the gateway, to be refused at once
@@ -70,7 +68,8 @@ Result<vmm::MachineSpec> MachineSpecOf(const std::string& sandbox_id,
 }
 
 std::string PrepareOption(const os::NetNsConfig& network) {
-  return fmt::format("cleanroom.prepare={}", HexEncode(Preparation(network).SerializeAsString()));
+  return fmt::format("{}{}", guest_link::kPrepareOption,
+                     HexEncode(Preparation(network).SerializeAsString()));
 }
 
 Result<pb::ConfigureRequest> IdentityOf(const std::string& sandbox_id,

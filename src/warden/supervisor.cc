@@ -8,7 +8,8 @@
 #include <utility>
 
 #include "base/id.h"
-#include "guest_link/rehearsal.h"
+#include "guest_link/lines.h"
+#include "guest_link/rehearsal/rehearsal.h"
 #include "os/file.h"
 #include "warden/guest_agent.h"
 #include "warden/machine_setup.h"

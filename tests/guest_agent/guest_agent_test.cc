@@ -14,6 +14,7 @@
 #include "base/async.h"
 #include "base/testing/result_matchers.h"
 #include "cleanroom/internal/v1/guest.pb.h"
+#include "guest_link/devices.h"
 #include "guest_link/procedures.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
@@ -143,8 +144,8 @@ class Guest {
     request.set_hostname("testbox");
     request.set_entropy(std::string(32, 'e'));
     request.set_wall_clock_ns(1'900'000'000'000'000'000);
-    request.mutable_prepare()->set_image_device("cr-image");
-    request.mutable_prepare()->set_disk_device("cr-disk");
+    request.mutable_prepare()->set_image_device(std::string(guest_link::kImageSerial));
+    request.mutable_prepare()->set_disk_device(std::string(guest_link::kDiskSerial));
     request.mutable_prepare()->mutable_network()->add_nameservers("10.0.2.1");
     request.add_env("PATH=/bin");
     request.set_workdir("/srv/made");

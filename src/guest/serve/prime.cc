@@ -8,7 +8,8 @@
 #include <string>
 
 #include "base/text_coding.h"
-#include "guest_link/rehearsal.h"
+#include "guest_link/devices.h"
+#include "guest_link/rehearsal/rehearsal.h"
 #include "http/byte_stream.h"
 #include "os/socket.h"
 #include "rpc/client.h"
@@ -42,12 +43,13 @@ Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(std::strin
   while (!line.empty()) {
     const size_t end = line.find_first_of(" \n");
     const std::string_view word = line.substr(0, end);
-    if (word.starts_with(kPrepareOption)) {
-      const auto bytes = HexDecode(word.substr(kPrepareOption.size()));
+    if (word.starts_with(guest_link::kPrepareOption)) {
+      const auto bytes = HexDecode(word.substr(guest_link::kPrepareOption.size()));
       internal::v1::PrepareRequest request;
       if (!bytes || !request.ParseFromString(*bytes)) {
         return Err(ErrorCode::kInvalidArgument,
-                   "the kernel's command line has no message behind cleanroom.prepare=");
+                   std::string("the kernel's command line has no message behind ")
+                       .append(guest_link::kPrepareOption));
       }
       return request;
     }

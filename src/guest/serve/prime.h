@@ -10,10 +10,6 @@
 
 namespace cleanroom::guest {
 
-// The word of the kernel's command line that makes a machine prepare itself before anybody speaks
-// to it, with a serialized PrepareRequest in hexadecimal digits behind it.
-inline constexpr std::string_view kPrepareOption = "cleanroom.prepare=";
-
 // What the command line asks for; nothing when it asks for nothing, invalid_argument when it cannot
 // be read.
 Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "guest_link/devices.h"
+
 namespace cleanroom::vmm {
 namespace {
 
@@ -119,14 +121,15 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
   add("-mon", "chardev=monitor,mode=control");
   add("-device", "virtio-serial-device");
   add("-chardev", fmt::format("socket,id=agent,fd={}", kQemuAgentFd));
-  add("-device", fmt::format("virtserialport,chardev=agent,name={},nr=1", kAgentPortName));
+  add("-device", fmt::format("virtserialport,chardev=agent,name={},nr=1", guest_link::kAgentPort));
   if (!machine.image.empty()) {
     add("-blockdev", BlockDevice("image", machine.image, /*read_only=*/true));
-    add("-device", "virtio-blk-device,drive=image,serial=cr-image");
+    add("-device",
+        fmt::format("virtio-blk-device,drive=image,serial={}", guest_link::kImageSerial));
   }
   if (!machine.disk.empty()) {
     add("-blockdev", BlockDevice("disk", machine.disk, /*read_only=*/false));
-    add("-device", "virtio-blk-device,drive=disk,serial=cr-disk");
+    add("-device", fmt::format("virtio-blk-device,drive=disk,serial={}", guest_link::kDiskSerial));
   }
   if (machine.tap_fd >= 0) {
     add("-netdev", fmt::format("tap,id=net,fd={},vhost=off", kQemuTapFd));

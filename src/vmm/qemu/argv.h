@@ -9,8 +9,6 @@
 
 namespace cleanroom::vmm {
 
-inline constexpr char kAgentPortName[] = "cleanroom.agent";
-
 struct QemuSpec {
   std::string binary = "qemu-system-x86_64";
   MachineSpec machine;

@@ -32,7 +32,12 @@
 #include <fstream>
 #include <string>
 
+#include "guest_link/devices.h"
+
 namespace {
+
+const std::string kImage(cleanroom::guest_link::kImageSerial);
+const std::string kDisk(cleanroom::guest_link::kDiskSerial);
 
 std::string FirstLine(const std::string& path) {
   std::string line;
@@ -57,7 +62,9 @@ int OpenPort() {
     DIR* ports = opendir("/sys/class/virtio-ports");
     while (const dirent* entry = ports == nullptr ? nullptr : readdir(ports)) {
       const std::string name = entry->d_name;
-      if (FirstLine("/sys/class/virtio-ports/" + name + "/name") != "cleanroom.agent") continue;
+      if (FirstLine("/sys/class/virtio-ports/" + name + "/name") !=
+          cleanroom::guest_link::kAgentPort)
+        continue;
       const int fd = open(("/dev/" + name).c_str(), O_RDWR | O_CLOEXEC);
       if (fd >= 0) return fd;
     }
@@ -88,7 +95,7 @@ std::string DescribeDisk(const std::string& serial) {
 }
 
 std::string WriteDisk() {
-  const int fd = open(DeviceWithSerial("cr-disk").c_str(), O_WRONLY | O_CLOEXEC);
+  const int fd = open(DeviceWithSerial(kDisk).c_str(), O_WRONLY | O_CLOEXEC);
   const bool ok = write(fd, "written by guest", 16) == 16 && fsync(fd) == 0;
   close(fd);
   return ok ? "done" : strerror(errno);
@@ -164,7 +171,7 @@ std::string Answer(const std::string& line) {
     case 'e':
       return argument;
     case 'b':
-      return DescribeDisk("cr-image") + " " + DescribeDisk("cr-disk");
+      return DescribeDisk(kImage) + " " + DescribeDisk(kDisk);
     case 'w':
       return WriteDisk();
     case 'c':

@@ -1,4 +1,4 @@
-#include "guest_link/rehearsal.h"
+#include "guest_link/rehearsal/rehearsal.h"
 
 #include <utility>
 
