@@ -30,27 +30,25 @@ os::PrivateRootConfig JailRoot(std::vector<std::string> readable,
   return root;
 }
 
-std::vector<os::ResourceLimit> JailLimits(const MachineSpec& machine, const std::string& root) {
+std::vector<os::ResourceLimit> JailLimits(const MachineSpec& machine, const JailConfig& config) {
   uint64_t file = std::max<uint64_t>(kSmallFiles, static_cast<uint64_t>(machine.memory_mib) * kMib);
   struct stat disk = {};
-  if (!machine.disk.empty() && stat((root + machine.disk).c_str(), &disk) == 0) {
+  if (!machine.disk.empty() && stat((config.root + machine.disk).c_str(), &disk) == 0) {
     file = std::max(file, static_cast<uint64_t>(disk.st_size));
   }
   std::vector<os::ResourceLimit> limits = {
       {RLIMIT_CORE, 0}, {RLIMIT_MEMLOCK, 0}, {RLIMIT_NOFILE, kDescriptors}, {RLIMIT_FSIZE, file}};
   // A held one's counts for all forks of it, which limit themselves.
-  if (machine.fork_listener < 0) {
+  if (!config.held) {
     limits.push_back({RLIMIT_NPROC, kThreads + static_cast<uint64_t>(machine.vcpus)});
   }
   return limits;
 }
 
-void Jail(const MachineSpec& machine, const std::string& root, os::SpawnOptions* options) {
-  // One that is held is to have forks that outlive it, in namespaces of their own.
-  const bool held = machine.fork_listener >= 0;
-  options->new_namespaces = held ? 0 : os::kChildNamespaces;
-  options->root = held ? "" : root;
-  options->limits = JailLimits(machine, root);
+void Jail(const MachineSpec& machine, const JailConfig& config, os::SpawnOptions* options) {
+  options->new_namespaces = config.held ? 0 : os::kChildNamespaces;
+  options->root = config.held ? "" : config.root;
+  options->limits = JailLimits(machine, config);
   options->no_new_privileges = true;
   options->new_session = true;
   options->parent_death_signal = SIGKILL;

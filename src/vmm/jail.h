@@ -20,7 +20,7 @@ namespace cleanroom::vmm {
 
 // Where a warden has the root of its VMM, in its own.
 inline constexpr char kJailRoot[] = "/vmm";
-// What the forks of a held VMM have as theirs.
+// What a VMM that needs no files any more has as its own: a fork of one that is held.
 inline constexpr char kEmptyRoot[] = "/empty";
 
 // What lies in that root: beside what programs of the distribution need, the files and folders of
@@ -28,10 +28,17 @@ inline constexpr char kEmptyRoot[] = "/empty";
 os::PrivateRootConfig JailRoot(std::vector<std::string> readable,
                                std::vector<std::string> writable);
 
-// Limits of a VMM that runs this machine, whose paths are those in `root`; empty: the launcher's.
-std::vector<os::ResourceLimit> JailLimits(const MachineSpec& machine, const std::string& root);
+struct JailConfig {
+  std::string root = {};  // a folder, which the machine's paths are in; empty: the launcher's root
+  // The VMM is to have forks that outlive it: it keeps the launcher's root and namespaces, for each
+  // fork has its own.
+  bool held = false;
+};
+
+// Limits of a VMM that runs this machine.
+std::vector<os::ResourceLimit> JailLimits(const MachineSpec& machine, const JailConfig& config);
 
 // All of the jail that a child is given when it is started.
-void Jail(const MachineSpec& machine, const std::string& root, os::SpawnOptions* options);
+void Jail(const MachineSpec& machine, const JailConfig& config, os::SpawnOptions* options);
 
 }  // namespace cleanroom::vmm

@@ -89,7 +89,7 @@ Check CheckNetwork(const Confined& confined) {
 Check CheckMachine() {
   vmm::MachineSpec machine;
   os::SpawnOptions options;
-  vmm::Jail(machine, vmm::kJailRoot, &options);
+  vmm::Jail(machine, {.root = vmm::kJailRoot}, &options);
   auto ran = os::Process::Spawn({kProgram}, options);
   Result<std::optional<os::ExitStatus>> ended =
       ran ? ran->WaitFor(kProgramLimit) : std::unexpected(ran.error());

@@ -10,6 +10,8 @@
 
 #include "base/text_coding.h"
 #include "guest_link/devices.h"
+#include "vmm/jail.h"
+#include "vmm/qemu/qemu_backend.h"
 #include "vmm/tsc.h"
 
 namespace cleanroom::warden {
@@ -55,7 +57,7 @@ Result<vmm::MachineSpec> MachineSpecOf(const std::string& sandbox_id,
   spec.memory_mib = static_cast<int>(machine.memory_mib());
   spec.image = machine.image_path();
   spec.disk = machine.disk_path();
-  spec.tap_fd = tap_fd;
+  spec.network = {.fd = tap_fd, .name = network.tap_name};
   spec.guest_mac = network.guest_mac;
   spec.accelerator = machine.accelerator() == ToString(vmm::Accelerator::kKvm)
                          ? vmm::Accelerator::kKvm
@@ -65,6 +67,34 @@ Result<vmm::MachineSpec> MachineSpecOf(const std::string& sandbox_id,
     CR_TRY_ASSIGN(spec.tsc_khz, vmm::MeasureTscKhz());
   }
   return spec;
+}
+
+vmm::StartFrom StartFromOf(const pb::Machine& machine, os::UniqueFd& connection) {
+  switch (machine.from_case()) {
+    case pb::Machine::kCopy:
+      return vmm::Copy{.memory_file = machine.copy().memory_path(),
+                       .state_file = machine.copy().state_path()};
+    case pb::Machine::kFork:
+      return vmm::Fork{.socket = {}, .connection = std::move(connection)};
+    case pb::Machine::kBoot:
+    case pb::Machine::FROM_NOT_SET:
+      break;
+  }
+  return vmm::Boot{};
+}
+
+Result<std::unique_ptr<vmm::Backend>> OpenBackendOf(const pb::Machine& machine, int fork_listener) {
+  vmm::QemuConfig config;
+  if (!machine.vmm_path().empty()) config.binary = machine.vmm_path();
+  config.preload = machine.qemu().preload_path();
+  config.fork_listener = fork_listener;
+  // The VMM of a machine to hold has its warden's root (confinement.h).
+  if (fork_listener < 0) {
+    config.root = vmm::kJailRoot;
+  } else {
+    config.fork_root = vmm::kEmptyRoot;
+  }
+  return std::make_unique<vmm::QemuBackend>(std::move(config));
 }
 
 std::string PrepareOption(const os::NetNsConfig& network) {

@@ -9,8 +9,6 @@
 
 #include "http/byte_stream.h"
 #include "os/file.h"
-#include "vmm/jail.h"
-#include "vmm/qemu/qemu_backend.h"
 #include "warden_link/spool.h"
 
 namespace cleanroom::warden {
@@ -31,52 +29,16 @@ size_t CountIn(std::string_view text, std::string_view line) {
   return count;
 }
 
-Result<std::unique_ptr<vmm::Machine>> StartVmm(const vmm::MachineSpec& spec,
-                                               const pb::Machine& machine,
-                                               steady_clock::time_point deadline) {
-  vmm::QemuConfig config;
-  if (!machine.vmm_path().empty()) config.binary = machine.vmm_path();
-  config.preload = machine.preload_path();
-  // The VMM of a machine to hold has its warden's root (confinement.h).
-  if (spec.fork_listener < 0) {
-    config.root = vmm::kJailRoot;
-  } else {
-    config.fork_root = vmm::kEmptyRoot;
-  }
-  const vmm::QemuBackend backend(config);
-  if (spec.memory != vmm::MemoryKind::kCopy) return backend.Launch(spec);
-  CR_TRY_ASSIGN(const os::UniqueFd state,
-                os::Open(config.root + machine.template_state_path(), O_RDONLY));
-  return backend.Restore(spec, state.get(), deadline);
-}
-
 }  // namespace
 
 Result<std::shared_ptr<RunningMachine>> RunningMachine::Start(asio::any_io_executor executor,
                                                               const std::filesystem::path& folder,
+                                                              const vmm::Backend& backend,
                                                               const vmm::MachineSpec& spec,
-                                                              const pb::Machine& machine,
+                                                              vmm::StartFrom from,
                                                               TimePoint deadline) {
   CR_TRY_ASSIGN(auto log, vmm::ConsoleLog::Create((folder / "console.log").string()));
-  CR_TRY_ASSIGN(auto vmm, StartVmm(spec, machine, deadline));
-  CR_TRY_ASSIGN(auto made, Make(std::move(executor), std::move(vmm), std::move(log)));
-  made->to_hold_ = spec.fork_listener >= 0;
-  return made;
-}
-
-Result<std::shared_ptr<RunningMachine>> RunningMachine::Fork(asio::any_io_executor executor,
-                                                             const std::filesystem::path& folder,
-                                                             const vmm::ForkSpec& spec,
-                                                             os::UniqueFd connection,
-                                                             TimePoint deadline) {
-  CR_TRY_ASSIGN(auto log, vmm::ConsoleLog::Create((folder / "console.log").string()));
-  CR_TRY_ASSIGN(auto vmm, vmm::QemuBackend().Fork(spec, std::move(connection), deadline));
-  return Make(std::move(executor), std::move(vmm), std::move(log));
-}
-
-Result<std::shared_ptr<RunningMachine>> RunningMachine::Make(asio::any_io_executor executor,
-                                                             std::unique_ptr<vmm::Machine> machine,
-                                                             vmm::ConsoleLog log) {
+  CR_TRY_ASSIGN(auto machine, backend.Start(spec, std::move(from), deadline));
   os::UniqueFd pidfd(fcntl(machine->pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!pidfd) return ErrErrno(ErrorCode::kResourceExhausted, "watch the virtual machine");
   std::shared_ptr<RunningMachine> made(new RunningMachine(std::move(executor), std::move(machine),
@@ -100,7 +62,7 @@ const std::shared_ptr<rpc::Channel>& RunningMachine::agent() {
     rpc::ChannelOptions link;
     link.max_message_bytes = warden_link::kMaxFrameBytes;
     os::UniqueFd stream = agent_stream_ ? std::move(agent_stream_) : machine_->TakeAgentStream();
-    if (to_hold_) agent_stream_ = os::UniqueFd(fcntl(stream.get(), F_DUPFD_CLOEXEC, 0));
+    if (hangs_up_) agent_stream_ = os::UniqueFd(fcntl(stream.get(), F_DUPFD_CLOEXEC, 0));
     agent_ = rpc::Channel::Create(http::AdoptSocket(executor_, stream.release()), std::move(link));
   }
   return agent_;

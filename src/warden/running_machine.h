@@ -10,33 +10,28 @@
 #include <string_view>
 
 #include "base/async.h"
-#include "cleanroom/internal/v1/warden.pb.h"
 #include "rpc/client.h"
 #include "vmm/backend.h"
 #include "vmm/console_log.h"
 
 namespace cleanroom::warden {
 
-namespace pb = ::cleanroom::internal::v1;
-
 class RunningMachine {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  // Starts the VMM, with the console in `folder`/console.log, anew. The guest boots, or, when the
-  // machine is a copy of a template, runs on: then this blocks for the milliseconds that it takes,
-  // at most until the deadline.
+  // Starts the VMM, with the console in `folder`/console.log, anew. A guest that need not boot runs
+  // on when this returns: it blocks for the milliseconds that this takes, at most until the
+  // deadline.
   static Result<std::shared_ptr<RunningMachine>> Start(asio::any_io_executor executor,
                                                        const std::filesystem::path& folder,
+                                                       const vmm::Backend& backend,
                                                        const vmm::MachineSpec& spec,
-                                                       const pb::Machine& machine,
-                                                       TimePoint deadline);
+                                                       vmm::StartFrom from, TimePoint deadline);
 
-  // A fork of the held machine that the connection leads to (vmm::Backend::Fork).
-  static Result<std::shared_ptr<RunningMachine>> Fork(asio::any_io_executor executor,
-                                                      const std::filesystem::path& folder,
-                                                      const vmm::ForkSpec& spec,
-                                                      os::UniqueFd connection, TimePoint deadline);
+  // One is going to hang up on the agent, as before a machine is held. Before the first use of
+  // agent().
+  void ExpectHangUps() { hangs_up_ = true; }
 
   // Shared with the calls under way, which end with kUnavailable when the machine does. The first
   // call begins to speak to the agent: never for a machine that is to be saved.
@@ -51,8 +46,8 @@ class RunningMachine {
   Awaitable<Result<void>> WaitForLine(std::string_view line, TimePoint deadline, size_t count = 1);
   // Stops the machine for good and writes its devices to the file (vmm::Machine::Save). Blocks.
   Result<void> Save(const std::string& state_file, TimePoint deadline);
-  // Hangs up on the agent and waits until it says so by this line on the console, each time. The
-  // machine was started with a fork_listener; the next use of agent() is a new connection.
+  // Hangs up on the agent and waits until it says so by this line on the console, each time. After
+  // ExpectHangUps; the next use of agent() is a new connection.
   Awaitable<Result<void>> HangUp(std::string_view line, TimePoint deadline);
   // Pauses the machine, on whose agent one has hung up, and of which forks run from then on.
   Result<void> Hold(TimePoint deadline);
@@ -66,9 +61,6 @@ class RunningMachine {
  private:
   RunningMachine(asio::any_io_executor executor, std::unique_ptr<vmm::Machine> machine,
                  os::UniqueFd pidfd, vmm::ConsoleLog log);
-  static Result<std::shared_ptr<RunningMachine>> Make(asio::any_io_executor executor,
-                                                      std::unique_ptr<vmm::Machine> machine,
-                                                      vmm::ConsoleLog log);
   Awaitable<void> ReadConsole(os::UniqueFd console);
   Awaitable<void> DrainConsole();
   Awaitable<Result<void>> WaitReadable();
@@ -82,8 +74,8 @@ class RunningMachine {
   bool ending_ = false;
   bool ended_ = false;
   std::shared_ptr<rpc::Channel> agent_;
-  bool to_hold_ = false;
-  os::UniqueFd agent_stream_;  // of one to hold: QEMU's end must not see ours closed
+  bool hangs_up_ = false;
+  os::UniqueFd agent_stream_;  // of one that does: the VMM's end must not see ours closed
   size_t goodbyes_ = 0;
   Notifier changed_;
   TaskScope tasks_;

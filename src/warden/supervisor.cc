@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <utility>
+#include <variant>
 
 #include "base/id.h"
 #include "guest_link/lines.h"
@@ -49,6 +50,12 @@ Awaitable<void> TellPhase(rpc::Writer<pb::LaunchEvent>& out, std::string name,
   (void)told;  // a caller who is gone cancels the launch itself
 }
 
+// The name of the phase in which a machine is started.
+std::string PhaseOf(const vmm::StartFrom& from) {
+  if (std::holds_alternative<vmm::Copy>(from)) return "restore";
+  return std::holds_alternative<vmm::Fork>(from) ? "fork" : "vmm";
+}
+
 }  // namespace
 
 Supervisor::Supervisor(asio::any_io_executor executor, SupervisorConfig config)
@@ -85,8 +92,7 @@ Awaitable<Result<void>> Supervisor::Launch(pb::LaunchRequest request,
 Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
                                                      rpc::Writer<pb::LaunchEvent>& out,
                                                      TimePoint deadline) {
-  const bool restored =
-      machine_ || request.machine().fork() || !request.machine().template_state_path().empty();
+  const bool boots = !machine_ && !request.machine().has_copy() && !request.machine().has_fork();
   Result<void> started;
   if (!machine_) started = co_await StartMachine(request.machine(), out, deadline);
   CR_CO_TRY(started);
@@ -95,7 +101,7 @@ Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
   auto begin = steady_clock::now();
   // A boot can hang on a busy host: one that takes too long is given up and tried once more.
   const auto patience = std::max<steady_clock::duration>(kFirstBootLimit, (deadline - begin) / 2);
-  const auto first = restored ? deadline : std::min(deadline, begin + patience);
+  const auto first = boots ? std::min(deadline, begin + patience) : deadline;
   auto identified = co_await Identify(machine, request, first);
   CR_CO_TRY(CheckNotStopped(machine));
   if (!identified && first < deadline &&
@@ -112,7 +118,7 @@ Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
     identified = co_await Identify(machine, request, deadline);
   }
   if (!identified) co_return Err(std::move(identified).error());
-  co_await TellPhase(out, restored ? "agent" : "boot", begin);
+  co_await TellPhase(out, boots ? "boot" : "agent", begin);
   CR_CO_TRY(CheckNotStopped(machine));
   tasks_.Spawn(WatchMachine(machine));
   if (request.guest_silence_ms() > 0)
@@ -204,11 +210,11 @@ Awaitable<Result<void>> Supervisor::SaveTemplate(pb::MakeTemplateRequest request
   CR_CO_TRY_ASSIGN(vmm::MachineSpec spec,
                    MachineSpecOf(config_.sandbox_id, config_.network, config_.space.tap.get(),
                                  request.machine()));
-  spec.memory = vmm::MemoryKind::kTemplate;
-  spec.memory_file = (config_.folder / "memory").string();
   spec.extra_cmdline = PrepareOption(config_.network);
-  CR_CO_TRY_ASSIGN(machine_, RunningMachine::Start(executor_, config_.folder, spec,
-                                                   request.machine(), deadline));
+  CR_CO_TRY_ASSIGN(const auto backend, OpenBackendOf(request.machine(), -1));
+  vmm::StartFrom from = vmm::Boot{.memory_file = (config_.folder / "memory").string()};
+  CR_CO_TRY_ASSIGN(machine_, RunningMachine::Start(executor_, config_.folder, *backend, spec,
+                                                   std::move(from), deadline));
   const auto machine = machine_;
   auto primed = co_await machine->WaitForLine(guest_link::kPrimedLine, deadline);
   CR_CO_TRY(primed);
@@ -237,30 +243,21 @@ Awaitable<Result<void>> Supervisor::StartMachine(pb::Machine machine,
                                                  rpc::Writer<pb::LaunchEvent>& out,
                                                  TimePoint deadline) {
   const auto begin = steady_clock::now();
-  if (machine.fork()) {
-    const vmm::ForkSpec fork{.sandbox_id = config_.sandbox_id,
-                             .disk = machine.disk_path(),
-                             .tap_fd = config_.space.tap.get()};
-    CR_CO_TRY_ASSIGN(machine_, RunningMachine::Fork(executor_, config_.folder, fork,
-                                                    std::move(config_.fork_connection), deadline));
-    co_await TellPhase(out, "fork", begin);
-    co_return Result<void>();
-  }
-  CR_CO_TRY_ASSIGN(vmm::MachineSpec spec, MachineSpecOf(config_.sandbox_id, config_.network,
-                                                        config_.space.tap.get(), machine));
-  spec.fork_listener = config_.fork_listener.get();
-  const bool copy = !machine.template_state_path().empty();
-  if (copy) {
-    spec.memory = vmm::MemoryKind::kCopy;
-    spec.memory_file = machine.template_memory_path();
+  CR_CO_TRY_ASSIGN(const auto backend, OpenBackendOf(machine, config_.fork_listener.get()));
+  CR_CO_TRY_ASSIGN(const vmm::MachineSpec spec, MachineSpecOf(config_.sandbox_id, config_.network,
+                                                              config_.space.tap.get(), machine));
+  vmm::StartFrom from = StartFromOf(machine, config_.fork_connection);
+  const std::string phase = PhaseOf(from);
+  if (std::holds_alternative<vmm::Copy>(from)) {
     pb::LaunchEvent begun;
     begun.mutable_begun();
     auto told = co_await out.Write(begun);
     CR_CO_TRY(told);
   }
-  CR_CO_TRY_ASSIGN(machine_,
-                   RunningMachine::Start(executor_, config_.folder, spec, machine, deadline));
-  co_await TellPhase(out, copy ? "restore" : "vmm", begin);
+  CR_CO_TRY_ASSIGN(machine_, RunningMachine::Start(executor_, config_.folder, *backend, spec,
+                                                   std::move(from), deadline));
+  if (config_.fork_listener) machine_->ExpectHangUps();
+  co_await TellPhase(out, phase, begin);
   co_return Result<void>();
 }
 

@@ -113,7 +113,7 @@ class Guest {
     spec.disk = folder_->path() + "/disk.ext4";
     spec.tsc_khz = vmm::MeasureTscKhz().value_or(0);
     begin_ = steady_clock::now();
-    auto machine = vmm::QemuBackend().Launch(spec);
+    auto machine = vmm::QemuBackend().Start(spec, vmm::Boot{}, {});
     if (!machine) return machine.error().ToString();
     machine_ = std::move(*machine);
     channel_ = rpc::Channel::Create(

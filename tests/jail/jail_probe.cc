@@ -35,7 +35,7 @@ Result<std::string> AskMachine(const std::string& program, const Targets& target
   spec.sandbox_id = "jail-probe";
   spec.kernel = targets.readable;
   spec.extra_cmdline = fmt::format("{}{}", kMark, ToText(targets));
-  CR_TRY_ASSIGN(const auto machine, backend.Launch(spec));
+  CR_TRY_ASSIGN(const auto machine, backend.Start(spec, vmm::Boot{}, {}));
   const os::UniqueFd console = machine->TakeConsole();
   return os::ReadAll(console.get(), kMaxText, "the console");
 }

@@ -31,7 +31,7 @@ Result<vmm::Kernel> GetKernel(const MachineConfig& config, bool download, const 
 
 // Blocks; for the pool.
 Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool download, const Say& say) {
-  const vmm::QemuBackend backend({.binary = config.qemu_binary});
+  const vmm::QemuBackend backend({.binary = config.qemu_binary, .preload = config.preload});
   PreparedMachine prepared;
   CR_TRY_ASSIGN(prepared.machine.vmm_path, backend.FindBinary());
   say("looking for the kernel");
@@ -42,7 +42,7 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
   CR_TRY_ASSIGN(prepared.machine.initrd_path,
                 vmm::EnsureInitramfs(config.cache_dir / "initramfs", kernel, config.agent));
 
-  prepared.machine.preload_path = config.preload;
+  prepared.machine.qemu.preload_path = config.preload;
   CR_TRY_ASSIGN(prepared.machine.tsc_khz, vmm::MeasureTscKhz());
 
   say("choosing the accelerator");
@@ -55,6 +55,7 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
                          .launch_limit = config.launch_limit};
   CR_TRY_ASSIGN(const auto decision, vmm::DecideAccelerator(backend, choice, trial, verdicts));
   prepared.machine.accelerator = vmm::ToString(decision.accelerator);
+  prepared.machine.can_hold = backend.CanHold(decision.accelerator);
   prepared.accelerator_reason = decision.reason;
   prepared.machine.identity =
       vmm::MachineIdentity(key, prepared.machine.initrd_path, prepared.machine.accelerator);

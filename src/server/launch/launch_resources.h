@@ -25,13 +25,18 @@ struct LaunchImage {
   bool was_present = false;  // not pulled for this launch
 };
 
+// What only QEMU needs.
+struct LaunchQemu {
+  std::string preload_path;  // to copy a template, and to be held (vmm/qemu/preload)
+};
+
 struct LaunchMachine {
   std::string vmm_path;
   std::string kernel_path;
   std::string initrd_path;
   std::string accelerator;  // "kvm" or "tcg"
-  std::string
-      preload_path;      // what a VMM needs to copy a template, and to be held (vmm/qemu/preload)
+  bool can_hold = false;    // vmm::Backend::CanHold
+  LaunchQemu qemu;
   uint64_t tsc_khz = 0;  // the host's; 0: each warden measures it
   std::string identity;  // vmm::MachineIdentity; empty: no templates
 };

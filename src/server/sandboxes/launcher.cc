@@ -54,9 +54,9 @@ Awaitable<Result<void>> Launcher::Launch(LaunchPlan plan, std::optional<Spare> s
   }
   auto found = co_await FindParts();
   CR_CO_TRY(found);
-  const auto held = context_.warm.FindHeld(machine_.shape);
+  auto held = context_.warm.FindHeld(machine_.shape);
   if (held) {
-    launched = co_await LaunchFrom(held, CopyLimit(plan.boot_limit));
+    launched = co_await LaunchFrom(*std::move(held), CopyLimit(plan.boot_limit));
     if (launched || !IsMachineTrouble(launched.error().code())) co_return launched;
     context_.warm.DropHeld(machine_.shape);
     auto again = co_await StartOver(launched.error(), "fork of a held machine");
@@ -67,16 +67,14 @@ Awaitable<Result<void>> Launcher::Launch(LaunchPlan plan, std::optional<Spare> s
   CR_CO_TRY(StopAsked());
   record_.phases.push_back(PhaseSince("template", since));
   if (from) {
-    std::optional<Origin> origin(
-        Origin{.disk_file = from->disk_file, .saved = from, .fork_socket = {}, .groups = {}});
-    launched = co_await LaunchFrom(std::move(origin), CopyLimit(plan.boot_limit));
+    launched = co_await LaunchFrom(FromTemplate(*from), CopyLimit(plan.boot_limit));
     if (launched || !IsMachineTrouble(launched.error().code())) co_return launched;
     // What failed before that was the host's doing.
     if (machine_begun_) co_await context_.warm.Distrust(machine_.shape);
     auto again = co_await StartOver(launched.error(), "copy of a template");
     CR_CO_TRY(again);
   }
-  launched = co_await LaunchFrom(std::nullopt, plan.boot_limit);
+  launched = co_await LaunchFrom(Origin(), plan.boot_limit);
   co_return launched;
 }
 
@@ -123,16 +121,15 @@ Awaitable<Result<void>> Launcher::FindParts() {
   co_return Result<void>();
 }
 
-Awaitable<Result<void>> Launcher::LaunchFrom(std::optional<Origin> from,
-                                             std::chrono::milliseconds limit) {
+Awaitable<Result<void>> Launcher::LaunchFrom(Origin origin, std::chrono::milliseconds limit) {
   machine_begun_ = false;
   hooks_.progress({.phase = "boot", .message = "starting the machine"});
   auto since = steady_clock::now();
   const std::string disk = context_.layout.Disk(record_.id);
   CR_CO_TRY(os::MakeDirs(context_.layout.LiveOutputs(record_.id)));
   Result<void> made;
-  if (from) {
-    const std::string source = from->disk_file;
+  if (!origin.disk_file.empty()) {
+    const std::string source = origin.disk_file;
     auto work = [source, disk] { return image::CopyDisk(source, disk); };
     made = co_await context_.pool.Run(work);
   } else {
@@ -144,14 +141,12 @@ Awaitable<Result<void>> Launcher::LaunchFrom(std::optional<Origin> from,
 
   since = steady_clock::now();
   CR_CO_TRY_ASSIGN(machine_.link, StartWarden(executor_, context_.settings, context_.layout,
-                                              record_.id, machine_.shape, from ? &*from : nullptr));
-  tasks_.Spawn(
-      EnterGroups(context_.pool, machine_.link.groups, machine_.link.process->precord_.id));
+                                              record_.id, machine_.shape, origin));
+  tasks_.Spawn(EnterGroups(context_.pool, machine_.link.groups, machine_.link.process->pid()));
   record_.phases.push_back(PhaseSince("warden", since));
   pb::LaunchRequest request;
-  *request.mutable_machine() = ToMessage(machine_.shape, disk, from ? &*from : nullptr);
-  const std::vector<std::string> born_in = from ? from->groups : std::vector<std::string>();
-  auto started = co_await Start(std::move(request), limit, born_in);
+  *request.mutable_machine() = ToMessage(machine_.shape, disk, origin.from);
+  auto started = co_await Start(std::move(request), limit, std::move(origin.groups));
   co_return started;
 }
 

@@ -56,7 +56,7 @@ class Launcher {
   std::chrono::milliseconds CopyLimit(std::chrono::milliseconds boot_limit) const;
   // Image, kernel and VMM.
   Awaitable<Result<void>> FindParts();
-  Awaitable<Result<void>> LaunchFrom(std::optional<Origin> from, std::chrono::milliseconds limit);
+  Awaitable<Result<void>> LaunchFrom(Origin origin, std::chrono::milliseconds limit);
   // What the machine runs with, policy included, and what it takes until it is ready.
   // `born_in`: the control groups of the machine that ours is a fork of.
   Awaitable<Result<void>> Start(pb::LaunchRequest request, std::chrono::milliseconds limit,

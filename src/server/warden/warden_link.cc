@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <filesystem>
 #include <utility>
+#include <variant>
 
 #include "http/byte_stream.h"
 #include "os/cgroup/cgroup.h"
@@ -28,14 +30,15 @@ constexpr uint64_t kProcesses = 512;
 constexpr uint64_t kForksAtOnce = 32;
 
 // What a warden and its machine read of the host, beside the distribution's programs.
-std::vector<std::string> FilesOf(const MachineShape& shape, const Origin* from) {
-  if (from != nullptr && !from->fork_socket.empty()) return {};  // the held VMM has them open
+std::vector<std::string> FilesOf(const MachineShape& shape, const vmm::StartFrom& from) {
+  // The held VMM has them open.
+  if (std::holds_alternative<vmm::Fork>(from)) return {};
   const LaunchMachine& machine = shape.machine;
   std::vector<std::string> files = {shape.image.path, machine.kernel_path, machine.initrd_path,
                                     machine.vmm_path};
-  if (from != nullptr) {
-    files.push_back(from->saved->folder);
-    files.push_back(machine.preload_path);
+  if (const auto* const copy = std::get_if<vmm::Copy>(&from)) {
+    files.push_back(std::filesystem::path(copy->state_file).parent_path());
+    files.push_back(machine.qemu.preload_path);
   }
   return files;
 }
@@ -44,19 +47,19 @@ std::vector<std::string> FilesOf(const MachineShape& shape, const Origin* from) 
 
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
                                const Layout& layout, const std::string& id,
-                               const MachineShape& shape, const Origin* from, Purpose purpose) {
+                               const MachineShape& shape, const Origin& origin, Purpose purpose) {
   WardenLink link;
   os::UniqueFd listener;
   os::UniqueFd connection;
   if (purpose == Purpose::kHold) {
     CR_TRY_ASSIGN(listener, os::ListenUnix(layout.ForkSocket(id)));
-  } else if (from != nullptr && !from->fork_socket.empty()) {
-    CR_TRY_ASSIGN(connection, os::ConnectUnix(from->fork_socket));
+  } else if (const auto* const fork = std::get_if<vmm::Fork>(&origin.from)) {
+    CR_TRY_ASSIGN(connection, os::ConnectUnix(fork->socket));
   }
   WardenSpec spec{.program = settings.warden_program.string(),
                   .sandbox_id = id,
                   .folder = layout.Sandbox(id),
-                  .readable = FilesOf(shape, from),
+                  .readable = FilesOf(shape, origin.from),
                   .writable = {layout.Disk(id), layout.TemplateMemory(id)},
                   .user = {},
                   .fork_listener = listener.get(),
@@ -121,7 +124,27 @@ Awaitable<void> KillWarden(WardenLink& link) {
   link = {};
 }
 
-pb::Machine ToMessage(const MachineShape& shape, const std::string& disk, const Origin* from) {
+Origin FromTemplate(const vmm::Template& saved) {
+  return {.from = vmm::Copy{.memory_file = saved.memory_file, .state_file = saved.state_file},
+          .disk_file = saved.disk_file};
+}
+
+namespace {
+
+void Set(const vmm::Boot& /*from*/, pb::Machine& message) { message.mutable_boot(); }
+
+void Set(const vmm::Copy& from, pb::Machine& message) {
+  message.mutable_copy()->set_memory_path(from.memory_file);
+  message.mutable_copy()->set_state_path(from.state_file);
+}
+
+// By the connection that the warden was started with.
+void Set(const vmm::Fork& /*from*/, pb::Machine& message) { message.mutable_fork(); }
+
+}  // namespace
+
+pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
+                      const vmm::StartFrom& from) {
   pb::Machine message;
   message.set_backend(shape.backend);
   message.set_kernel_path(shape.machine.kernel_path);
@@ -133,13 +156,8 @@ pb::Machine ToMessage(const MachineShape& shape, const std::string& disk, const 
   message.set_disk_path(disk);
   message.set_vcpus(shape.vcpus);
   message.set_memory_mib(shape.memory_mib);
-  message.set_preload_path(shape.machine.preload_path);
-  if (from == nullptr) return message;
-  message.set_fork(!from->fork_socket.empty());
-  if (!message.fork()) {
-    message.set_template_memory_path(from->saved->memory_file);
-    message.set_template_state_path(from->saved->state_file);
-  }
+  message.mutable_qemu()->set_preload_path(shape.machine.qemu.preload_path);
+  std::visit([&](const auto& one) { Set(one, message); }, from);
   return message;
 }
 

@@ -13,19 +13,21 @@
 #include "server/layout.h"
 #include "server/settings.h"
 #include "server/warden/warden_process.h"
+#include "vmm/start_from.h"
 #include "vmm/template_store.h"
 
 namespace cleanroom::server {
 
 namespace pb = ::cleanroom::internal::v1;
 
-// What a machine can start from instead of booting: a template, or a copy of one that is held.
+// What a machine starts from, and what of that is the control plane's to see to.
 struct Origin {
-  std::string disk_file;  // a copy of it is the machine's disk
-  std::optional<vmm::Template> saved;
-  std::string fork_socket;            // of the held one; empty: it is restored from the template
-  std::vector<std::string> groups{};  // control groups that a fork begins in
+  vmm::StartFrom from = {};
+  std::string disk_file = {};  // a copy of it is the machine's disk; empty: a fresh one is
+  std::vector<std::string> groups = {};  // control groups that a fork begins in
 };
+// A copy of the template.
+Origin FromTemplate(const vmm::Template& saved);
 // Whether the machine is for somebody, or to be held, so that others can be forked from it.
 enum class Purpose { kUse, kHold };
 
@@ -35,11 +37,10 @@ struct WardenLink {
   std::vector<std::string> groups;        // that the warden is to be in: EnterGroups
 };
 
-// Starts the warden of the sandbox `id`, whose folder exists, to run a machine of this shape; it
-// boots where there is no origin.
+// Starts the warden of the sandbox `id`, whose folder exists, to run a machine of this shape.
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
                                const Layout& layout, const std::string& id,
-                               const MachineShape& shape, const Origin* from,
+                               const MachineShape& shape, const Origin& origin,
                                Purpose purpose = Purpose::kUse);
 // Moves a warden that has just started, and its machine, into its control groups. It takes the
 // kernel some milliseconds, in which the warden goes on.
@@ -58,7 +59,8 @@ Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor execut
 Awaitable<void> KillWarden(WardenLink& link);
 
 // The same machine as a warden takes it; `disk` is its writable disk.
-pb::Machine ToMessage(const MachineShape& shape, const std::string& disk, const Origin* from);
+pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
+                      const vmm::StartFrom& from);
 vmm::TemplateInputs InputsOf(const MachineShape& shape);
 
 }  // namespace cleanroom::server

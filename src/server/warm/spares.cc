@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <utility>
+#include <variant>
 
 #include "base/id.h"
 #include "image/disk.h"
 #include "os/file.h"
 #include "server/launch/launch_plan.h"
 #include "server/warden/remains.h"
-#include "vmm/backend.h"
 #include "warden_link/procedures.h"
 
 namespace cleanroom::server {
@@ -76,9 +76,8 @@ std::optional<Origin> Spares::FindHeld(const MachineShape& shape) {
     if (one.key != key || one.purpose != Purpose::kHold || !one.spare.link.channel->alive()) {
       continue;
     }
-    return Origin{.disk_file = layout_.Disk(one.spare.id),
-                  .saved = {},
-                  .fork_socket = layout_.ForkSocket(one.spare.id),
+    return Origin{.from = vmm::Fork{.socket = layout_.ForkSocket(one.spare.id)},
+                  .disk_file = layout_.Disk(one.spare.id),
                   .groups = one.spare.link.groups};
   }
   return std::nullopt;
@@ -146,9 +145,7 @@ size_t Spares::Budget() const {
 std::optional<Spares::Lack> Spares::Lacking() const {
   std::optional<Lack> best;
   for (const auto& [key, kind] : kinds_) {
-    // With hardware virtualisation a restored machine is as quick, and a fork impossible.
-    const bool hold = kind.shape.machine.accelerator == ToString(vmm::Accelerator::kTcg) &&
-                      Count(key, Purpose::kHold) == 0;
+    const bool hold = kind.shape.machine.can_hold && Count(key, Purpose::kHold) == 0;
     const auto wanted = static_cast<size_t>(settings_.pool_size);
     if (!hold && Count(key, Purpose::kUse) >= wanted) continue;
     if (best && kinds_.at(best->key).used >= kind.used) continue;
@@ -215,7 +212,7 @@ Awaitable<std::optional<Origin>> Spares::FindOrigin(Lack lack, MachineShape shap
   }
   auto from = co_await templates_.Find(std::move(shape));
   if (!from) co_return std::nullopt;
-  co_return Origin{.disk_file = from->disk_file, .saved = from, .fork_socket = {}, .groups = {}};
+  co_return FromTemplate(*from);
 }
 
 Awaitable<void> Spares::Add(Lack lack, MachineShape shape) {
@@ -224,7 +221,7 @@ Awaitable<void> Spares::Add(Lack lack, MachineShape shape) {
     kinds_.erase(lack.key);  // the next launch asks for it again
     co_return;
   }
-  const bool forked = !from->fork_socket.empty();
+  const bool forked = std::holds_alternative<vmm::Fork>(from->from);
   Spare spare{.id = NewId(clock_()), .shape = std::move(shape), .link = {}};
   auto prepared = co_await Prepare(spare, *std::move(from), lack.purpose);
   if (prepared && !stopping_ && kinds_.contains(lack.key)) {
@@ -252,11 +249,11 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
   auto work = [source, disk] { return image::CopyDisk(source, disk); };
   auto copied = co_await pool_.Run(work);
   CR_CO_TRY(copied);
-  CR_CO_TRY_ASSIGN(spare.link, StartWarden(executor_, settings_, layout_, spare.id, spare.shape,
-                                           &from, purpose));
+  CR_CO_TRY_ASSIGN(
+      spare.link, StartWarden(executor_, settings_, layout_, spare.id, spare.shape, from, purpose));
   tasks_.Spawn(EnterGroups(pool_, spare.link.groups, spare.link.process->pid()));
   pb::PrepareMachineRequest request;
-  *request.mutable_machine() = ToMessage(spare.shape, disk, &from);
+  *request.mutable_machine() = ToMessage(spare.shape, disk, from.from);
   request.set_hold(purpose == Purpose::kHold);
   const milliseconds limit = OnThisHost(kPrepareLimit, settings_);
   request.set_deadline_ms(limit.count());

@@ -192,11 +192,12 @@ Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const Mach
   auto formatted = co_await resources_.MakeDisk(disk, shape.disk_mib);
   CR_CO_TRY(formatted);
   CR_CO_TRY(os::WriteFileAtomic(layout_.TemplateMemory(id), ""));
-  CR_CO_TRY_ASSIGN(WardenLink link, StartWarden(executor_, settings_, layout_, id, shape, nullptr));
+  CR_CO_TRY_ASSIGN(WardenLink link,
+                   StartWarden(executor_, settings_, layout_, id, shape, Origin()));
   tasks_.Spawn(EnterGroups(pool_, link.groups, link.process->pid()));
   (void)setpriority(PRIO_PROCESS, static_cast<id_t>(link.process->pid()), kNiceness);
   pb::MakeTemplateRequest request;
-  *request.mutable_machine() = ToMessage(shape, disk, nullptr);
+  *request.mutable_machine() = ToMessage(shape, disk, vmm::Boot());
   const milliseconds limit = OnThisHost(kMakeLimit, settings_);
   request.set_deadline_ms(limit.count());
   rpc::CallOptions options;

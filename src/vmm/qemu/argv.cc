@@ -40,6 +40,15 @@ std::string BlockDevice(std::string_view name, const std::string& path, bool rea
   return node.dump();
 }
 
+// In a file written through, where it is to be saved; private pages of one for a copy.
+std::string Memory(int mib, const std::variant<Boot, Copy>& from) {
+  const auto* const copy = std::get_if<Copy>(&from);
+  const std::string& file = copy != nullptr ? copy->memory_file : std::get<Boot>(from).memory_file;
+  if (file.empty()) return fmt::format("memory-backend-ram,id=ram,size={}M", mib);
+  return fmt::format("memory-backend-file,id=ram,size={}M,mem-path={},share={}", mib, Escape(file),
+                     copy != nullptr ? "off" : "on");
+}
+
 }  // namespace
 
 std::string KernelCommandLine(const MachineSpec& machine) {
@@ -74,7 +83,7 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
       // A held machine's VMM forks; each fork gets a filter that denies it.
       "-sandbox",
       fmt::format("on,obsolete=deny,elevateprivileges=deny,spawn={},resourcecontrol=deny",
-                  machine.fork_listener >= 0 ? "allow" : "deny"),
+                  spec.held ? "allow" : "deny"),
       "-nodefaults",
       "-no-user-config",
       "-nographic",
@@ -94,18 +103,12 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
       fmt::format("{}M", machine.memory_mib),
       "-object",
   };
-  if (machine.memory == MemoryKind::kAnonymous) {
-    argv.push_back(fmt::format("memory-backend-ram,id=ram,size={}M", machine.memory_mib));
-  } else {
-    argv.push_back(fmt::format("memory-backend-file,id=ram,size={}M,mem-path={},share={}",
-                               machine.memory_mib, Escape(machine.memory_file),
-                               machine.memory == MemoryKind::kTemplate ? "on" : "off"));
-  }
+  argv.push_back(Memory(machine.memory_mib, spec.from));
   auto add = [&argv](std::string option, std::string value) {
     argv.push_back(std::move(option));
     argv.push_back(std::move(value));
   };
-  if (machine.memory == MemoryKind::kCopy) {
+  if (std::holds_alternative<Copy>(spec.from)) {
     // The kernel is in that memory; given again, QEMU would write it there anew, which costs as
     // many private pages as it has.
     add("-incoming", "defer");
@@ -131,7 +134,7 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
     add("-blockdev", BlockDevice("disk", machine.disk, /*read_only=*/false));
     add("-device", fmt::format("virtio-blk-device,drive=disk,serial={}", guest_link::kDiskSerial));
   }
-  if (machine.tap_fd >= 0) {
+  if (machine.network.fd >= 0) {
     add("-netdev", fmt::format("tap,id=net,fd={},vhost=off", kQemuTapFd));
     // A copy is not to announce itself: QEMU 7.2 drops the timer for that when it has restored the
     // device, and falls over its absence at the device's next reset.

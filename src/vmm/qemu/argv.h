@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "vmm/backend.h"
@@ -12,6 +13,8 @@ namespace cleanroom::vmm {
 struct QemuSpec {
   std::string binary = "qemu-system-x86_64";
   MachineSpec machine;
+  std::variant<Boot, Copy> from = {};  // a fork has no command line of its own
+  bool held = false;                   // forks are made of it
 };
 
 std::vector<std::string> BuildArgv(const QemuSpec& spec);

@@ -17,7 +17,7 @@ MachineSpec FullSpec() {
   spec.initrd = "/i/init.cpio";
   spec.image = "/images/a,b \"c\".ext4";
   spec.disk = "/state/disk.raw";
-  spec.tap_fd = 42;
+  spec.network.fd = 42;
   spec.tsc_khz = 2'500'000;
   return spec;
 }
@@ -92,7 +92,7 @@ TEST(ArgvTest, LeavesOutWhatIsNotThere) {
   MachineSpec spec = FullSpec();
   spec.image.clear();
   spec.disk.clear();
-  spec.tap_fd = -1;
+  spec.network = {};
   const auto argv = BuildArgv({.machine = spec});
   EXPECT_THAT(argv, Not(Contains("-blockdev")));
   EXPECT_THAT(argv, Not(Contains("-netdev")));
@@ -110,18 +110,21 @@ TEST(ArgvTest, KvmUsesTheHostsProcessorAndNoTcgOptions) {
 }
 
 TEST(ArgvTest, MemoryInAFile) {
-  MachineSpec spec = FullSpec();
-  spec.memory = MemoryKind::kTemplate;
-  spec.memory_file = "/t/m,1";
-  const auto made = BuildArgv({.machine = spec});
+  const MachineSpec spec = FullSpec();
+  const auto made = BuildArgv({.machine = spec, .from = Boot{.memory_file = "/t/m,1"}});
   EXPECT_THAT(made, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,,1,share=on"));
   EXPECT_THAT(made, Contains("-kernel"));
   EXPECT_THAT(made, Not(Contains("-incoming")));
-  spec.memory = MemoryKind::kCopy;
-  const auto copy = BuildArgv({.machine = spec});
+  const auto copy =
+      BuildArgv({.machine = spec, .from = Copy{.memory_file = "/t/m,1", .state_file = "/t/s"}});
   EXPECT_THAT(copy, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,,1,share=off"));
   EXPECT_THAT(copy, Not(Contains("-kernel")));
   EXPECT_THAT(copy, Contains("-incoming"));
+}
+
+TEST(ArgvTest, OneThatIsHeldMayFork) {
+  const auto argv = BuildArgv({.machine = FullSpec(), .held = true});
+  EXPECT_THAT(argv, Contains(testing::HasSubstr("spawn=allow")));
 }
 
 }  // namespace

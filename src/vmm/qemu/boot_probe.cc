@@ -26,7 +26,7 @@ Result<milliseconds> ProbeBoot(const Backend& backend, MachineSpec spec, millise
   const auto begin = steady_clock::now();
   const auto deadline = begin + timeout;
   spec.extra_cmdline += " loglevel=7";  // after "quiet", which it overrides
-  CR_TRY_ASSIGN(const std::unique_ptr<Machine> machine, backend.Launch(spec));
+  CR_TRY_ASSIGN(const std::unique_ptr<Machine> machine, backend.Start(spec, Boot{}, deadline));
   const os::UniqueFd console = machine->TakeConsole();
   std::string said;
   for (;;) {

@@ -62,10 +62,11 @@ class MachineTest : public testing::Test {
     spec_.tsc_khz = *tsc;
   }
 
-  // Launches spec_ and waits for READY; the error text otherwise.
-  std::string Boot() {
+  // Boots spec_ and waits for READY; the error text otherwise.
+  std::string BootMachine() {
     const auto begin = steady_clock::now();
-    auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Launch(spec_);
+    const QemuBackend backend({.preload = QEMU_PRELOAD, .fork_listener = fork_listener_.get()});
+    auto machine = backend.Start(spec_, Boot{.memory_file = saved_.memory_file}, Soon());
     if (!machine) return machine.error().ToString();
     if (std::string failure = Take(*std::move(machine)); !failure.empty()) return failure;
     const std::string ready = ReadLine();
@@ -89,21 +90,18 @@ class MachineTest : public testing::Test {
 
   // Boots with its RAM in a file, and saves; the paths are then those of the template.
   void MakeTemplate() {
-    spec_.memory = MemoryKind::kTemplate;
-    spec_.memory_file = dir_->path() + "/memory";
-    ASSERT_EQ(Boot(), "");
+    saved_ = {.memory_file = dir_->path() + "/memory", .state_file = dir_->path() + "/state"};
+    ASSERT_EQ(BootMachine(), "");
     ASSERT_EQ(Ask("e warm"), "warm");
-    auto state = os::Open(dir_->path() + "/state", O_RDWR | O_CREAT, 0600);
+    auto state = os::Open(saved_.state_file, O_RDWR | O_CREAT, 0600);
     ASSERT_TRUE(state);
     auto saved = machine_->Save(state->get(), Soon());
     ASSERT_THAT(saved, IsOk());
     machine_.reset();
-    spec_.memory = MemoryKind::kCopy;
   }
 
   Result<std::unique_ptr<Machine>> Restore() {
-    CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(dir_->path() + "/state", O_RDONLY));
-    return QemuBackend({.preload = QEMU_PRELOAD}).Restore(spec_, state.get(), Soon());
+    return QemuBackend({.preload = QEMU_PRELOAD}).Start(spec_, saved_, Soon());
   }
 
   // The next line from the agent, while the console is drained; "" when the machine ended or hangs.
@@ -150,6 +148,8 @@ class MachineTest : public testing::Test {
 
   std::optional<os::TempDir> dir_;
   MachineSpec spec_;
+  Copy saved_;                  // of the template
+  os::UniqueFd fork_listener_;  // where forks of the machine are asked for
   std::unique_ptr<Machine> machine_;
   os::UniqueFd agent_;
   os::UniqueFd console_;
@@ -159,7 +159,7 @@ class MachineTest : public testing::Test {
 };
 
 TEST_F(MachineTest, BootsAnswersAndQuits) {
-  ASSERT_EQ(Boot(), "");
+  ASSERT_EQ(BootMachine(), "");
   RecordProperty("cold_boot_ms", std::to_string(boot_ms_));
   std::cout << "cold boot to agent ready: " << boot_ms_ << " ms\n";
   EXPECT_EQ(Ask("e ping"), "ping");
@@ -181,7 +181,7 @@ TEST_F(MachineTest, AttachesTheImageReadOnlyAndTheDisk) {
   spec_.disk = dir_->path() + "/disk";
   ASSERT_TRUE(os::WriteFileAtomic(spec_.image, "sixteen bytes..!" + std::string(1 << 20, 'i')));
   ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
-  ASSERT_EQ(Boot(), "");
+  ASSERT_EQ(BootMachine(), "");
   EXPECT_EQ(Ask("b"), "cr-image:ro:sixteen bytes..! cr-disk:rw:dddddddddddddddd");
   EXPECT_EQ(Ask("w"), "done");
   EXPECT_EQ(os::ReadFile(spec_.disk, 2 << 20)->substr(0, 16), "written by guest");
@@ -191,8 +191,8 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
   spec_.disk = dir_->path() + "/disk";
   ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
   MakeTemplate();
-  ASSERT_EQ(chmod(spec_.memory_file.c_str(), 0400), 0);
-  const auto before = os::ReadFile(spec_.memory_file, 512 << 20);
+  ASSERT_EQ(chmod(saved_.memory_file.c_str(), 0400), 0);
+  const auto before = os::ReadFile(saved_.memory_file, 512 << 20);
   ASSERT_TRUE(before);
   std::vector<std::string> disks;
   for (int i = 0; i < 2; ++i) {
@@ -213,7 +213,7 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
   }
   EXPECT_EQ(os::ReadFile(disks[0], 2 << 20)->substr(0, 7), "written");
   EXPECT_EQ(os::ReadFile(disks[1], 2 << 20)->substr(0, 7), "ddddddd");
-  EXPECT_TRUE(*before == *os::ReadFile(spec_.memory_file, 512 << 20)) << "the template changed";
+  EXPECT_TRUE(*before == *os::ReadFile(saved_.memory_file, 512 << 20)) << "the template changed";
 }
 
 TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
@@ -222,8 +222,8 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
   const std::string path = dir_->path() + "/forks";
   auto listener = os::ListenUnix(path);
   ASSERT_TRUE(listener);
-  spec_.fork_listener = listener->get();
-  ASSERT_EQ(Boot(), "");
+  fork_listener_ = std::move(*listener);
+  ASSERT_EQ(BootMachine(), "");
   ASSERT_EQ(Ask("e warm"), "warm");
   const auto held_log = std::move(*log_);
   const auto held = std::move(machine_);
@@ -237,12 +237,11 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
     disks.push_back(disk);
     ASSERT_TRUE(os::WriteFileAtomic(disk, std::string(1 << 20, 'd')));
     const auto begin = steady_clock::now();
-    auto connection = os::ConnectUnix(path);
-    ASSERT_TRUE(connection);
-    auto machine = QemuBackend().Fork(
-        {.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r" + std::to_string(i), .disk = disk, .tap_fd = -1},
-        std::move(*connection), Soon());
-    ASSERT_THAT(machine, IsOk());
+    MachineSpec fork;
+    fork.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r" + std::to_string(i);
+    fork.disk = disk;
+    auto machine = QemuBackend().Start(fork, Fork{.socket = path}, Soon());
+    ASSERT_TRUE(machine) << machine.error().ToString();
     std::cout << "forked: "
               << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
               << " ms\n";
@@ -267,8 +266,8 @@ TEST_F(MachineTest, AForkEndsWithTheConnectionOfItsOwner) {
   ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
   auto listener = os::ListenUnix(path);
   ASSERT_TRUE(listener);
-  spec_.fork_listener = listener->get();
-  ASSERT_EQ(Boot(), "");
+  fork_listener_ = std::move(*listener);
+  ASSERT_EQ(BootMachine(), "");
   ASSERT_TRUE(machine_->Pause(Soon()));
   const std::string disk = dir_->path() + "/disk0";
   ASSERT_TRUE(os::WriteFileAtomic(disk, std::string(1 << 20, 'd')));
@@ -279,9 +278,12 @@ TEST_F(MachineTest, AForkEndsWithTheConnectionOfItsOwner) {
   const pid_t owner = fork();
   ASSERT_GE(owner, 0);
   if (owner == 0) {
-    auto connection = os::ConnectUnix(path);
-    auto forked = QemuBackend().Fork({.sandbox_id = "x", .disk = disk, .tap_fd = -1},
-                                     std::move(*connection), Soon());
+    MachineSpec spec;
+    spec.sandbox_id = "x";
+    spec.disk = disk;
+    Fork from;
+    from.connection = *os::ConnectUnix(path);
+    auto forked = QemuBackend().Start(spec, std::move(from), Soon());
     if (!forked) std::cerr << forked.error().ToString() << "\n";
     const pid_t pid = forked ? (*forked)->pid() : -1;
     (void)!write(told[1], &pid, sizeof pid);
@@ -318,13 +320,13 @@ TEST_F(MachineTest, ADamagedTemplateIsRefused) {
                 machine.error().code() == ErrorCode::kUnavailable)
         << machine.error().ToString();
   }
-  spec_.memory_file = "/nonexistent/memory";
+  saved_.memory_file = "/nonexistent/memory";
   ASSERT_TRUE(os::WriteFileAtomic(path, whole));
   EXPECT_FALSE(Restore());
 }
 
 TEST_F(MachineTest, PanicEndsTheMachineAndIsTold) {
-  ASSERT_EQ(Boot(), "");
+  ASSERT_EQ(BootMachine(), "");
   EXPECT_EQ(Ask("p"), "");
   auto status = End();
   ASSERT_TRUE(status);
@@ -334,7 +336,7 @@ TEST_F(MachineTest, PanicEndsTheMachineAndIsTold) {
 }
 
 TEST_F(MachineTest, AKilledMachineReportsIt) {
-  ASSERT_EQ(Boot(), "");
+  ASSERT_EQ(BootMachine(), "");
   ASSERT_EQ(kill(machine_->pid(), SIGKILL), 0);
   auto status = End();
   ASSERT_TRUE(status);
@@ -343,7 +345,7 @@ TEST_F(MachineTest, AKilledMachineReportsIt) {
 
 TEST_F(MachineTest, ARefusedCommandLineIsTheReason) {
   spec_.kernel = "/nonexistent/vmlinux";
-  EXPECT_NE(Boot(), "");
+  EXPECT_NE(BootMachine(), "");
   auto status = End();
   ASSERT_TRUE(status);
   EXPECT_FALSE(status->ok());
@@ -352,7 +354,7 @@ TEST_F(MachineTest, ARefusedCommandLineIsTheReason) {
 }
 
 TEST_F(MachineTest, AFloodedConsoleStaysBounded) {
-  ASSERT_EQ(Boot(), "");
+  ASSERT_EQ(BootMachine(), "");
   EXPECT_EQ(Ask("f"), "done");
   EXPECT_EQ(Ask("e still here"), "still here");
   EXPECT_LE(std::ifstream(dir_->path() + "/console.log", std::ios::ate).tellg() +
@@ -370,7 +372,7 @@ TEST_F(MachineTest, BootsWithBothCoresLoaded) {
       }
     });
   }
-  const std::string failure = Boot();
+  const std::string failure = BootMachine();
   const std::string answer = failure.empty() ? Ask("c") : "";
   stop = true;
   for (std::thread& thread : load) thread.join();
@@ -420,14 +422,14 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
   const QemuBackend missing({.binary = "/nonexistent/qemu"});
   EXPECT_EQ(missing.Checks()[0].status, capability::Check::Status::kFail);
   EXPECT_NE(missing.Checks()[0].remedy.find("qemu-system-x86"), std::string::npos);
-  auto refused = missing.Launch(spec_);
+  auto refused = missing.Start(spec_, Boot{}, Soon());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kBackendUnavailable);
 }
 
 TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
-  auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Launch(spec_);
-  ASSERT_THAT(machine, IsOk());
+  auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Start(spec_, Boot{}, Soon());
+  ASSERT_TRUE(machine) << machine.error().ToString();
   const std::string process = fmt::format("/proc/{}", (*machine)->pid());
   for (const char* kind : {"net", "user", "ipc", "mnt", "pid_for_children", "uts"}) {
     const std::string link = fmt::format("/ns/{}", kind);
@@ -457,9 +459,9 @@ TEST_F(MachineTest, TheGuestReachesNothingAndLearnsItAtOnce) {
       auto net = os::NetNs::Create();
       if (!net) return "skip: " + net.error().ToString();
       if (auto dropped = os::DropPrivileges(); !dropped) return dropped.error().ToString();
-      spec_.tap_fd = net->tap.get();
+      spec_.network.fd = net->tap.get();
       net->doors = {};
-      if (std::string failure = Boot(); !failure.empty()) return failure;
+      if (std::string failure = BootMachine(); !failure.empty()) return failure;
       return Ask("n 198.51.100.7") + "\n" + Ask("n 10.0.2.1") + "\n" + Ask("n 169.254.169.254");
     }();
     (void)os::WriteAll(report[1], text, "pipe");

@@ -1,5 +1,6 @@
 #include "vmm/qemu/qemu_backend.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -67,10 +68,20 @@ std::vector<Check> QemuBackend::Checks() const {
   return checks;
 }
 
-namespace {
+bool QemuBackend::CanHold(Accelerator accelerator) const {
+  // Under KVM a copy is as quick, and the kernel's side of the machine does not fork.
+  return accelerator == Accelerator::kTcg && !config_.preload.empty();
+}
 
-Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const QemuConfig& config,
-                                           const MachineSpec& spec, int state_fd) {
+Result<std::unique_ptr<Machine>> QemuBackend::Start(const MachineSpec& spec, StartFrom from,
+                                                    TimePoint deadline) const {
+  return std::visit([&](auto& one) { return StartAs(spec, std::move(one), deadline); }, from);
+}
+
+Result<std::unique_ptr<QemuMachine>> QemuBackend::Spawn(const MachineSpec& spec,
+                                                        std::variant<Boot, Copy> from,
+                                                        int state_fd) const {
+  CR_TRY_ASSIGN(const std::string binary, FindBinary());
   CR_TRY_ASSIGN(auto agent, os::SocketPair());
   CR_TRY_ASSIGN(auto console, os::SocketPair());
   CR_TRY_ASSIGN(auto monitor, os::SocketPair());
@@ -82,26 +93,28 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Qemu
                  {kQemuAgentFd, agent.second.get()},
                  {kQemuMonitorFd, monitor.second.get()},
                  {kQemuConsoleFd, console.second.get()}};
-  if (spec.tap_fd >= 0) options.fds.push_back({kQemuTapFd, spec.tap_fd});
+  if (spec.network.fd >= 0) options.fds.push_back({kQemuTapFd, spec.network.fd});
   if (state_fd >= 0) options.fds.push_back({kQemuStateFd, state_fd});
   options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
-  const bool copy = spec.memory == MemoryKind::kCopy;
-  const bool held = spec.fork_listener >= 0;
-  if (held && config.preload.empty()) {
+  const auto* const copy = std::get_if<Copy>(&from);
+  const bool held = config_.fork_listener >= 0;
+  if (held && config_.preload.empty()) {
     return Err(ErrorCode::kInternal, "nothing to hold a machine with");
   }
-  if ((copy || held) && !config.preload.empty()) {
-    options.env->push_back("LD_PRELOAD=" + config.preload);
+  if ((copy != nullptr || held) && !config_.preload.empty()) {
+    options.env->push_back("LD_PRELOAD=" + config_.preload);
   }
-  if (copy) options.env->push_back("CLEANROOM_READ_ONLY=" + spec.memory_file);
+  if (copy != nullptr) options.env->push_back("CLEANROOM_READ_ONLY=" + copy->memory_file);
   if (held) {
-    options.fds.push_back({kQemuForkFd, spec.fork_listener});
+    options.fds.push_back({kQemuForkFd, config_.fork_listener});
     options.env->push_back(fmt::format("CLEANROOM_FORK_FD={}", kQemuForkFd));
     options.env->push_back("CLEANROOM_FORK_DISK=" + spec.disk);
-    options.env->push_back("CLEANROOM_FORK_ROOT=" + config.fork_root);
+    options.env->push_back("CLEANROOM_FORK_ROOT=" + config_.fork_root);
   }
-  Jail(spec, config.root, &options);
-  auto process = os::Process::Spawn(BuildArgv({.binary = binary, .machine = spec}), options);
+  Jail(spec, {.root = config_.root, .held = held}, &options);
+  auto process = os::Process::Spawn(
+      BuildArgv({.binary = binary, .machine = spec, .from = std::move(from), .held = held}),
+      options);
   if (!process) {
     return Err(ErrorCode::kRuntimeLaunchFailed, "start QEMU: " + process.error().message());
   }
@@ -111,24 +124,27 @@ Result<std::unique_ptr<QemuMachine>> Start(const std::string& binary, const Qemu
                                                          .monitor = std::move(monitor.first)});
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Machine>> QemuBackend::Launch(const MachineSpec& spec) const {
-  CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  return Start(binary, config_, spec, -1);
+Result<std::unique_ptr<Machine>> QemuBackend::StartAs(const MachineSpec& spec, Boot from,
+                                                      TimePoint /*deadline*/) const {
+  return Spawn(spec, std::move(from), -1);
 }
 
-Result<std::unique_ptr<Machine>> QemuBackend::Restore(const MachineSpec& spec, int state_fd,
-                                                      steady_clock::time_point deadline) const {
-  CR_TRY_ASSIGN(const std::string binary, FindBinary());
-  CR_TRY_ASSIGN(auto machine, Start(binary, config_, spec, state_fd));
+Result<std::unique_ptr<Machine>> QemuBackend::StartAs(const MachineSpec& spec, Copy from,
+                                                      TimePoint deadline) const {
+  CR_TRY_ASSIGN(const os::UniqueFd state, os::Open(config_.root + from.state_file, O_RDONLY));
+  CR_TRY_ASSIGN(auto machine, Spawn(spec, std::move(from), state.get()));
   CR_TRY(machine->Resume(deadline));
   return machine;
 }
 
-Result<std::unique_ptr<Machine>> QemuBackend::Fork(const ForkSpec& spec, os::UniqueFd connection,
-                                                   steady_clock::time_point deadline) const {
-  CR_TRY_ASSIGN(auto machine, ForkHeld(spec, std::move(connection)));
+Result<std::unique_ptr<Machine>> QemuBackend::StartAs(const MachineSpec& spec, Fork from,
+                                                      TimePoint deadline) const {
+  if (!from.connection) {
+    CR_TRY_ASSIGN(from.connection, os::ConnectUnix(from.socket));
+  }
+  const ForkSpec fork{
+      .sandbox_id = spec.sandbox_id, .disk = config_.root + spec.disk, .tap_fd = spec.network.fd};
+  CR_TRY_ASSIGN(auto machine, ForkHeld(fork, std::move(from.connection)));
   CR_TRY(machine->Continue(deadline));
   return machine;
 }

@@ -42,14 +42,12 @@ struct FakeWarden {
     if (request.machine().kernel_path() == "die") _exit(9);
     pb::LaunchEvent begun;
     begun.mutable_begun();
-    if (request.machine().kernel_path() == "fail-copy" &&
-        !request.machine().template_state_path().empty()) {
+    if (request.machine().kernel_path() == "fail-copy" && request.machine().has_copy()) {
       auto told = co_await out.Write(begun);
       if (!told) co_return told;
       co_return Err(ErrorCode::kRuntimeLaunchFailed, "the fake copy is broken");
     }
-    if (request.machine().kernel_path() == "fail-host" &&
-        !request.machine().template_state_path().empty()) {
+    if (request.machine().kernel_path() == "fail-host" && request.machine().has_copy()) {
       co_return Err(ErrorCode::kInternal, "the fake host has no namespace to give");
     }
     if (request.machine().kernel_path() == "fail")
