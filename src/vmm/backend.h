@@ -115,8 +115,4 @@ class Backend {
       std::chrono::steady_clock::time_point deadline) const = 0;
 };
 
-// Success for "qemu"; backend_unavailable for the names this build does not offer ("firecracker",
-// "darwin-vz"), invalid_argument for any other.
-Result<void> CheckBackendName(std::string_view name);
-
 }  // namespace cleanroom::vmm

@@ -10,8 +10,8 @@
 
 #include "base/text_coding.h"
 #include "guest_link/devices.h"
+#include "vmm/backends/backends.h"
 #include "vmm/jail.h"
-#include "vmm/qemu/qemu_backend.h"
 #include "vmm/tsc.h"
 
 namespace cleanroom::warden {
@@ -84,17 +84,17 @@ vmm::StartFrom StartFromOf(const pb::Machine& machine, os::UniqueFd& connection)
 }
 
 Result<std::unique_ptr<vmm::Backend>> OpenBackendOf(const pb::Machine& machine, int fork_listener) {
-  vmm::QemuConfig config;
-  if (!machine.vmm_path().empty()) config.binary = machine.vmm_path();
-  config.preload = machine.qemu().preload_path();
-  config.fork_listener = fork_listener;
+  vmm::BackendConfig config;
+  if (!machine.vmm_path().empty()) config.qemu.binary = machine.vmm_path();
+  config.qemu.preload = machine.qemu().preload_path();
+  config.qemu.fork_listener = fork_listener;
   // The VMM of a machine to hold has its warden's root (confinement.h).
   if (fork_listener < 0) {
-    config.root = vmm::kJailRoot;
+    config.qemu.root = vmm::kJailRoot;
   } else {
-    config.fork_root = vmm::kEmptyRoot;
+    config.qemu.fork_root = vmm::kEmptyRoot;
   }
-  return std::make_unique<vmm::QemuBackend>(std::move(config));
+  return vmm::OpenBackend(machine.backend(), std::move(config));
 }
 
 std::string PrepareOption(const os::NetNsConfig& network) {

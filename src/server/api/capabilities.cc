@@ -1,14 +1,15 @@
 #include "server/api/capabilities.h"
 
 #include "doors/rules/capabilities.h"
-#include "vmm/qemu/qemu_backend.h"
+#include "vmm/backends/backends.h"
 
 namespace cleanroom::server {
 
 capability::Capabilities CapabilitiesOf(std::string_view backend) {
   capability::Capabilities all = capability::NoCapabilities();
-  if (backend != "qemu") return all;
-  capability::Add(vmm::QemuBackend().Capabilities(), all);
+  const auto opened = vmm::OpenBackend(backend);
+  if (!opened) return all;
+  capability::Add((*opened)->Capabilities(), all);
   capability::Add(doors::Capabilities(), all);
   capability::Add({capability::kResources, capability::kTtl}, all);
   return all;
@@ -16,7 +17,7 @@ capability::Capabilities CapabilitiesOf(std::string_view backend) {
 
 std::map<std::string, capability::Capabilities> CapabilitiesOfAll() {
   std::map<std::string, capability::Capabilities> all;
-  for (const char* backend : {"qemu", "firecracker", "darwin-vz"}) {
+  for (const std::string_view backend : vmm::kBackendNames) {
     all.emplace(backend, CapabilitiesOf(backend));
   }
   return all;

@@ -8,8 +8,7 @@
 #include "server/convert.h"
 #include "server/launch/admission.h"
 #include "server/launch/launch_request.h"
-#include "vmm/accelerator.h"
-#include "vmm/qemu/qemu_backend.h"
+#include "vmm/backends/backends.h"
 
 namespace cleanroom::server {
 namespace {
@@ -109,7 +108,9 @@ Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
   const auto accel = vmm::ParseAcceleratorChoice(context_.machines.config().accel);
   const Settings settings = context_.settings;
   auto work = [binary, accel, settings] {
-    auto all = vmm::QemuBackend({.binary = binary}).Checks();
+    std::vector<Check> all;
+    const auto backend = vmm::OpenBackend("qemu", {.qemu = {.binary = binary}});
+    if (backend) all = (*backend)->Checks();
     if (accel) all.push_back(vmm::CheckAccelerator(*accel, vmm::ReadKvmFacts()));
     for (Check& check : CheckJail(settings)) all.push_back(std::move(check));
     return all;

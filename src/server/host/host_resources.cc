@@ -1,7 +1,7 @@
 #include "server/host/host_resources.h"
 
 #include "image/disk.h"
-#include "vmm/backend.h"
+#include "vmm/backends/backends.h"
 
 namespace cleanroom::server {
 

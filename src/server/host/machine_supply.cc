@@ -6,10 +6,10 @@
 
 #include "os/file.h"
 #include "vmm/accelerator.h"
+#include "vmm/backends/backends.h"
 #include "vmm/initramfs.h"
 #include "vmm/kernel_store.h"
 #include "vmm/qemu/boot_probe.h"
-#include "vmm/qemu/qemu_backend.h"
 #include "vmm/template_store.h"
 #include "vmm/tsc.h"
 
@@ -31,9 +31,11 @@ Result<vmm::Kernel> GetKernel(const MachineConfig& config, bool download, const 
 
 // Blocks; for the pool.
 Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool download, const Say& say) {
-  const vmm::QemuBackend backend({.binary = config.qemu_binary, .preload = config.preload});
+  CR_TRY_ASSIGN(const auto backend,
+                vmm::OpenBackend(
+                    "qemu", {.qemu = {.binary = config.qemu_binary, .preload = config.preload}}));
   PreparedMachine prepared;
-  CR_TRY_ASSIGN(prepared.machine.vmm_path, backend.FindBinary());
+  CR_TRY_ASSIGN(prepared.machine.vmm_path, backend->FindBinary());
   say("looking for the kernel");
   CR_TRY_ASSIGN(const auto kernel, GetKernel(config, download, say));
   prepared.kernel_version = kernel.version;
@@ -53,9 +55,9 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
                          .initrd = prepared.machine.initrd_path,
                          .tsc_khz = prepared.machine.tsc_khz,
                          .launch_limit = config.launch_limit};
-  CR_TRY_ASSIGN(const auto decision, vmm::DecideAccelerator(backend, choice, trial, verdicts));
+  CR_TRY_ASSIGN(const auto decision, vmm::DecideAccelerator(*backend, choice, trial, verdicts));
   prepared.machine.accelerator = vmm::ToString(decision.accelerator);
-  prepared.machine.can_hold = backend.CanHold(decision.accelerator);
+  prepared.machine.can_hold = backend->CanHold(decision.accelerator);
   prepared.accelerator_reason = decision.reason;
   prepared.machine.identity =
       vmm::MachineIdentity(key, prepared.machine.initrd_path, prepared.machine.accelerator);

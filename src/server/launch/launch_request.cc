@@ -5,7 +5,7 @@
 
 #include "base/id.h"
 #include "server/launch/policy_gate.h"
-#include "vmm/backend.h"
+#include "vmm/backends/backends.h"
 
 namespace cleanroom::server {
 

@@ -174,7 +174,7 @@ Awaitable<Result<void>> Launcher::Start(pb::LaunchRequest request, std::chrono::
     if (!*event)
       co_return Err(ErrorCode::kUnavailable, "the warden ended the launch without a word");
     if ((*event)->has_ready()) {
-      const pid_t vmm = (*event)->ready().vmm_precord_.id;
+      const pid_t vmm = (*event)->ready().vmm_pid();
       tasks_.Spawn(LeaveHeldGroups(context_.pool, record_.id, std::move(born_in),
                                    machine_.link.groups, vmm));
       co_return Result<void>();

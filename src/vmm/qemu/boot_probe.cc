@@ -56,7 +56,7 @@ Result<milliseconds> ProbeBoot(const Backend& backend, MachineSpec spec, millise
   }
 }
 
-Result<AcceleratorDecision> DecideAccelerator(const QemuBackend& backend, AcceleratorChoice choice,
+Result<AcceleratorDecision> DecideAccelerator(const Backend& backend, AcceleratorChoice choice,
                                               const Trial& trial, const VerdictStore& store) {
   MachineSpec spec;
   spec.sandbox_id = "accelerator-probe";

@@ -9,7 +9,6 @@
 #include "base/result.h"
 #include "vmm/accelerator.h"
 #include "vmm/backend.h"
-#include "vmm/qemu/qemu_backend.h"
 
 namespace cleanroom::vmm {
 
@@ -29,7 +28,7 @@ struct Trial {
 
 // ChooseAccelerator for this host, with ProbeBoot of the trial. Blocks for at most TrialLimit, and
 // not at all where the processor has no virtualisation.
-Result<AcceleratorDecision> DecideAccelerator(const QemuBackend& backend, AcceleratorChoice choice,
+Result<AcceleratorDecision> DecideAccelerator(const Backend& backend, AcceleratorChoice choice,
                                               const Trial& trial, const VerdictStore& store);
 
 }  // namespace cleanroom::vmm

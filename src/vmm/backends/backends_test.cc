@@ -1,0 +1,32 @@
+#include "vmm/backends/backends.h"
+
+#include <gtest/gtest.h>
+
+namespace cleanroom::vmm {
+namespace {
+
+TEST(BackendsTest, KnownNames) {
+  EXPECT_TRUE(CheckBackendName("qemu"));
+  const auto backend = OpenBackend("qemu");
+  ASSERT_TRUE(backend) << backend.error().ToString();
+  EXPECT_EQ((*backend)->name(), "qemu");
+  for (const char* name : {"firecracker", "darwin-vz"}) {
+    EXPECT_EQ(CheckBackendName(name).error().code(), ErrorCode::kBackendUnavailable) << name;
+    EXPECT_EQ(OpenBackend(name).error().code(), ErrorCode::kBackendUnavailable) << name;
+  }
+  EXPECT_EQ(CheckBackendName("vmware").error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(OpenBackend("vmware").error().code(), ErrorCode::kInvalidArgument);
+}
+
+// What is held must be worth it, and possible.
+TEST(BackendsTest, OnlyEmulatedMachinesAreHeld) {
+  const auto bare = OpenBackend("qemu");
+  const auto able = OpenBackend("qemu", {.qemu = {.preload = "/p.so"}});
+  ASSERT_TRUE(bare && able);
+  EXPECT_FALSE((*bare)->CanHold(Accelerator::kTcg));
+  EXPECT_TRUE((*able)->CanHold(Accelerator::kTcg));
+  EXPECT_FALSE((*able)->CanHold(Accelerator::kKvm));
+}
+
+}  // namespace
+}  // namespace cleanroom::vmm
