@@ -8,9 +8,12 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/sha256/sha256.h"
 #include "document/bounded_json.h"
@@ -26,6 +29,7 @@ constexpr size_t kMaxCpuinfo = 16 << 20;
 constexpr size_t kMaxVerdict = 64 << 10;
 // With auto, for the trial.
 constexpr milliseconds kShortTrial{4000};
+constexpr const char* kVerdictFile = "accelerator";
 
 // What a trial told.
 struct Verdict {
@@ -127,6 +131,19 @@ KvmFacts ReadKvmFacts() {
     facts.device_problem = "/dev/kvm is for root alone, which sandboxes do not run as";
   }
   return facts;
+}
+
+std::string VerdictPath(const std::filesystem::path& state_dir) { return state_dir / kVerdictFile; }
+
+void RemoveVerdictDrafts(const std::filesystem::path& state_dir) {
+  const std::string prefix = std::string(kVerdictFile) + ".";
+  std::error_code error;
+  std::vector<std::filesystem::path> drafts;
+  for (std::filesystem::directory_iterator it(state_dir, error), end; !error && it != end;
+       it.increment(error)) {
+    if (it->path().filename().string().starts_with(prefix)) drafts.push_back(it->path());
+  }
+  for (const std::filesystem::path& path : drafts) std::filesystem::remove(path, error);
 }
 
 Result<std::string> MakeVerdictKey(std::string_view kernel_digest, const std::string& vmm_binary) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -53,6 +54,11 @@ struct VerdictStore {
   std::string path;  // one file; a damaged or foreign one counts as none
   std::string key;   // what the verdict holds for: MakeVerdictKey
 };
+// Where the control plane with that folder keeps it.
+std::string VerdictPath(const std::filesystem::path& state_dir);
+// Removes what a process that was killed had half written beside that file (os::WriteFileAtomic).
+void RemoveVerdictDrafts(const std::filesystem::path& state_dir);
+
 // Of the host's boot, the kernel's digest and the VMM binary (its path, size and time).
 Result<std::string> MakeVerdictKey(std::string_view kernel_digest, const std::string& vmm_binary);
 

@@ -105,6 +105,17 @@ TEST_F(AcceleratorTest, ADamagedVerdictCountsAsNone) {
   EXPECT_EQ(boots_, 2);
 }
 
+TEST_F(AcceleratorTest, RemovesWhatWasHalfWritten) {
+  const std::string verdict = VerdictPath(dir_->path());
+  for (const std::string& path : {verdict, verdict + ".aB3dE6", dir_->path() + "/records.db"}) {
+    ASSERT_TRUE(os::WriteFileAtomic(path, "{"));
+  }
+  RemoveVerdictDrafts(dir_->path());
+  EXPECT_TRUE(os::ReadFile(verdict, 10));
+  EXPECT_TRUE(os::ReadFile(dir_->path() + "/records.db", 10));
+  EXPECT_FALSE(os::ReadFile(verdict + ".aB3dE6", 10));
+}
+
 TEST_F(AcceleratorTest, TcgIsNeverArguedWith) {
   EXPECT_EQ(Choose(AcceleratorChoice::kTcg, kQuick)->accelerator, Accelerator::kTcg);
   EXPECT_EQ(boots_, 0);

@@ -4,13 +4,12 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
-#include <filesystem>
-#include <system_error>
 
 #include "base/sha256/sha256.h"
 #include "server/api/authenticator.h"
 #include "server/api/capabilities.h"
 #include "server/warden/sandbox_user.h"
+#include "vmm/accelerator.h"
 
 namespace cleanroom::server {
 namespace {
@@ -53,18 +52,6 @@ std::string GroupOf(std::string_view state_dir) {
   return "cleanroom-" + Sha256Hex(state_dir).substr(0, 8);
 }
 
-// What a daemon that was killed had half written beside the files of the state folder
-// (os::WriteFileAtomic).
-void RemoveDrafts(const std::filesystem::path& folder) {
-  std::error_code error;
-  std::vector<std::filesystem::path> drafts;
-  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
-       it.increment(error)) {
-    if (it->path().filename().string().starts_with("accelerator.")) drafts.push_back(it->path());
-  }
-  for (const std::filesystem::path& path : drafts) std::filesystem::remove(path, error);
-}
-
 WallClock SystemClock() {
   return [] { return std::chrono::system_clock::now(); };
 }
@@ -99,7 +86,7 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor
   } else {
     spdlog::warn("sandboxes have no users of their own: {}", users.error().message());
   }
-  RemoveDrafts(config.settings.state_dir);
+  vmm::RemoveVerdictDrafts(config.settings.state_dir);
   CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
   CR_TRY_ASSIGN(auto images, image::ImageStore::Open(config.settings.cache_dir));
   return std::unique_ptr<ControlPlane>(new ControlPlane(

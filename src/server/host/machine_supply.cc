@@ -50,7 +50,7 @@ Result<PreparedMachine> PrepareMachine(const MachineConfig& config, bool downloa
   say("choosing the accelerator");
   CR_TRY_ASSIGN(const auto choice, vmm::ParseAcceleratorChoice(config.accel));
   CR_TRY_ASSIGN(const auto key, vmm::MakeVerdictKey(kernel.digest, prepared.machine.vmm_path));
-  const vmm::VerdictStore verdicts{.path = config.state_dir / "accelerator", .key = key};
+  const vmm::VerdictStore verdicts{.path = vmm::VerdictPath(config.state_dir), .key = key};
   const vmm::Trial trial{.kernel = prepared.machine.kernel_path,
                          .initrd = prepared.machine.initrd_path,
                          .tsc_khz = prepared.machine.tsc_khz,
