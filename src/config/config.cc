@@ -285,6 +285,7 @@ void ReadConfig(const Node& root, Config& out, Report& report, Report& warnings)
     Take(section.Integer("size", 0, 1024), out.pool.size);
     if (const auto mib = section.Integer("memory_mib", 0, kMaxPoolMib))
       out.pool.memory_mib = static_cast<int>(*mib);
+    out.pool.hold = section.Boolean("hold");
     section.Finish();
   }
   if (const Node* auth = fields.Get("auth")) ReadAuth(*auth, out.auth, report);
@@ -362,6 +363,7 @@ default_backend: {}    # qemu, firecracker or darwin-vz (of a macOS host)
 # pool:
 #   size: 2                # restored machines kept ready for each image in use; 0: none
 #   memory_mib: 4096       # what they, and one held to be forked, may take; 0: none is held; left out: an eighth of what is free
+#   hold: true             # hold one for each image in use, where processors are emulated, for others to be forked from
 
 # auth:
 #   required: false

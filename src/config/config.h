@@ -86,6 +86,9 @@ struct Cache {
 struct Pool {
   int size = 2;  // restored machines kept ready for each image in use; 0 for none
   std::optional<int> memory_mib;
+  // Whether one of each image in use is held in memory, for others to be forked from; nothing:
+  // where the backend can and gains by it.
+  std::optional<bool> hold;
   bool operator==(const Pool&) const = default;
 };
 

@@ -56,7 +56,7 @@ gateway:
   fetch: { hosts: ["*.example.com"] }
 network: { resolvers: [192.0.2.1, "192.0.2.2:5353", "2001:db8::1", "[2001:db8::2]:54"] }
 cache: { max_bytes: 20GiB, peers: ["http://peer.example.com:1"] }
-pool: { size: 2, memory_mib: 4096 }
+pool: { size: 2, memory_mib: 4096, hold: false }
 auth: { required: true, tokens: [ { name: ci, token_file: /etc/token } ] }
 listeners: { idle_seconds: 30, max_connections: 16 }
 observability: { logs: { format: json }, otlp: "http://c.example.com:4317", metrics_listen: 127.0.0.1:9 }
@@ -86,6 +86,7 @@ retention: { audit_days: 7 }
                                                "[2001:db8::2]:54"));
   EXPECT_EQ(c.cache.max_bytes, 20LL << 30);
   EXPECT_EQ(c.pool.size, 2);
+  EXPECT_EQ(c.pool.hold, false);
   EXPECT_TRUE(c.auth.required);
   EXPECT_EQ(c.auth.tokens.at(0).source.file, "/etc/token");
   EXPECT_EQ(c.listeners.idle_seconds, 30);
@@ -124,6 +125,7 @@ TEST(Config, RefusesWithItsPlace) {
       {"retention: { audit_days: 0 }\n", "0 is out of range"},
       {"listeners: { max_connections: 0 }\n", "0 is out of range"},
       {"listeners: { idle_seconds: -1 }\n", "out of range"},
+      {"pool: { hold: 1 }\n", "f:1:15: "},
       {"pool: { size: 1, size: 2 }\n", "f:1:18: duplicate key `size`"},
       {"[]\n", "f:1:1: expected a map, found a list"},
   };

@@ -64,6 +64,8 @@ struct Settings {
   std::chrono::seconds cancel_grace{5};  // from SIGTERM to SIGKILL of a cancelled command
   // Machines that are kept restored and unclaimed, for each template in use; 0 for none.
   int pool_size = 2;
+  // One more is held, for others to be forked from, where that is worth it.
+  bool pool_hold = true;
   std::optional<int64_t> pool_memory_mib;  // nothing: what the host can spare
   // Retention, by count.
   int64_t keep_sandboxes = 256;

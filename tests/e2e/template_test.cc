@@ -338,6 +338,24 @@ TEST_F(TemplateTest, DaemonKilledWhileMakingLeavesNothing) {
   }
 }
 
+class UnheldTest : public TemplateTest {
+ protected:
+  UnheldTest() : TemplateTest("pool: { size: 0, hold: false }\n") {}
+};
+
+TEST_F(UnheldTest, NothingIsHeldAndCopiesDo) {
+  WarmUp();
+  // A machine would be held long before that.
+  const auto end = steady_clock::now() + std::chrono::seconds(5);
+  for (int i = 0; i < 3 || steady_clock::now() < end; ++i) {
+    const std::string id = Create();
+    EXPECT_EQ(Origin(id), "restore");
+    EXPECT_EQ(Run(id, "echo works"), "works\n");
+    Remove(id);
+    EXPECT_TRUE(Processes(daemon_.state_dir()).empty()) << "a machine for nobody";
+  }
+}
+
 class SpareTest : public TemplateTest {
  protected:
   SpareTest() : TemplateTest("pool: { size: 1 }\n") {}
@@ -379,6 +397,9 @@ TEST_F(SpareTest, ADeadOneIsNotMissed) {
 class HeldTest : public TemplateTest {
  protected:
   HeldTest() : TemplateTest("pool: { size: 0 }\n") {}
+  void SetUp() override {
+    if (!CLEANROOM_FORK_SERVER) GTEST_SKIP() << "built without CLEANROOM_FORK_SERVER";
+  }
   // The VMM of the sandbox, or of the held machine, which carries the only name with no sandbox.
   pid_t VmmOf(const std::string& id) const {
     const auto found = Processes(id, "qemu-system");

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "os/file.h"
+#include "vmm/backends/backends.h"
 
 namespace cleanroom::server {
 namespace {
@@ -96,6 +97,7 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
     settings.guest_silence = std::chrono::seconds(flags.guest_silence_seconds);
   settings.pool_size = config.pool.size;
   settings.pool_memory_mib = config.pool.memory_mib;
+  settings.pool_hold = config.pool.hold.value_or(true);
   settings.launch_seconds = config.qemu.launch_seconds;
 
   plane.machine.qemu_binary =
@@ -153,6 +155,7 @@ std::vector<std::string> WithoutEffect(const config::Config& config) {
   if (config.gateway != config::Gateway()) keys.emplace_back("gateway");
   if (config.cache.max_bytes) keys.emplace_back("cache.max_bytes");
   if (!config.cache.peers.empty()) keys.emplace_back("cache.peers");
+  if (config.pool.hold.value_or(false) && !vmm::AnyCanHold()) keys.emplace_back("pool.hold");
   if (!config.observability.otlp.empty()) keys.emplace_back("observability.otlp");
   return keys;
 }

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "vmm/backends/backends.h"
+
 namespace cleanroom::server {
 namespace {
 
@@ -17,6 +19,14 @@ TEST(ServeOptionsTest, SaysWhatHasNoEffect) {
   EXPECT_THAT(WithoutEffect(config),
               testing::ElementsAre("default_backend: firecracker", "gateway", "cache.max_bytes",
                                    "cache.peers", "observability.otlp"));
+}
+
+TEST(ServeOptionsTest, HoldingHasAnEffectWhereTheBuildCan) {
+  config::Config config;
+  config.pool.hold = false;
+  EXPECT_TRUE(WithoutEffect(config).empty());
+  config.pool.hold = true;
+  EXPECT_EQ(WithoutEffect(config).empty(), vmm::AnyCanHold());
 }
 
 }  // namespace

@@ -145,7 +145,8 @@ size_t Spares::Budget() const {
 std::optional<Spares::Lack> Spares::Lacking() const {
   std::optional<Lack> best;
   for (const auto& [key, kind] : kinds_) {
-    const bool hold = kind.shape.machine.can_hold && Count(key, Purpose::kHold) == 0;
+    const bool hold =
+        settings_.pool_hold && kind.shape.machine.can_hold && Count(key, Purpose::kHold) == 0;
     const auto wanted = static_cast<size_t>(settings_.pool_size);
     if (!hold && Count(key, Purpose::kUse) >= wanted) continue;
     if (best && kinds_.at(best->key).used >= kind.used) continue;

@@ -22,4 +22,6 @@ Result<std::unique_ptr<Backend>> OpenBackend(std::string_view name, BackendConfi
   return std::make_unique<QemuBackend>(std::move(config.qemu));
 }
 
+bool AnyCanHold() { return QemuBackend::HasForkServer(); }
+
 }  // namespace cleanroom::vmm

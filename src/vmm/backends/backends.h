@@ -27,4 +27,7 @@ Result<std::unique_ptr<Backend>> OpenBackend(std::string_view name, BackendConfi
 // Success where OpenBackend has it.
 Result<void> CheckBackendName(std::string_view name);
 
+// Whether this build has a backend whose machines can be held (Backend::CanHold).
+bool AnyCanHold();
+
 }  // namespace cleanroom::vmm

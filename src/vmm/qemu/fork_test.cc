@@ -15,6 +15,7 @@
 #include "os/process.h"
 #include "os/socket.h"
 #include "vmm/qemu/descriptors.h"
+#include "vmm/qemu/qemu_backend.h"
 
 namespace cleanroom::vmm {
 namespace {
@@ -22,6 +23,7 @@ namespace {
 class ForkTest : public testing::Test {
  protected:
   void SetUp() override {
+    if (!QemuBackend::HasForkServer()) GTEST_SKIP() << "built without CLEANROOM_FORK_SERVER";
     auto folder = os::TempDir::Create();
     ASSERT_TRUE(folder);
     folder_.emplace(*std::move(folder));

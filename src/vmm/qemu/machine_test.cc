@@ -217,6 +217,7 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
 }
 
 TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
+  if (!QemuBackend::HasForkServer()) GTEST_SKIP() << "built without CLEANROOM_FORK_SERVER";
   spec_.disk = dir_->path() + "/disk";
   ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
   const std::string path = dir_->path() + "/forks";
@@ -261,6 +262,7 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
 
 // Its owner may be killed at any moment, also while the fork is stopped.
 TEST_F(MachineTest, AForkEndsWithTheConnectionOfItsOwner) {
+  if (!QemuBackend::HasForkServer()) GTEST_SKIP() << "built without CLEANROOM_FORK_SERVER";
   const std::string path = dir_->path() + "/forks";
   spec_.disk = dir_->path() + "/disk";
   ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));

@@ -68,9 +68,11 @@ std::vector<Check> QemuBackend::Checks() const {
   return checks;
 }
 
+bool QemuBackend::HasForkServer() { return CLEANROOM_FORK_SERVER != 0; }
+
 bool QemuBackend::CanHold(Accelerator accelerator) const {
   // Under KVM a copy is as quick, and the kernel's side of the machine does not fork.
-  return accelerator == Accelerator::kTcg && !config_.preload.empty();
+  return HasForkServer() && accelerator == Accelerator::kTcg && !config_.preload.empty();
 }
 
 Result<std::unique_ptr<Machine>> QemuBackend::Start(const MachineSpec& spec, StartFrom from,
@@ -98,6 +100,9 @@ Result<std::unique_ptr<QemuMachine>> QemuBackend::Spawn(const MachineSpec& spec,
   options.env = {{"PATH=/usr/bin:/bin", "LC_ALL=C"}};
   const auto* const copy = std::get_if<Copy>(&from);
   const bool held = config_.fork_listener >= 0;
+  if (held && !HasForkServer()) {
+    return Err(ErrorCode::kUnimplemented, "this build cannot hold machines");
+  }
   if (held && config_.preload.empty()) {
     return Err(ErrorCode::kInternal, "nothing to hold a machine with");
   }

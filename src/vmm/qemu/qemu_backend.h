@@ -43,6 +43,8 @@ class QemuBackend : public Backend {
       const MachineSpec& spec, StartFrom from,
       std::chrono::steady_clock::time_point deadline) const override;
 
+  // Whether this build can hold machines, which CLEANROOM_FORK_SERVER decides.
+  static bool HasForkServer();
   // Its first line of `--version`, e.g. "QEMU emulator version 7.2.22 (Debian ...)".
   Result<std::string> Version() const;
 
