@@ -15,6 +15,9 @@ using Json = nlohmann::ordered_json;
 // processors a measurement that fails on a busy host.
 constexpr uint64_t kKernelHz = 250;
 
+// Whatever the guest looks for at the start of a disk, it finds zeros.
+constexpr uint64_t kEmptySlotBytes = 1 << 20;
+
 // QEMU's option syntax ends a value at a comma; two stand for one.
 std::string Escape(const std::string& value) {
   std::string out;
@@ -38,6 +41,16 @@ std::string BlockDevice(std::string_view name, const std::string& path, bool rea
   }
   node["file"] = std::move(file);
   return node.dump();
+}
+
+// Read-only, as what may be in its place when the machine's state is restored.
+std::string EmptyDevice(std::string_view name) {
+  return Json{{"driver", "null-co"},
+              {"node-name", name},
+              {"read-only", true},
+              {"size", kEmptySlotBytes},
+              {"read-zeroes", true}}
+      .dump();
 }
 
 // In a file written through, where it is to be saved; private pages of one for a copy.
@@ -133,6 +146,14 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
   if (!machine.disk.empty()) {
     add("-blockdev", BlockDevice("disk", machine.disk, /*read_only=*/false));
     add("-device", fmt::format("virtio-blk-device,drive=disk,serial={}", guest_link::kDiskSerial));
+  }
+  for (size_t i = 0; i < machine.slots.size(); ++i) {
+    const std::string name = fmt::format("slot{}", i);
+    add("-blockdev", machine.slots[i].empty()
+                         ? EmptyDevice(name)
+                         : BlockDevice(name, machine.slots[i], /*read_only=*/true));
+    add("-device",
+        fmt::format("virtio-blk-device,drive={},serial={}", name, guest_link::SlotSerial(i)));
   }
   if (machine.network.fd >= 0) {
     add("-netdev", fmt::format("tap,id=net,fd={},vhost=off", kQemuTapFd));

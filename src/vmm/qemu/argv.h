@@ -1,6 +1,7 @@
 // The QEMU command line, as a pure function (golden-tested).
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <variant>
 #include <vector>
@@ -16,6 +17,9 @@ struct QemuSpec {
   std::variant<Boot, Copy> from = {};  // a fork has no command line of its own
   bool held = false;                   // forks are made of it
 };
+
+// That a machine has place for, beside its other devices.
+inline constexpr size_t kMaxSlots = 20;
 
 std::vector<std::string> BuildArgv(const QemuSpec& spec);
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace cleanroom::vmm {
 namespace {
 
@@ -120,6 +122,27 @@ TEST(ArgvTest, MemoryInAFile) {
   EXPECT_THAT(copy, Contains("memory-backend-file,id=ram,size=1024M,mem-path=/t/m,,1,share=off"));
   EXPECT_THAT(copy, Not(Contains("-kernel")));
   EXPECT_THAT(copy, Contains("-incoming"));
+}
+
+TEST(ArgvTest, Slots) {
+  MachineSpec spec = FullSpec();
+  spec.slots = {"", "/layers/a,b.ext4"};
+  const auto argv = BuildArgv({.machine = spec});
+  const auto netdev = std::ranges::find(argv, "-netdev");
+  ASSERT_GE(netdev - argv.begin(), 8);
+  const std::vector<std::string> want = {
+      "-blockdev",
+      R"({"driver":"null-co","node-name":"slot0","read-only":true,"size":1048576,)"
+      R"("read-zeroes":true})",
+      "-device",
+      "virtio-blk-device,drive=slot0,serial=cr-slot-0",
+      "-blockdev",
+      R"({"driver":"raw","node-name":"slot1","read-only":true,)"
+      R"("file":{"driver":"file","filename":"/layers/a,b.ext4"}})",
+      "-device",
+      "virtio-blk-device,drive=slot1,serial=cr-slot-1",
+  };
+  EXPECT_THAT(std::vector(netdev - 8, netdev), ElementsAreArray(want));
 }
 
 TEST(ArgvTest, OneThatIsHeldMayFork) {

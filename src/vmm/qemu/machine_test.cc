@@ -26,6 +26,7 @@
 #include "os/socket.h"
 #include "vmm/console_log.h"
 #include "vmm/initramfs.h"
+#include "vmm/qemu/argv.h"
 #include "vmm/qemu/boot_probe.h"
 #include "vmm/qemu/qemu_backend.h"
 #include "vmm/testing/test_kernel.h"
@@ -216,6 +217,40 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
   EXPECT_TRUE(*before == *os::ReadFile(saved_.memory_file, 512 << 20)) << "the template changed";
 }
 
+TEST_F(MachineTest, SlotsAreFilledAtABoot) {
+  const std::string layer = dir_->path() + "/layer";
+  ASSERT_TRUE(os::WriteFileAtomic(layer, "sixteen bytes..!" + std::string(4 << 20, 'l')));
+  ASSERT_EQ(truncate(layer.c_str(), 4 << 20), 0);
+  spec_.slots.resize(kMaxSlots);
+  spec_.slots.back() = layer;
+  ASSERT_EQ(BootMachine(), "");
+  EXPECT_EQ(Ask("s 0"), "1 cr-slot-0:ro:");
+  EXPECT_EQ(Ask("s " + std::to_string(kMaxSlots - 1)),
+            "4 cr-slot-" + std::to_string(kMaxSlots - 1) + ":ro:sixteen bytes..!");
+  spec_.slots.emplace_back();
+  const auto refused = QemuBackend().Start(spec_, Boot{}, Soon());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_F(MachineTest, ACopyHasFilesInItsSlotsThatItsTemplateDidNotKnow) {
+  spec_.slots.resize(2);
+  MakeTemplate();
+  for (int i = 0; i < 2; ++i) {
+    const std::string layer = dir_->path() + "/layer" + std::to_string(i);
+    ASSERT_TRUE(os::WriteFileAtomic(
+        layer, std::to_string(i) + "ixteen bytes..!" + std::string(64 << 20, 'l')));
+    ASSERT_EQ(truncate(layer.c_str(), 64 << 20), 0);
+    ASSERT_EQ(chmod(layer.c_str(), 0400), 0);
+    spec_.slots[1] = layer;
+    auto machine = Restore();
+    ASSERT_TRUE(machine) << machine.error().ToString();
+    ASSERT_EQ(Take(*std::move(machine)), "");
+    EXPECT_EQ(Ask("s 1"), "64 cr-slot-1:ro:" + std::to_string(i) + "ixteen bytes..!");
+    EXPECT_EQ(Ask("s 0"), "1 cr-slot-0:ro:");
+  }
+}
+
 TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
   if (!QemuBackend::HasForkServer()) GTEST_SKIP() << "built without CLEANROOM_FORK_SERVER";
   spec_.disk = dir_->path() + "/disk";
@@ -258,6 +293,11 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
   EXPECT_EQ(os::ReadFile(disks[0], 2 << 20)->substr(0, 7), "written");
   EXPECT_EQ(os::ReadFile(disks[1], 2 << 20)->substr(0, 7), "ddddddd");
   EXPECT_EQ(os::ReadFile(spec_.disk, 2 << 20)->substr(0, 7), "ddddddd");
+  MachineSpec filled;
+  filled.slots = {"/layer"};
+  const auto refused = QemuBackend().Start(filled, Fork{.socket = path}, Soon());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::kUnimplemented);
 }
 
 // Its owner may be killed at any moment, also while the fork is stopped.

@@ -3,6 +3,7 @@
 //   e TEXT     -> "TEXT"
 //   b          -> per disk, by serial: "cr-image:ro:FIRST16 cr-disk:rw:FIRST16"
 //   w          -> writes "written by guest" to the start of cr-disk, "done"
+//   s NUMBER   -> takes the driver off that slot and on again: like b, with its MiB in front
 //   n ADDRESS  -> connects to ADDRESS port 80 over eth0: "ERRNO MILLISECONDS"
 //   f          -> floods the console with 512 KiB, "done"
 //   c          -> the clock source, e.g. "tsc"
@@ -75,9 +76,9 @@ int OpenPort() {
 }
 
 std::string DeviceWithSerial(const std::string& serial) {
-  for (const char* name : {"vda", "vdb"}) {
-    const std::string found = FirstLine(std::string("/sys/block/") + name + "/serial");
-    if (found == serial) return std::string("/dev/") + name;
+  for (char letter = 'a'; letter <= 'z'; ++letter) {
+    const std::string name = std::string("vd") + letter;
+    if (FirstLine("/sys/block/" + name + "/serial") == serial) return "/dev/" + name;
   }
   return "";
 }
@@ -91,7 +92,25 @@ std::string DescribeDisk(const std::string& serial) {
   char first[16] = {};
   const ssize_t n = read(fd, first, sizeof first);
   close(fd);
-  return serial + (read_only == 1 ? ":ro:" : ":rw:") + std::string(first, n > 0 ? n : 0);
+  return serial + (read_only == 1 ? ":ro:" : ":rw:") + std::string(first, strnlen(first, n > 0 ? n : 0));
+}
+
+std::string DescribeSlot(const std::string& number) {
+  const std::string serial = cleanroom::guest_link::SlotSerial(std::stoul(number));
+  // Its virtio device: /sys/block/vdc/device -> ../../../virtio3
+  const std::string path = DeviceWithSerial(serial);
+  if (path.empty()) return serial + ":missing";
+  char target[256] = {};
+  const std::string link = "/sys/block/" + path.substr(5) + "/device";
+  if (readlink(link.c_str(), target, sizeof target - 1) < 0) return strerror(errno);
+  const std::string device = strrchr(target, '/') + 1;
+  std::ofstream("/sys/bus/virtio/drivers/virtio_blk/unbind") << device;
+  std::ofstream("/sys/bus/virtio/drivers/virtio_blk/bind") << device;
+  for (int tries = 0; tries < 5000 && DeviceWithSerial(serial).empty(); ++tries) usleep(1000);
+  const std::string again = DeviceWithSerial(serial);
+  if (again.empty()) return serial + ":lost";
+  const std::string sectors = FirstLine("/sys/block/" + again.substr(5) + "/size");
+  return std::to_string(std::stoul(sectors) / 2048) + " " + DescribeDisk(serial);
 }
 
 std::string WriteDisk() {
@@ -178,6 +197,8 @@ std::string Answer(const std::string& line) {
       return FirstLine("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     case 'o':
       return BringProcessorsOnline();
+    case 's':
+      return DescribeSlot(argument);
     case 'n':
       return Connect(argument);
     case 'f':
