@@ -7,9 +7,9 @@
 #include "os/file.h"
 #include "vmm/accelerator.h"
 #include "vmm/backends/backends.h"
+#include "vmm/boot_probe.h"
 #include "vmm/initramfs.h"
 #include "vmm/kernel_store.h"
-#include "vmm/qemu/boot_probe.h"
 #include "vmm/template_store.h"
 #include "vmm/tsc.h"
 

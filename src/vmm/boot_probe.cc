@@ -1,4 +1,4 @@
-#include "vmm/qemu/boot_probe.h"
+#include "vmm/boot_probe.h"
 
 #include <fmt/format.h>
 #include <poll.h>
