@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/testing/result_matchers.h"
 #include "store/schema.h"
 
 namespace cleanroom::store {
@@ -219,7 +220,7 @@ TEST_F(RecordStoreTest, ASandboxThatIsBeingSetUpIsLive) {
 TEST_F(RecordStoreTest, AdoptsReasonsOfEarlierReleases) {
   {
     auto old = Database::Open(path_, std::span(kMigrations).first(2));
-    ASSERT_TRUE(old) << old.error().ToString();
+    ASSERT_THAT(old, IsOk());
     const std::string sandbox =
         "INSERT INTO sandboxes (id, status, backend, policy_hash, policy_json, image_ref, "
         "image_digest, vcpus, memory_mib, disk_mib, accelerator, keep, ttl_minutes, reason, "
@@ -236,7 +237,7 @@ TEST_F(RecordStoreTest, AdoptsReasonsOfEarlierReleases) {
           fmt::format(fmt::runtime(execution), "e", "canceled: no"),
           fmt::format(fmt::runtime(execution), "f", "sh: cannot be run")}) {
       const auto written = (*old)->Execute(sql);
-      ASSERT_TRUE(written) << written.error().ToString();
+      ASSERT_THAT(written, IsOk());
     }
   }
   auto store = Open();

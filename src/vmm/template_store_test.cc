@@ -66,7 +66,7 @@ TEST_F(TemplateStoreTest, WhereHolesAreDoesNotCount) {
   ASSERT_TRUE(os::WriteFileAtomic(from + "/disk.img", std::string(1 << 16, 'd')));
   const TemplateStore store(memory->path() + "/templates");
   const auto made = store.Add(Inputs(), from);
-  ASSERT_TRUE(made) << made.error().ToString();
+  ASSERT_THAT(made, IsOk());
   {
     const auto file = os::Open(made->memory_file, O_RDONLY);
     ASSERT_TRUE(file);
@@ -77,7 +77,7 @@ TEST_F(TemplateStoreTest, WhereHolesAreDoesNotCount) {
     munmap(mapped, kBytes);
   }
   const auto verified = store.Verify(*made);
-  EXPECT_TRUE(verified) << verified.error().ToString();
+  EXPECT_THAT(verified, IsOk());
 }
 
 TEST_F(TemplateStoreTest, AppearsWholeOrNotAtAll) {

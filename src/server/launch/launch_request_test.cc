@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/result_matchers.h"
 #include "capability/capability.h"
 #include "policy/compiled.h"
 

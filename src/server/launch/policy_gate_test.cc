@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/testing/result_matchers.h"
 #include "capability/capability.h"
 
 namespace cleanroom::server {
@@ -78,7 +79,7 @@ TEST(PolicyGateTest, NamesEveryKeyThatCannotBeEnforced) {
   rule->set_host("api.github.com");
   message.mutable_services()->mutable_docker()->set_required(true);
   const auto policy = PolicyFromMessage(message);
-  ASSERT_TRUE(policy) << policy.error().ToString();
+  ASSERT_THAT(policy, IsOk());
   const std::set<std::string> capabilities = {std::string(capability::kNetworkDenyAll)};
   const auto refused = CheckEnforceable(*policy, capabilities);
   ASSERT_FALSE(refused);
@@ -96,7 +97,7 @@ TEST(PolicyGateTest, ListsOfStagesNeedNoBlocks) {
       {.target = *policy::ParseHostTarget("dep.example"), .ports = {443}, .reason = {}}};
   spec.network.stages[policy::Stage::kExecution] = {};
   const auto lists = policy::CompiledPolicy::Compile(spec);
-  ASSERT_TRUE(lists) << lists.error().ToString();
+  ASSERT_THAT(lists, IsOk());
   const std::set<std::string> capabilities = {std::string(capability::kNetworkDenyAll),
                                               std::string(capability::kNetworkAllowRules)};
   EXPECT_TRUE(CheckEnforceable(*lists, capabilities));

@@ -1,6 +1,9 @@
 #include "vmm/backends/backends.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/testing/result_matchers.h"
 
 namespace cleanroom::vmm {
 namespace {
@@ -8,7 +11,7 @@ namespace {
 TEST(BackendsTest, KnownNames) {
   EXPECT_TRUE(CheckBackendName("qemu"));
   const auto backend = OpenBackend("qemu");
-  ASSERT_TRUE(backend) << backend.error().ToString();
+  ASSERT_THAT(backend, IsOk());
   EXPECT_EQ((*backend)->name(), "qemu");
   for (const char* name : {"firecracker", "darwin-vz"}) {
     EXPECT_EQ(CheckBackendName(name).error().code(), ErrorCode::kBackendUnavailable) << name;

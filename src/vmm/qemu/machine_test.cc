@@ -244,7 +244,7 @@ TEST_F(MachineTest, ACopyHasFilesInItsSlotsThatItsTemplateDidNotKnow) {
     ASSERT_EQ(chmod(layer.c_str(), 0400), 0);
     spec_.slots[1] = layer;
     auto machine = Restore();
-    ASSERT_TRUE(machine) << machine.error().ToString();
+    ASSERT_THAT(machine, IsOk());
     ASSERT_EQ(Take(*std::move(machine)), "");
     EXPECT_EQ(Ask("s 1"), "64 cr-slot-1:ro:" + std::to_string(i) + "ixteen bytes..!");
     EXPECT_EQ(Ask("s 0"), "1 cr-slot-0:ro:");
@@ -277,7 +277,7 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
     fork.sandbox_id = "01kr7p9ksmfa7rmyypyqw2w8r" + std::to_string(i);
     fork.disk = disk;
     auto machine = QemuBackend().Start(fork, Fork{.socket = path}, Soon());
-    ASSERT_TRUE(machine) << machine.error().ToString();
+    ASSERT_THAT(machine, IsOk());
     std::cout << "forked: "
               << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
               << " ms\n";
@@ -443,7 +443,7 @@ TEST_F(MachineTest, AutoAcceleratorIsDecidedQuickly) {
                     .launch_limit = milliseconds(0)};
   auto decision = DecideAccelerator(backend, AcceleratorChoice::kAuto, trial,
                                     {.path = dir_->path() + "/verdict", .key = "key"});
-  ASSERT_TRUE(decision) << decision.error().ToString();
+  ASSERT_THAT(decision, IsOk());
   const auto took = steady_clock::now() - begin;
   std::cout << ToString(decision->accelerator) << ": " << decision->reason << "\n";
   if (!ReadKvmFacts().processor) {
@@ -471,7 +471,7 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
 
 TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {
   auto machine = QemuBackend({.preload = QEMU_PRELOAD}).Start(spec_, Boot{}, Soon());
-  ASSERT_TRUE(machine) << machine.error().ToString();
+  ASSERT_THAT(machine, IsOk());
   const std::string process = fmt::format("/proc/{}", (*machine)->pid());
   for (const char* kind : {"net", "user", "ipc", "mnt", "pid_for_children", "uts"}) {
     const std::string link = fmt::format("/ns/{}", kind);
