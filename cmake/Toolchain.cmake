@@ -19,7 +19,7 @@ if(MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
-add_compile_options(-fPIE -Wall -Wextra -Wnon-virtual-dtor -fstack-protector-strong -fcf-protection)
+add_compile_options(-fPIE -Wall -Wextra -Werror -Wnon-virtual-dtor -fstack-protector-strong -fcf-protection)
 # GCC 12 warns falsely where it optimizes: -Wmismatched-new-delete on every coroutine, whose frame it thinks is freed with
 # another operator than the one that made it, and -Wrestrict on `"literal" + std::string` (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
