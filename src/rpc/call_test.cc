@@ -30,12 +30,8 @@ class Echo {
     router_.Bidi<iv1::ExecInput, iv1::ExecOutput>(
         "/test.Echo/Talk", [this](CallContext&, Reader<iv1::ExecInput>& in,
                                   Writer<iv1::ExecOutput>& out) { return Talk(in, out); });
-    router_.Bidi<iv1::ExecInput, iv1::FileChunk>(
-        "/test.Echo/Sum",
-        [this](CallContext&, Reader<iv1::ExecInput>& in, Writer<iv1::FileChunk>& out) {
-          return Sum(in, out);
-        },
-        Shape::kClientStream);
+    router_.ClientStream<iv1::ExecInput, iv1::FileChunk>(
+        "/test.Echo/Sum", [this](CallContext&, Reader<iv1::ExecInput>& in) { return Sum(in); });
     router_.Unary<iv1::ReadFileRequest, iv1::FileChunk>(
         "/test.Echo/Hang", [this](CallContext&, const iv1::ReadFileRequest&) { return Hang(); });
   }
@@ -76,15 +72,14 @@ class Echo {
     }
     co_return Result<void>();
   }
-  Awaitable<Result<void>> Sum(Reader<iv1::ExecInput>& in, Writer<iv1::FileChunk>& out) {
+  Awaitable<Result<iv1::FileChunk>> Sum(Reader<iv1::ExecInput>& in) {
     iv1::FileChunk total;
     while (true) {
       CR_CO_TRY_ASSIGN(auto message, co_await in.Next());
       if (!message) break;
       total.set_size(total.size() + static_cast<int64_t>(message->stdin().size()));
     }
-    CR_CO_TRY(co_await out.Write(total));
-    co_return Result<void>();
+    co_return total;
   }
   Awaitable<Result<iv1::FileChunk>> Hang() {
     ++hanging_;

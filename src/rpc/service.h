@@ -1,16 +1,13 @@
-// How a service is written: handlers, registered by procedure, that know nothing of protocols.
+// How a service is written. For each service of a proto file protoc-gen-cleanroom makes a class with
+// a pure virtual function for each procedure and a Register(Router&) (proto/protoc-gen-cleanroom):
 //
-// A handler is a function that returns a coroutine; a lambda that only forwards to a member
-// coroutine is right, a lambda that is itself a coroutine is not (see base/async.h):
+//   class SystemService final : public v1::SystemService {
+//     Awaitable<Result<v1::GetVersionResponse>> GetVersion(rpc::CallContext& call,
+//                                                          v1::GetVersionRequest request) override;
 //
-//   router.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
-//       "/cleanroom.v1.SandboxService/GetSandbox",
-//       [this](CallContext& call, v1::GetSandboxRequest request) { return GetSandbox(call,
-//       std::move(request)); });
-//
-// A handler runs as a task that is cancelled when the caller cancels, disconnects, or its deadline
-// passes: pending awaits then return early, and Cancelled() tells. References handed to a handler
-// live until its coroutine has ended.
+// A procedure knows nothing of protocols. It runs as a task that is cancelled when the caller
+// cancels, disconnects, or its deadline passes: pending awaits then return early, and Cancelled()
+// tells. The references it is given live until its coroutine has ended.
 #pragma once
 
 #include <chrono>
@@ -112,29 +109,68 @@ struct Page {
 // Filled once, before serving; read-only from then on.
 class Router {
  public:
-  template <typename Req, typename Resp>
-  void Unary(std::string path, std::function<Awaitable<Result<Resp>>(CallContext&, Req)> handler) {
+  // A procedure that is a member function, which services register by themselves (above).
+  template <typename Service, typename Req, typename Resp>
+  void Unary(std::string_view path, Service* service,
+             Awaitable<Result<Resp>> (Service::*procedure)(CallContext&, Req)) {
+    Unary<Req, Resp>(std::string(path), [service, procedure](CallContext& call, Req request) {
+      return (service->*procedure)(call, std::move(request));
+    });
+  }
+  template <typename Service, typename Req, typename Resp>
+  void ServerStream(std::string_view path, Service* service,
+                    Awaitable<Result<void>> (Service::*procedure)(CallContext&, Req,
+                                                                  Writer<Resp>&)) {
+    ServerStream<Req, Resp>(
+        std::string(path), [service, procedure](CallContext& call, Req request, Writer<Resp>& out) {
+          return (service->*procedure)(call, std::move(request), out);
+        });
+  }
+  template <typename Service, typename Req, typename Resp>
+  void ClientStream(std::string_view path, Service* service,
+                    Awaitable<Result<Resp>> (Service::*procedure)(CallContext&, Reader<Req>&)) {
+    ClientStream<Req, Resp>(std::string(path),
+                            [service, procedure](CallContext& call, Reader<Req>& in) {
+                              return (service->*procedure)(call, in);
+                            });
+  }
+  template <typename Service, typename Req, typename Resp>
+  void Bidi(std::string_view path, Service* service,
+            Awaitable<Result<void>> (Service::*procedure)(CallContext&, Reader<Req>&,
+                                                          Writer<Resp>&)) {
+    Bidi<Req, Resp>(std::string(path),
+                    [service, procedure](CallContext& call, Reader<Req>& in, Writer<Resp>& out) {
+                      return (service->*procedure)(call, in, out);
+                    });
+  }
+
+  // A procedure without a proto file: a function with the parameters and the result of the member
+  // functions above, such as a lambda that forwards to a coroutine. It must not be a coroutine
+  // itself if it captures (see base/async.h).
+  template <typename Req, typename Resp, typename Handler>
+  void Unary(std::string path, Handler handler) {
     Add(std::move(path), Shape::kUnary,
         [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
           return RunUnary<Req, Resp>(handler, call, in, out);
         });
   }
-  template <typename Req, typename Resp>
-  void ServerStream(
-      std::string path,
-      std::function<Awaitable<Result<void>>(CallContext&, Req, Writer<Resp>&)> handler) {
+  template <typename Req, typename Resp, typename Handler>
+  void ServerStream(std::string path, Handler handler) {
     Add(std::move(path), Shape::kServerStream,
         [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
           return RunServerStream<Req, Resp>(handler, call, in, out);
         });
   }
-  // Also for client streams: one response is then written at the end (Shape::kClientStream).
-  template <typename Req, typename Resp>
-  void Bidi(
-      std::string path,
-      std::function<Awaitable<Result<void>>(CallContext&, Reader<Req>&, Writer<Resp>&)> handler,
-      Shape shape = Shape::kBidi) {
-    Add(std::move(path), shape,
+  template <typename Req, typename Resp, typename Handler>
+  void ClientStream(std::string path, Handler handler) {
+    Add(std::move(path), Shape::kClientStream,
+        [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
+          return RunClientStream<Req, Resp>(handler, call, in, out);
+        });
+  }
+  template <typename Req, typename Resp, typename Handler>
+  void Bidi(std::string path, Handler handler) {
+    Add(std::move(path), Shape::kBidi,
         [handler = std::move(handler)](CallContext& call, MessageSource& in, MessageSink& out) {
           return RunBidi<Req, Resp>(handler, call, in, out);
         });
@@ -178,6 +214,15 @@ class Router {
     Writer<Resp> writer(out);
     auto ended = co_await handler(call, std::move(request), writer);
     co_return ended;
+  }
+  template <typename Req, typename Resp, typename Handler>
+  static Awaitable<Result<void>> RunClientStream(const Handler& handler, CallContext& call,
+                                                 MessageSource& in, MessageSink& out) {
+    Reader<Req> reader(in);
+    auto response = co_await handler(call, reader);
+    if (!response) co_return Err(std::move(response).error());
+    auto written = co_await out.Write(*response);
+    co_return written;
   }
   template <typename Req, typename Resp, typename Handler>
   static Awaitable<Result<void>> RunBidi(const Handler& handler, CallContext& call,

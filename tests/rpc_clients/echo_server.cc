@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "base/async.h"
-#include "echo.pb.h"
+#include "echo.rpc.h"
 #include "http/byte_stream.h"
 #include "rpc/gzip/gzip.h"
 #include "rpc/json/json_codec.h"
@@ -22,76 +22,65 @@ namespace cleanroom {
 namespace {
 
 namespace echo = ::cleanroom::test::echo::v1;
-using rpc::CallContext;
 
-Awaitable<Result<echo::EchoResponse>> Echo(CallContext& call, echo::EchoRequest request) {
-  call.response_headers.emplace_back("x-echo", "yes");
-  echo::EchoResponse response;
-  response.set_text(request.text());
-  response.set_data(request.data());
-  co_return response;
-}
-
-Awaitable<Result<echo::EchoResponse>> Fail(CallContext&, echo::FailRequest request) {
-  co_return Err(ErrorCodeFromString(request.code()), request.message());
-}
-
-Awaitable<Result<echo::EchoResponse>> Hang(CallContext&, echo::EchoRequest) {
-  (void)co_await SleepFor(std::chrono::hours(1));
-  co_return Err(ErrorCode::kCanceled, "stopped");
-}
-
-Awaitable<Result<void>> Count(CallContext&, echo::CountRequest request,
-                              rpc::Writer<echo::EchoResponse>& out) {
-  for (int64_t i = 1; i <= request.count(); ++i) {
+class EchoService final : public echo::EchoService {
+  Awaitable<Result<echo::EchoResponse>> Echo(rpc::CallContext& call,
+                                             echo::EchoRequest request) override {
+    call.response_headers.emplace_back("x-echo", "yes");
     echo::EchoResponse response;
-    response.set_number(i);
-    CR_CO_TRY(co_await out.Write(response));
+    response.set_text(request.text());
+    response.set_data(request.data());
+    co_return response;
   }
-  if (!request.fail_code().empty())
-    co_return Err(ErrorCodeFromString(request.fail_code()), "after the last");
-  co_return Result<void>();
-}
 
-Awaitable<Result<void>> Sum(CallContext&, rpc::Reader<echo::EchoRequest>& in,
-                            rpc::Writer<echo::SumResponse>& out) {
-  echo::SumResponse sum;
-  while (true) {
-    CR_CO_TRY_ASSIGN(const auto request, co_await in.Next());
-    if (!request) break;
-    sum.set_messages(sum.messages() + 1);
-    sum.set_bytes(sum.bytes() +
-                  static_cast<int64_t>(request->text().size() + request->data().size()));
+  Awaitable<Result<echo::EchoResponse>> Fail(rpc::CallContext&,
+                                             echo::FailRequest request) override {
+    co_return Err(ErrorCodeFromString(request.code()), request.message());
   }
-  CR_CO_TRY(co_await out.Write(sum));
-  co_return Result<void>();
-}
 
-Awaitable<Result<void>> Talk(CallContext&, rpc::Reader<echo::EchoRequest>& in,
-                             rpc::Writer<echo::EchoResponse>& out) {
-  while (true) {
-    CR_CO_TRY_ASSIGN(const auto request, co_await in.Next());
-    if (!request) break;
-    echo::EchoResponse response;
-    response.set_text(request->text());
-    response.set_data(request->data());
-    CR_CO_TRY(co_await out.Write(response));
+  Awaitable<Result<echo::EchoResponse>> Hang(rpc::CallContext&, echo::EchoRequest) override {
+    (void)co_await SleepFor(std::chrono::hours(1));
+    co_return Err(ErrorCode::kCanceled, "stopped");
   }
-  co_return Result<void>();
-}
 
-rpc::Router MakeRouter() {
-  rpc::Router router;
-  const std::string service = "/cleanroom.test.echo.v1.EchoService/";
-  router.Unary<echo::EchoRequest, echo::EchoResponse>(service + "Echo", Echo);
-  router.Unary<echo::FailRequest, echo::EchoResponse>(service + "Fail", Fail);
-  router.Unary<echo::EchoRequest, echo::EchoResponse>(service + "Hang", Hang);
-  router.ServerStream<echo::CountRequest, echo::EchoResponse>(service + "Count", Count);
-  router.Bidi<echo::EchoRequest, echo::SumResponse>(service + "Sum", Sum,
-                                                    rpc::Shape::kClientStream);
-  router.Bidi<echo::EchoRequest, echo::EchoResponse>(service + "Talk", Talk);
-  return router;
-}
+  Awaitable<Result<void>> Count(rpc::CallContext&, echo::CountRequest request,
+                                rpc::Writer<echo::EchoResponse>& out) override {
+    for (int64_t i = 1; i <= request.count(); ++i) {
+      echo::EchoResponse response;
+      response.set_number(i);
+      CR_CO_TRY(co_await out.Write(response));
+    }
+    if (!request.fail_code().empty())
+      co_return Err(ErrorCodeFromString(request.fail_code()), "after the last");
+    co_return Result<void>();
+  }
+
+  Awaitable<Result<echo::SumResponse>> Sum(rpc::CallContext&,
+                                           rpc::Reader<echo::EchoRequest>& in) override {
+    echo::SumResponse sum;
+    while (true) {
+      CR_CO_TRY_ASSIGN(const auto request, co_await in.Next());
+      if (!request) break;
+      sum.set_messages(sum.messages() + 1);
+      sum.set_bytes(sum.bytes() +
+                    static_cast<int64_t>(request->text().size() + request->data().size()));
+    }
+    co_return sum;
+  }
+
+  Awaitable<Result<void>> Talk(rpc::CallContext&, rpc::Reader<echo::EchoRequest>& in,
+                               rpc::Writer<echo::EchoResponse>& out) override {
+    while (true) {
+      CR_CO_TRY_ASSIGN(const auto request, co_await in.Next());
+      if (!request) break;
+      echo::EchoResponse response;
+      response.set_text(request->text());
+      response.set_data(request->data());
+      CR_CO_TRY(co_await out.Write(response));
+    }
+    co_return Result<void>();
+  }
+};
 
 template <typename Acceptor>
 Awaitable<void> Accept(Acceptor* acceptor, const rpc::Server* server, TaskScope* connections) {
@@ -111,7 +100,9 @@ Awaitable<void> StopOnSignal(TaskScope* connections) {
 
 int Main(const std::string& path) {
   asio::io_context io;
-  const rpc::Router router = MakeRouter();
+  EchoService service;
+  rpc::Router router;
+  service.Register(router);
   const rpc::Server local_server(router, {}, &rpc::JsonCodec(), &rpc::Gzip());
   rpc::ServerOptions remote;
   remote.compress_from = 1024;
