@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/async.h"
-#include "cleanroom/internal/v1/guest.pb.h"
+#include "cleanroom/internal/v1/guest.rpc.h"
 #include "fuzz/input_stream.h"
 #include "rpc/client.h"
 
@@ -23,8 +23,7 @@ constexpr size_t kMaxMessage = 4096;
 constexpr int kTurns = 20;
 
 Awaitable<void> RunCommand(rpc::Channel& guest) {
-  auto opened = co_await guest.Open<pb::ExecInput, pb::ExecOutput>(
-      "/cleanroom.internal.v1.GuestService/Exec", rpc::Shape::kBidi);
+  auto opened = co_await pb::GuestStub(guest).Exec();
   if (!opened) co_return;
   pb::ExecInput start;
   start.mutable_start()->add_argv("true");
@@ -40,8 +39,7 @@ Awaitable<void> RunCommand(rpc::Channel& guest) {
 Awaitable<void> Configure(rpc::Channel& guest) {
   pb::ConfigureRequest request;
   request.set_hostname("sandbox");
-  auto answer = co_await guest.Call<pb::ConfigureResponse>(
-      "/cleanroom.internal.v1.GuestService/Configure", std::move(request));
+  auto answer = co_await pb::GuestStub(guest).Configure(std::move(request));
   (void)answer;
 }
 

@@ -5,7 +5,7 @@
 #include <csignal>
 #include <utility>
 
-#include "guest_link/procedures.h"
+#include "cleanroom/internal/v1/guest.rpc.h"
 #include "warden_link/ending.h"
 
 namespace cleanroom::warden {
@@ -63,8 +63,7 @@ Awaitable<void> Execution::Run(rpc::Channel& agent) {
 }
 
 Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
-  auto opened =
-      co_await agent.Open<pb::ExecInput, pb::ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
+  auto opened = co_await pb::GuestStub(agent).Exec();
   if (!opened)
     co_return LostCommand(std::move(opened).error().Context("handing the command to the guest"));
   Stream stream = *std::move(opened);
@@ -187,9 +186,8 @@ Awaitable<Result<void>> Execution::Control(rpc::Channel& agent, pb::ExecInput in
   pb::ControlRequest request;
   request.set_execution_id(id_);
   *request.mutable_input() = std::move(input);
-  auto answer = co_await agent.Call<pb::ControlResponse>(
-      guest_link::kControl, std::move(request),
-      rpc::CallOptions{.deadline = std::chrono::steady_clock::now() + limits_.control});
+  auto answer = co_await pb::GuestStub(agent).Control(
+      std::move(request), {.deadline = std::chrono::steady_clock::now() + limits_.control});
   if (!answer && answer.error().code() == ErrorCode::kDeadlineExceeded) {
     co_return Err(ErrorCode::kDeadlineExceeded,
                   fmt::format("the guest did not take a signal or a size within {:g} s",

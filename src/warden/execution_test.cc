@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "base/id.h"
-#include "guest_link/procedures.h"
+#include "cleanroom/internal/v1/guest.fake.h"
 #include "rpc/testing/link.h"
 
 namespace cleanroom::warden {
@@ -37,66 +37,71 @@ pb::ExecOutput Stdout(std::string text) {
   return output;
 }
 
-// "cat": echoes stdin, exits 0 at its end. "hang": waits until it is killed. "rude": ends without
-// an exit. "started": says only that it has started, and exits 0 after a while. "split": says
-// something on both streams and exits 3.
-Awaitable<Result<void>> Exec(std::vector<int>* signals, Reader<pb::ExecInput>& in,
-                             Writer<pb::ExecOutput>& out) {
-  auto first = co_await in.Next();
-  if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "no start");
-  const std::string program = (*first)->start().argv(0);
-  if (program == "rude") co_return Result<void>();
-  if (program == "started") {
-    pb::ExecOutput started;
-    started.mutable_started()->set_pid(1);
-    auto written = co_await out.Write(started);
-    auto slept = co_await SleepFor(milliseconds(60));
-    if (!slept) co_return slept;
-    written = co_await out.Write(Exit(0));
-    co_return written;
-  }
-  if (program == "split") {
-    auto written = co_await out.Write(Stdout("out"));
-    pb::ExecOutput error;
-    error.set_stderr("err");
-    written = co_await out.Write(error);
-    written = co_await out.Write(Exit(3));
-    co_return written;
-  }
-  if (program == "obedient") {
-    while (signals->empty()) {
-      auto slept = co_await SleepFor(milliseconds(1));
+class ScriptedGuest final : public pb::FakeGuestService {
+ public:
+  // "cat": echoes stdin, exits 0 at its end. "hang": waits until it is killed. "rude": ends without
+  // an exit. "started": says only that it has started, and exits 0 after a while. "split": says
+  // something on both streams and exits 3.
+  Awaitable<Result<void>> Exec(CallContext&, Reader<pb::ExecInput>& in,
+                               Writer<pb::ExecOutput>& out) override {
+    auto first = co_await in.Next();
+    if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "no start");
+    const std::string program = (*first)->start().argv(0);
+    if (program == "rude") co_return Result<void>();
+    if (program == "started") {
+      pb::ExecOutput started;
+      started.mutable_started()->set_pid(1);
+      auto written = co_await out.Write(started);
+      auto slept = co_await SleepFor(milliseconds(60));
       if (!slept) co_return slept;
-    }
-    auto written = co_await out.Write(Exit(128 + signals->back(), signals->back()));
-    co_return written;
-  }
-  while (true) {
-    auto next = co_await in.Next();
-    if (!next) co_return Err(std::move(next).error());
-    if (!*next || program == "hang") {
-      auto slept = co_await SleepFor(std::chrono::hours(1));
-      co_return slept;
-    }
-    if ((*next)->close_stdin()) {
-      auto written = co_await out.Write(Exit(0));
+      written = co_await out.Write(Exit(0));
       co_return written;
     }
-    auto written = co_await out.Write(Stdout((*next)->stdin()));
-    if (!written) co_return written;
+    if (program == "split") {
+      auto written = co_await out.Write(Stdout("out"));
+      pb::ExecOutput error;
+      error.set_stderr("err");
+      written = co_await out.Write(error);
+      written = co_await out.Write(Exit(3));
+      co_return written;
+    }
+    if (program == "obedient") {
+      while (signals.empty()) {
+        auto slept = co_await SleepFor(milliseconds(1));
+        if (!slept) co_return slept;
+      }
+      auto written = co_await out.Write(Exit(128 + signals.back(), signals.back()));
+      co_return written;
+    }
+    while (true) {
+      auto next = co_await in.Next();
+      if (!next) co_return Err(std::move(next).error());
+      if (!*next || program == "hang") {
+        auto slept = co_await SleepFor(std::chrono::hours(1));
+        co_return slept;
+      }
+      if ((*next)->close_stdin()) {
+        auto written = co_await out.Write(Exit(0));
+        co_return written;
+      }
+      auto written = co_await out.Write(Stdout((*next)->stdin()));
+      if (!written) co_return written;
+    }
   }
-}
+  // Takes every signal, but from a command in a guest that has "frozen".
+  Awaitable<Result<pb::ControlResponse>> Control(CallContext&,
+                                                 pb::ControlRequest request) override {
+    while (frozen) {  // NOLINT(bugprone-infinite-loop): until the call is cancelled
+      auto slept = co_await SleepFor(milliseconds(10));
+      if (!slept) co_return Err(std::move(slept).error());
+    }
+    signals.push_back(request.input().signal());
+    co_return pb::ControlResponse();
+  }
 
-// Takes every signal, but from a command in a guest that has "frozen".
-Awaitable<Result<pb::ControlResponse>> Control(std::vector<int>* signals, bool frozen,
-                                               pb::ControlRequest request) {
-  while (frozen) {  // NOLINT(bugprone-infinite-loop): until the call is cancelled
-    auto slept = co_await SleepFor(milliseconds(10));
-    if (!slept) co_return Err(std::move(slept).error());
-  }
-  signals->push_back(request.input().signal());
-  co_return pb::ControlResponse();
-}
+  bool frozen = false;
+  std::vector<int> signals;
+};
 
 // Collects what a follower is sent.
 class Collected : public rpc::MessageSink {
@@ -119,15 +124,7 @@ class ExecutionTest : public testing::Test {
   ExecutionTest() {
     std::string name = testing::TempDir() + "execXXXXXX";
     dir_ = mkdtemp(name.data());
-    router_.Bidi<pb::ExecInput, pb::ExecOutput>(
-        guest_link::kExec,
-        [this](CallContext&, Reader<pb::ExecInput>& in, Writer<pb::ExecOutput>& out) {
-          return Exec(&signals_, in, out);
-        });
-    router_.Unary<pb::ControlRequest, pb::ControlResponse>(
-        guest_link::kControl, [this](CallContext&, pb::ControlRequest request) {
-          return Control(&signals_, frozen_, std::move(request));
-        });
+    guest_.Register(router_);
     link_ = std::make_unique<rpc::TestLink>(router_);
   }
   ~ExecutionTest() override {
@@ -159,8 +156,7 @@ class ExecutionTest : public testing::Test {
   std::filesystem::path dir_;
   milliseconds start_limit_{30'000};
   milliseconds control_limit_{5000};
-  bool frozen_ = false;
-  std::vector<int> signals_;
+  ScriptedGuest guest_;
   rpc::Router router_;
   std::unique_ptr<rpc::TestLink> link_;
 };
@@ -263,7 +259,7 @@ TEST_F(ExecutionTest, WhoGoesAwayWhileTheInputIsFullHasNotClosedIt) {
 TEST_F(ExecutionTest, TimeoutEndsWith124EvenWhenTheGuestIgnoresIt) {
   const auto execution = Make("obedient", milliseconds(5));
   link_->Run(execution->Run(link_->channel()));
-  EXPECT_EQ(signals_, std::vector<int>{SIGTERM});
+  EXPECT_EQ(guest_.signals, std::vector<int>{SIGTERM});
   const Collected all = Replay(*execution);
   EXPECT_EQ(all.end.cause(), pb::ExecutionEnd::CAUSE_TIMED_OUT);
   EXPECT_EQ(all.end.exit_code(), 124);
@@ -321,7 +317,7 @@ Awaitable<void> KillFrozen(Execution& execution, rpc::Channel& agent) {
 }
 
 TEST_F(ExecutionTest, ACommandInAFrozenGuestCanBeKilled) {
-  frozen_ = true;
+  guest_.frozen = true;
   control_limit_ = milliseconds(20);
   const auto execution = Make("hang");
   link_->scope().Spawn(KillFrozen(*execution, link_->channel()));

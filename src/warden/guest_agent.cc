@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "guest_link/procedures.h"
+#include "cleanroom/internal/v1/guest.rpc.h"
 #include "warden/machine_setup.h"
 
 namespace cleanroom::warden {
@@ -25,8 +25,8 @@ Awaitable<Result<std::string>> GiveIdentity(std::shared_ptr<rpc::Channel> agent,
                                             pb::ConfigureRequest identity,
                                             steady_clock::time_point deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto answer = co_await agent->Call<pb::ConfigureResponse>(guest_link::kConfigure,
-                                                            std::move(identity), options);
+  const pb::GuestStub guest(*agent);
+  auto answer = co_await guest.Configure(std::move(identity), options);
   if (!answer) co_return Err(std::move(answer).error());
   // What the request took to arrive, which is long where all code is run for the first time, is
   // missing from the guest's clock.
@@ -34,8 +34,7 @@ Awaitable<Result<std::string>> GiveIdentity(std::shared_ptr<rpc::Channel> agent,
   if (std::abs(late) > kClockTolerance.count()) {
     pb::AdjustClockRequest adjust;
     adjust.set_offset_ns(late);
-    auto adjusted =
-        co_await agent->Call<pb::AdjustClockResponse>(guest_link::kAdjustClock, adjust, options);
+    auto adjusted = co_await guest.AdjustClock(adjust, options);
     if (!adjusted) co_return Err(std::move(adjusted).error().Context("setting the guest's clock"));
   }
   co_return answer->kernel_release().substr(0, kMaxRelease);
@@ -44,8 +43,7 @@ Awaitable<Result<std::string>> GiveIdentity(std::shared_ptr<rpc::Channel> agent,
 Awaitable<Result<void>> CopyFile(std::shared_ptr<rpc::Channel> agent, pb::ReadFileRequest request,
                                  rpc::Writer<pb::FileChunk>& out) {
   int64_t left = request.max_bytes();
-  auto stream =
-      co_await agent->CallServerStream<pb::FileChunk>(guest_link::kReadFile, std::move(request));
+  auto stream = co_await pb::GuestStub(*agent).ReadFile(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   while (true) {
     auto chunk = co_await WithDeadline(stream->Next(), steady_clock::now() + kFileLimit,
@@ -64,8 +62,7 @@ Awaitable<Result<void>> CopyFile(std::shared_ptr<rpc::Channel> agent, pb::ReadFi
 Awaitable<bool> AskToShutDown(std::shared_ptr<rpc::Channel> agent,
                               steady_clock::time_point deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto asked = co_await agent->Call<pb::ShutdownResponse>(guest_link::kShutdown,
-                                                          pb::ShutdownRequest(), options);
+  auto asked = co_await pb::GuestStub(*agent).Shutdown({}, options);
   co_return asked.has_value();
 }
 

@@ -1,7 +1,6 @@
 #include "warden/guest_watch.h"
 
-#include "cleanroom/internal/v1/guest.pb.h"
-#include "guest_link/procedures.h"
+#include "cleanroom/internal/v1/guest.rpc.h"
 
 namespace cleanroom::warden {
 namespace {
@@ -38,9 +37,8 @@ Awaitable<GuestWatch::Outcome> GuestWatch::Wait(std::shared_ptr<rpc::Channel> ag
       if (!slept) co_return Outcome::kCancelled;
       if (waiting_ == 0) continue;
     }
-    auto answer = co_await agent->Call<pb::PingResponse>(
-        guest_link::kPing, pb::PingRequest(),
-        rpc::CallOptions{.deadline = steady_clock::now() + silence_ / kQuestions});
+    auto answer = co_await pb::GuestStub(*agent).Ping(
+        {}, {.deadline = steady_clock::now() + silence_ / kQuestions});
     const bool cancelled = co_await Cancelled();
     if (cancelled) co_return Outcome::kCancelled;
     const bool silent = !answer && answer.error().code() == ErrorCode::kDeadlineExceeded;

@@ -4,8 +4,7 @@
 
 #include <optional>
 
-#include "cleanroom/internal/v1/guest.pb.h"
-#include "guest_link/procedures.h"
+#include "cleanroom/internal/v1/guest.fake.h"
 #include "rpc/testing/link.h"
 
 namespace cleanroom::warden {
@@ -14,25 +13,24 @@ namespace {
 namespace pb = ::cleanroom::internal::v1;
 using std::chrono::milliseconds;
 
-struct Guest {
+struct Guest final : pb::FakeGuestService {
+  Awaitable<Result<pb::PingResponse>> Ping(rpc::CallContext&, pb::PingRequest) override {
+    ++asked;
+    while (frozen) {
+      auto slept = co_await SleepFor(milliseconds(1));
+      if (!slept) co_return Err(std::move(slept).error());
+    }
+    co_return pb::PingResponse();
+  }
+
   bool frozen = false;
   int asked = 0;
 };
 
-Awaitable<Result<pb::PingResponse>> Ping(Guest* guest) {
-  ++guest->asked;
-  while (guest->frozen) {
-    auto slept = co_await SleepFor(milliseconds(1));
-    if (!slept) co_return Err(std::move(slept).error());
-  }
-  co_return pb::PingResponse();
-}
-
 class GuestWatchTest : public testing::Test {
  protected:
   GuestWatchTest() {
-    router_.Unary<pb::PingRequest, pb::PingResponse>(
-        guest_link::kPing, [this](rpc::CallContext&, pb::PingRequest) { return Ping(&guest_); });
+    guest_.Register(router_);
     link_.emplace(router_);
     watch_.emplace(link_->io().get_executor());
     watch_->set_silence(milliseconds(80));

@@ -14,8 +14,8 @@
 #include "base/async.h"
 #include "base/testing/result_matchers.h"
 #include "cleanroom/internal/v1/guest.pb.h"
+#include "cleanroom/internal/v1/guest.rpc.h"
 #include "guest_link/devices.h"
-#include "guest_link/procedures.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "os/process.h"
@@ -139,6 +139,8 @@ class Guest {
     return ran;
   }
 
+  GuestStub guest() { return GuestStub(*channel_); }
+
   Awaitable<void> Configure(std::string& failed) {
     ConfigureRequest request;
     request.set_hostname("testbox");
@@ -149,7 +151,7 @@ class Guest {
     request.mutable_prepare()->mutable_network()->add_nameservers("10.0.2.1");
     request.add_env("PATH=/bin");
     request.set_workdir("/srv/made");
-    auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
+    auto response = co_await guest().Configure(request);
     if (!response) {
       failed = response.error().ToString();
       co_return;
@@ -160,8 +162,7 @@ class Guest {
 
   Awaitable<void> ExecInto(ExecInput start, std::string input, Ran& ran) {
     start.mutable_start()->set_stdin(!input.empty());
-    auto stream =
-        co_await channel_->Open<ExecInput, ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
+    auto stream = co_await guest().Exec();
     EXPECT_TRUE(stream);
     auto written = co_await stream->Write(start);
     EXPECT_TRUE(written);
@@ -188,8 +189,7 @@ class Guest {
   }
 
   Awaitable<void> CancelDaemon() {
-    auto stream =
-        co_await channel_->Open<ExecInput, ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
+    auto stream = co_await guest().Exec();
     (void)co_await stream->Write(Shell("setsid sleep 987 & echo up; sleep 986"));
     for (std::string seen; seen != "up\n";) {
       auto next = co_await stream->Next();
@@ -200,19 +200,17 @@ class Guest {
   }
 
   Awaitable<void> Shutdown(Result<void>& answered) {
-    auto response =
-        co_await channel_->Call<ShutdownResponse>(guest_link::kShutdown, ShutdownRequest());
+    auto response = co_await guest().Shutdown({});
     if (!response) answered = Err(std::move(response).error());
   }
   Awaitable<void> ConfigureAgain(ErrorCode& code) {
-    auto again =
-        co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, ConfigureRequest());
+    auto again = co_await guest().Configure({});
     code = again.error().code();
   }
   Awaitable<void> ReadFile(std::string path, std::string& data, Result<void>& ended) {
     ReadFileRequest request;
     request.set_path(path);
-    auto stream = co_await channel_->CallServerStream<FileChunk>(guest_link::kReadFile, request);
+    auto stream = co_await guest().ReadFile(request);
     for (;;) {
       auto next = co_await stream->Next();
       if (!next) {

@@ -11,7 +11,6 @@
 #include <limits>
 
 #include "guest/exec/execution.h"
-#include "guest_link/procedures.h"
 
 namespace cleanroom::guest {
 namespace {
@@ -23,8 +22,6 @@ constexpr std::chrono::milliseconds kTermGrace(500);
 constexpr std::chrono::milliseconds kKillGrace(2000);
 constexpr size_t kFileChunkBytes = 64 << 10;
 
-Awaitable<Result<PingResponse>> Ping() { co_return PingResponse(); }
-
 }  // namespace
 
 GuestService::GuestService(asio::any_io_executor executor, Machine& machine, Reaper& reaper,
@@ -35,35 +32,6 @@ GuestService::GuestService(asio::any_io_executor executor, Machine& machine, Rea
       config_(std::move(config)),
       cgroups_(config_.cgroup_path),
       end_(executor) {}
-
-void GuestService::Register(rpc::Router& router) {
-  router.Unary<ConfigureRequest, ConfigureResponse>(
-      guest_link::kConfigure, [this](rpc::CallContext& call, ConfigureRequest request) {
-        return Configure(call, std::move(request));
-      });
-  router.Unary<AdjustClockRequest, AdjustClockResponse>(
-      guest_link::kAdjustClock, [this](rpc::CallContext& call, AdjustClockRequest request) {
-        return AdjustClock(call, std::move(request));
-      });
-  router.Bidi<ExecInput, ExecOutput>(
-      guest_link::kExec, [this](rpc::CallContext& call, rpc::Reader<ExecInput>& in,
-                                rpc::Writer<ExecOutput>& out) { return Exec(call, in, out); });
-  router.Unary<ControlRequest, ControlResponse>(
-      guest_link::kControl, [this](rpc::CallContext& call, ControlRequest request) {
-        return Control(call, std::move(request));
-      });
-  router.Unary<PingRequest, PingResponse>(guest_link::kPing,
-                                          [](rpc::CallContext&, PingRequest) { return Ping(); });
-  router.ServerStream<ReadFileRequest, FileChunk>(
-      guest_link::kReadFile,
-      [this](rpc::CallContext& call, ReadFileRequest request, rpc::Writer<FileChunk>& out) {
-        return ReadFile(call, std::move(request), out);
-      });
-  router.Unary<ShutdownRequest, ShutdownResponse>(
-      guest_link::kShutdown, [this](rpc::CallContext& call, ShutdownRequest request) {
-        return Shutdown(call, std::move(request));
-      });
-}
 
 Awaitable<Result<ConfigureResponse>> GuestService::Configure(rpc::CallContext&,
                                                              ConfigureRequest request) {
@@ -128,6 +96,10 @@ Awaitable<Result<ControlResponse>> GuestService::Control(rpc::CallContext&,
   }
   found->second->Control(request.input());
   co_return ControlResponse();
+}
+
+Awaitable<Result<PingResponse>> GuestService::Ping(rpc::CallContext&, PingRequest) {
+  co_return PingResponse();
 }
 
 Awaitable<Result<void>> GuestService::ReadFile(rpc::CallContext&, ReadFileRequest request,

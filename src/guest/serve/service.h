@@ -7,12 +7,11 @@
 #include <string>
 
 #include "base/async.h"
-#include "cleanroom/internal/v1/guest.pb.h"
+#include "cleanroom/internal/v1/guest.rpc.h"
 #include "guest/exec/cgroup.h"
 #include "guest/exec/command.h"
 #include "guest/exec/reaper.h"
 #include "guest/machine/machine.h"
-#include "rpc/service.h"
 
 namespace cleanroom::guest {
 
@@ -26,12 +25,10 @@ struct ServiceConfig {
 class Execution;
 
 // One per process; belongs to one thread. What it is given outlives it.
-class GuestService {
+class GuestService final : public internal::v1::GuestService {
  public:
   GuestService(asio::any_io_executor executor, Machine& machine, Reaper& reaper,
                ServiceConfig config);
-
-  void Register(rpc::Router& router);
 
   // The root of a machine that was prepared at its boot; before any call.
   void UsePrepared(Root root) { root_.emplace(std::move(root)); }
@@ -43,17 +40,20 @@ class GuestService {
 
  private:
   Awaitable<Result<internal::v1::ConfigureResponse>> Configure(
-      rpc::CallContext& call, internal::v1::ConfigureRequest request);
+      rpc::CallContext& call, internal::v1::ConfigureRequest request) override;
   Awaitable<Result<internal::v1::AdjustClockResponse>> AdjustClock(
-      rpc::CallContext& call, internal::v1::AdjustClockRequest request);
+      rpc::CallContext& call, internal::v1::AdjustClockRequest request) override;
   Awaitable<Result<void>> Exec(rpc::CallContext& call, rpc::Reader<internal::v1::ExecInput>& in,
-                               rpc::Writer<internal::v1::ExecOutput>& out);
-  Awaitable<Result<internal::v1::ControlResponse>> Control(rpc::CallContext& call,
-                                                           internal::v1::ControlRequest request);
+                               rpc::Writer<internal::v1::ExecOutput>& out) override;
+  Awaitable<Result<internal::v1::ControlResponse>> Control(
+      rpc::CallContext& call, internal::v1::ControlRequest request) override;
+  Awaitable<Result<internal::v1::PingResponse>> Ping(rpc::CallContext& call,
+                                                     internal::v1::PingRequest request) override;
   Awaitable<Result<void>> ReadFile(rpc::CallContext& call, internal::v1::ReadFileRequest request,
-                                   rpc::Writer<internal::v1::FileChunk>& out);
-  Awaitable<Result<internal::v1::ShutdownResponse>> Shutdown(rpc::CallContext& call,
-                                                             internal::v1::ShutdownRequest request);
+                                   rpc::Writer<internal::v1::FileChunk>& out) override;
+  Awaitable<Result<internal::v1::ShutdownResponse>> Shutdown(
+      rpc::CallContext& call, internal::v1::ShutdownRequest request) override;
+
   Result<void> CheckUsable() const;
   Awaitable<void> WaitForNoProcess(std::chrono::milliseconds timeout);
 

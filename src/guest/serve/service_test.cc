@@ -13,7 +13,6 @@
 
 #include "base/testing/result_matchers.h"
 #include "guest/exec/execution.h"
-#include "guest_link/procedures.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "os/process.h"
@@ -130,21 +129,22 @@ class ServiceTest : public ::testing::Test {
     ASSERT_EQ(tasks_.size(), 0U);
   }
 
+  GuestStub guest() { return GuestStub(*channel_); }
+
   Awaitable<void> Configure() {
     ConfigureRequest request;
     request.set_hostname("box");
     request.add_env("PATH=/usr/bin:/bin");
     request.add_env("FROM=image");
-    auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
-    EXPECT_THAT(response, IsOk());
+    auto response = co_await guest().Configure(request);
+    EXPECT_TRUE(response) << response.error().ToString();
     if (response) {
       EXPECT_EQ(response->agent_version(), "test");
     }
   }
 
   Awaitable<Stream> Open(ExecInput start) {
-    auto stream =
-        co_await channel_->Open<ExecInput, ExecOutput>(guest_link::kExec, rpc::Shape::kBidi);
+    auto stream = co_await guest().Exec();
     EXPECT_TRUE(stream);
     auto written = co_await stream->Write(start);
     EXPECT_TRUE(written);
@@ -226,8 +226,7 @@ Awaitable<void> ServiceTest::ConfigureFirst() {
   auto next = co_await stream.Next();
   EXPECT_EQ(next.error().code(), ErrorCode::kFailedPrecondition);
   co_await Configure();
-  auto again =
-      co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, ConfigureRequest());
+  auto again = co_await guest().Configure({});
   EXPECT_EQ(again.error().code(), ErrorCode::kFailedPrecondition);
 }
 TEST_F(ServiceTest, ConfigureComesFirstAndOnce) { Await(ConfigureFirst()); }
@@ -238,8 +237,8 @@ Awaitable<void> ServiceTest::Rehearse() {
   request.set_hostname("nobody");
   request.set_rehearsal(true);
   for (int i = 0; i < 2; ++i) {
-    auto response = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
-    EXPECT_THAT(response, IsOk());
+    auto response = co_await guest().Configure(request);
+    EXPECT_TRUE(response) << response.error().ToString();
     const Ran ran = co_await Run(Start("/bin/sh", "-c", "true"));
     EXPECT_EQ(ran.exit.exit_code(), 0);
   }
@@ -247,7 +246,7 @@ Awaitable<void> ServiceTest::Rehearse() {
   co_await Configure();
   EXPECT_EQ(machine_.identified, 3);
   EXPECT_EQ(machine_.caches_dropped, 0);
-  auto again = co_await channel_->Call<ConfigureResponse>(guest_link::kConfigure, request);
+  auto again = co_await guest().Configure(request);
   EXPECT_FALSE(again);
 }
 TEST_F(ServiceTest, APreparedMachineIsRehearsedBeforeItIsConfiguredOnce) {
@@ -476,7 +475,7 @@ Awaitable<void> ServiceTest::Files() {
     ReadFileRequest request;
     request.set_path(folder.path() + name);
     request.set_max_bytes(150'000);
-    auto stream = co_await channel_->CallServerStream<FileChunk>(guest_link::kReadFile, request);
+    auto stream = co_await guest().ReadFile(request);
     std::string data;
     int64_t size = -1;
     Result<void> ended;
@@ -504,7 +503,7 @@ Awaitable<void> ServiceTest::Files() {
   ReadFileRequest small;
   small.set_path(folder.path() + "/file");
   small.set_max_bytes(149'999);
-  auto stream = co_await channel_->CallServerStream<FileChunk>(guest_link::kReadFile, small);
+  auto stream = co_await guest().ReadFile(small);
   auto next = co_await stream->Next();
   EXPECT_EQ(next.error().code(), ErrorCode::kResourceExhausted);
 }
@@ -512,8 +511,7 @@ TEST_F(ServiceTest, FilesAreReadWithinTheirLimit) { Await(Files()); }
 
 Awaitable<void> ServiceTest::ShutDown() {
   co_await Configure();
-  auto response =
-      co_await channel_->Call<ShutdownResponse>(guest_link::kShutdown, ShutdownRequest());
+  auto response = co_await guest().Shutdown({});
   EXPECT_TRUE(response);
   EXPECT_TRUE(service_.ended());
   EXPECT_TRUE(machine_.quiesced);

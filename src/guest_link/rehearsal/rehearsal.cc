@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "guest_link/procedures.h"
+#include "cleanroom/internal/v1/guest.rpc.h"
 
 namespace cleanroom::guest_link {
 namespace {
@@ -52,8 +52,7 @@ enum class Input { kOpen, kEnded };
 Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart start, Input input,
                             TimePoint deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto call = co_await agent->Open<pb::ExecInput, pb::ExecOutput>(guest_link::kExec,
-                                                                  rpc::Shape::kBidi, options);
+  auto call = co_await pb::GuestStub(*agent).Exec(options);
   if (!call) co_return Err(std::move(call).error());
   pb::ExecInput first;
   *first.mutable_start() = std::move(start);
@@ -73,13 +72,12 @@ Awaitable<Result<void>> Run(std::shared_ptr<rpc::Channel> agent, pb::ExecStart s
 Awaitable<Result<void>> Rehearse(std::shared_ptr<rpc::Channel> agent, pb::ConfigureRequest identity,
                                  TimePoint deadline) {
   const rpc::CallOptions options{.deadline = deadline};
-  auto answer = co_await agent->Call<pb::ConfigureResponse>(guest_link::kConfigure,
-                                                            InDetail(std::move(identity)), options);
+  const pb::GuestStub guest(*agent);
+  auto answer = co_await guest.Configure(InDetail(std::move(identity)), options);
   if (!answer) co_return Err(std::move(answer).error());
   pb::AdjustClockRequest adjust;
   adjust.set_offset_ns(1);
-  auto adjusted =
-      co_await agent->Call<pb::AdjustClockResponse>(guest_link::kAdjustClock, adjust, options);
+  auto adjusted = co_await guest.AdjustClock(adjust, options);
   if (!adjusted) co_return Err(std::move(adjusted).error());
   auto ran = co_await Run(agent, Shell(), Input::kEnded, deadline);
   CR_CO_TRY(ran);
