@@ -12,10 +12,6 @@ constexpr size_t kMaxUser = 256;
 constexpr int32_t kMaxWindow = 65535;
 constexpr int64_t kMaxStartSeconds = 3600;
 
-std::string Path(std::string_view method) {
-  return std::string("/cleanroom.v1.ExecutionService/").append(method);
-}
-
 std::unexpected<Error> Bad(std::string message) {
   return Err(ErrorCode::kInvalidArgument, std::move(message));
 }
@@ -100,47 +96,8 @@ Result<ExecutionPlan> PlanExecution(const v1::CreateExecutionRequest& request,
   return plan;
 }
 
-void ExecutionService::Register(rpc::Router& router) {
-  using rpc::CallContext;
-  router.Unary<v1::CreateExecutionRequest, v1::CreateExecutionResponse>(
-      Path("CreateExecution"), [this](CallContext&, v1::CreateExecutionRequest request) {
-        return Create(std::move(request));
-      });
-  for (const char* method : {"GetExecution", "InspectExecution"}) {
-    router.Unary<v1::GetExecutionRequest, v1::GetExecutionResponse>(
-        Path(method),
-        [this](CallContext&, v1::GetExecutionRequest request) { return Get(std::move(request)); });
-  }
-  router.Unary<v1::ListExecutionsRequest, v1::ListExecutionsResponse>(
-      Path("ListExecutions"),
-      [this](CallContext&, v1::ListExecutionsRequest request) { return List(std::move(request)); });
-  router.Unary<v1::CancelExecutionRequest, v1::CancelExecutionResponse>(
-      Path("CancelExecution"), [this](CallContext&, v1::CancelExecutionRequest request) {
-        return Cancel(std::move(request));
-      });
-  router.Unary<v1::WriteExecutionStdinRequest, v1::WriteExecutionStdinResponse>(
-      Path("WriteExecutionStdin"), [this](CallContext&, v1::WriteExecutionStdinRequest request) {
-        return WriteStdin(std::move(request));
-      });
-  router.Unary<v1::CloseExecutionStdinRequest, v1::CloseExecutionStdinResponse>(
-      Path("CloseExecutionStdin"), [this](CallContext&, v1::CloseExecutionStdinRequest request) {
-        return CloseStdin(std::move(request));
-      });
-  router.ServerStream<v1::StreamExecutionRequest, v1::ExecutionStreamEvent>(
-      Path("StreamExecution"), [this](CallContext&, v1::StreamExecutionRequest request,
-                                      rpc::Writer<v1::ExecutionStreamEvent>& out) {
-        return executions_.Stream(
-            request.sandbox_id(), request.execution_id(),
-            request.follow() ? Executions::Follow::kYes : Executions::Follow::kNo, out);
-      });
-  router.Bidi<v1::AttachExecutionRequest, v1::ExecutionStreamEvent>(
-      Path("AttachExecution"),
-      [this](CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
-             rpc::Writer<v1::ExecutionStreamEvent>& out) { return executions_.Attach(in, out); });
-}
-
-Awaitable<Result<v1::CreateExecutionResponse>> ExecutionService::Create(
-    v1::CreateExecutionRequest request) {
+Awaitable<Result<v1::CreateExecutionResponse>> ExecutionService::CreateExecution(
+    rpc::CallContext&, v1::CreateExecutionRequest request) {
   CR_CO_TRY_ASSIGN(auto plan, PlanExecution(request, clock_()));
   auto record = co_await executions_.Create(std::move(plan));
   if (!record) co_return Err(std::move(record).error());
@@ -149,7 +106,8 @@ Awaitable<Result<v1::CreateExecutionResponse>> ExecutionService::Create(
   co_return response;
 }
 
-Awaitable<Result<v1::GetExecutionResponse>> ExecutionService::Get(v1::GetExecutionRequest request) {
+Awaitable<Result<v1::GetExecutionResponse>> ExecutionService::GetExecution(
+    rpc::CallContext&, v1::GetExecutionRequest request) {
   CR_CO_TRY_ASSIGN(const auto record,
                    executions_.Get(request.sandbox_id(), request.execution_id()));
   v1::GetExecutionResponse response;
@@ -157,8 +115,13 @@ Awaitable<Result<v1::GetExecutionResponse>> ExecutionService::Get(v1::GetExecuti
   co_return response;
 }
 
-Awaitable<Result<v1::ListExecutionsResponse>> ExecutionService::List(
-    v1::ListExecutionsRequest request) {
+Awaitable<Result<v1::GetExecutionResponse>> ExecutionService::InspectExecution(
+    rpc::CallContext& call, v1::GetExecutionRequest request) {
+  return GetExecution(call, std::move(request));
+}
+
+Awaitable<Result<v1::ListExecutionsResponse>> ExecutionService::ListExecutions(
+    rpc::CallContext&, v1::ListExecutionsRequest request) {
   using Which = store::RecordStore::Which;
   CR_CO_TRY_ASSIGN(
       const auto records,
@@ -169,8 +132,8 @@ Awaitable<Result<v1::ListExecutionsResponse>> ExecutionService::List(
   co_return response;
 }
 
-Awaitable<Result<v1::CancelExecutionResponse>> ExecutionService::Cancel(
-    v1::CancelExecutionRequest request) {
+Awaitable<Result<v1::CancelExecutionResponse>> ExecutionService::CancelExecution(
+    rpc::CallContext&, v1::CancelExecutionRequest request) {
   auto answer =
       co_await executions_.Cancel(request.sandbox_id(), request.execution_id(), request.signal());
   if (!answer) co_return Err(std::move(answer).error());
@@ -182,8 +145,16 @@ Awaitable<Result<v1::CancelExecutionResponse>> ExecutionService::Cancel(
   co_return response;
 }
 
-Awaitable<Result<v1::WriteExecutionStdinResponse>> ExecutionService::WriteStdin(
-    v1::WriteExecutionStdinRequest request) {
+Awaitable<Result<void>> ExecutionService::StreamExecution(
+    rpc::CallContext&, v1::StreamExecutionRequest request,
+    rpc::Writer<v1::ExecutionStreamEvent>& out) {
+  return executions_.Stream(request.sandbox_id(), request.execution_id(),
+                            request.follow() ? Executions::Follow::kYes : Executions::Follow::kNo,
+                            out);
+}
+
+Awaitable<Result<v1::WriteExecutionStdinResponse>> ExecutionService::WriteExecutionStdin(
+    rpc::CallContext&, v1::WriteExecutionStdinRequest request) {
   pb::ExecInput input;
   input.set_stdin(std::move(*request.mutable_data()));
   auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(),
@@ -192,14 +163,20 @@ Awaitable<Result<v1::WriteExecutionStdinResponse>> ExecutionService::WriteStdin(
   co_return v1::WriteExecutionStdinResponse();
 }
 
-Awaitable<Result<v1::CloseExecutionStdinResponse>> ExecutionService::CloseStdin(
-    v1::CloseExecutionStdinRequest request) {
+Awaitable<Result<v1::CloseExecutionStdinResponse>> ExecutionService::CloseExecutionStdin(
+    rpc::CallContext&, v1::CloseExecutionStdinRequest request) {
   pb::ExecInput input;
   input.set_close_stdin(true);
   auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(),
                                              std::move(input));
   if (!sent) co_return Err(std::move(sent).error());
   co_return v1::CloseExecutionStdinResponse();
+}
+
+Awaitable<Result<void>> ExecutionService::AttachExecution(
+    rpc::CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
+    rpc::Writer<v1::ExecutionStreamEvent>& out) {
+  return executions_.Attach(in, out);
 }
 
 }  // namespace cleanroom::server

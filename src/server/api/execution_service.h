@@ -2,8 +2,7 @@
 #pragma once
 
 #include "base/async.h"
-#include "cleanroom/v1/execution.pb.h"
-#include "rpc/service.h"
+#include "cleanroom/v1/execution.rpc.h"
 #include "server/executions/executions.h"
 
 namespace cleanroom::server {
@@ -17,21 +16,32 @@ inline constexpr int64_t kMaxTimeoutSeconds = 30LL * 24 * 3600;
 Result<ExecutionPlan> PlanExecution(const v1::CreateExecutionRequest& request,
                                     std::chrono::system_clock::time_point now);
 
-class ExecutionService {
+class ExecutionService final : public v1::ExecutionService {
  public:
   ExecutionService(Executions& executions, WallClock clock)
       : executions_(executions), clock_(std::move(clock)) {}
-  void Register(rpc::Router& router);
 
  private:
-  Awaitable<Result<v1::CreateExecutionResponse>> Create(v1::CreateExecutionRequest request);
-  Awaitable<Result<v1::GetExecutionResponse>> Get(v1::GetExecutionRequest request);
-  Awaitable<Result<v1::ListExecutionsResponse>> List(v1::ListExecutionsRequest request);
-  Awaitable<Result<v1::CancelExecutionResponse>> Cancel(v1::CancelExecutionRequest request);
-  Awaitable<Result<v1::WriteExecutionStdinResponse>> WriteStdin(
-      v1::WriteExecutionStdinRequest request);
-  Awaitable<Result<v1::CloseExecutionStdinResponse>> CloseStdin(
-      v1::CloseExecutionStdinRequest request);
+  Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
+      rpc::CallContext& call, v1::CreateExecutionRequest request) override;
+  Awaitable<Result<v1::GetExecutionResponse>> GetExecution(
+      rpc::CallContext& call, v1::GetExecutionRequest request) override;
+  Awaitable<Result<v1::ListExecutionsResponse>> ListExecutions(
+      rpc::CallContext& call, v1::ListExecutionsRequest request) override;
+  Awaitable<Result<v1::GetExecutionResponse>> InspectExecution(
+      rpc::CallContext& call, v1::GetExecutionRequest request) override;
+  Awaitable<Result<v1::CancelExecutionResponse>> CancelExecution(
+      rpc::CallContext& call, v1::CancelExecutionRequest request) override;
+  Awaitable<Result<void>> StreamExecution(rpc::CallContext& call,
+                                          v1::StreamExecutionRequest request,
+                                          rpc::Writer<v1::ExecutionStreamEvent>& out) override;
+  Awaitable<Result<v1::WriteExecutionStdinResponse>> WriteExecutionStdin(
+      rpc::CallContext& call, v1::WriteExecutionStdinRequest request) override;
+  Awaitable<Result<v1::CloseExecutionStdinResponse>> CloseExecutionStdin(
+      rpc::CallContext& call, v1::CloseExecutionStdinRequest request) override;
+  Awaitable<Result<void>> AttachExecution(rpc::CallContext& call,
+                                          rpc::Reader<v1::AttachExecutionRequest>& in,
+                                          rpc::Writer<v1::ExecutionStreamEvent>& out) override;
 
   Executions& executions_;
   WallClock clock_;

@@ -14,10 +14,6 @@
 namespace cleanroom::server {
 namespace {
 
-std::string Path(std::string_view method) {
-  return std::string("/cleanroom.v1.ImageService/").append(method);
-}
-
 // `asked`: the name that the caller knows it by; without one, the first it got.
 v1::Image ToMessage(const image::ImageRecord& record, const ImageRef* asked = nullptr) {
   v1::Image message;
@@ -67,29 +63,8 @@ Awaitable<void> Feed(rpc::Reader<v1::ImportImageRequest>& in, std::string first,
 
 }  // namespace
 
-void ImageService::Register(rpc::Router& router) {
-  using rpc::CallContext;
-  router.ServerStream<v1::PullImageRequest, v1::ImageEvent>(
-      Path("PullImage"),
-      [this](CallContext&, v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
-        return Pull(std::move(request), out);
-      });
-  router.Bidi<v1::ImportImageRequest, v1::ImageEvent>(
-      Path("ImportImage"), [this](CallContext&, rpc::Reader<v1::ImportImageRequest>& in,
-                                  rpc::Writer<v1::ImageEvent>& out) { return Import(in, out); });
-  router.Unary<v1::ListImagesRequest, v1::ListImagesResponse>(
-      Path("ListImages"), [this](CallContext&, v1::ListImagesRequest) { return List(); });
-  router.Unary<v1::RemoveImageRequest, v1::RemoveImageResponse>(
-      Path("RemoveImage"),
-      [this](CallContext&, v1::RemoveImageRequest request) { return Remove(std::move(request)); });
-  router.Unary<v1::ResolveImageRequest, v1::ResolveImageResponse>(
-      Path("ResolveImage"), [this](CallContext&, v1::ResolveImageRequest request) {
-        return Resolve(std::move(request));
-      });
-}
-
-Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request,
-                                           rpc::Writer<v1::ImageEvent>& out) {
+Awaitable<Result<void>> ImageService::PullImage(rpc::CallContext&, v1::PullImageRequest request,
+                                                rpc::Writer<v1::ImageEvent>& out) {
   CR_CO_TRY_ASSIGN(const ImageRef asked, ImageRef::Parse(request.ref()));
   auto heard = std::make_shared<Heard<ImageOutcome>>(executor_);
   auto pull = images_.Pull(request.ref(), HearProgress(heard), Plain(request.plain_http()));
@@ -101,8 +76,9 @@ Awaitable<Result<void>> ImageService::Pull(v1::PullImageRequest request,
   co_return written;
 }
 
-Awaitable<Result<void>> ImageService::Import(rpc::Reader<v1::ImportImageRequest>& in,
-                                             rpc::Writer<v1::ImageEvent>& out) {
+Awaitable<Result<void>> ImageService::ImportImage(rpc::CallContext&,
+                                                  rpc::Reader<v1::ImportImageRequest>& in,
+                                                  rpc::Writer<v1::ImageEvent>& out) {
   auto first = co_await in.Next();
   if (!first) co_return Err(std::move(first).error());
   if (!*first)
@@ -146,7 +122,8 @@ Awaitable<Result<void>> ImageService::Import(rpc::Reader<v1::ImportImageRequest>
   co_return written;
 }
 
-Awaitable<Result<v1::ListImagesResponse>> ImageService::List() {
+Awaitable<Result<v1::ListImagesResponse>> ImageService::ListImages(rpc::CallContext&,
+                                                                   v1::ListImagesRequest) {
   auto records = co_await images_.List();
   if (!records) co_return Err(std::move(records).error());
   v1::ListImagesResponse response;
@@ -154,7 +131,8 @@ Awaitable<Result<v1::ListImagesResponse>> ImageService::List() {
   co_return response;
 }
 
-Awaitable<Result<v1::RemoveImageResponse>> ImageService::Remove(v1::RemoveImageRequest request) {
+Awaitable<Result<v1::RemoveImageResponse>> ImageService::RemoveImage(
+    rpc::CallContext&, v1::RemoveImageRequest request) {
   auto removed = co_await storage_.RemoveImage(request.ref());
   if (!removed) co_return Err(std::move(removed).error());
   v1::RemoveImageResponse response;
@@ -163,7 +141,8 @@ Awaitable<Result<v1::RemoveImageResponse>> ImageService::Remove(v1::RemoveImageR
   co_return response;
 }
 
-Awaitable<Result<v1::ResolveImageResponse>> ImageService::Resolve(v1::ResolveImageRequest request) {
+Awaitable<Result<v1::ResolveImageResponse>> ImageService::ResolveImage(
+    rpc::CallContext&, v1::ResolveImageRequest request) {
   auto ref = co_await images_.Resolve(request.ref(), Plain(request.plain_http()));
   if (!ref) co_return Err(std::move(ref).error());
   v1::ResolveImageResponse response;

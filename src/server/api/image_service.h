@@ -2,8 +2,7 @@
 #pragma once
 
 #include "base/async.h"
-#include "cleanroom/v1/image.pb.h"
-#include "rpc/service.h"
+#include "cleanroom/v1/image.rpc.h"
 #include "server/images/images.h"
 #include "server/storage/image_storage.h"
 
@@ -11,19 +10,23 @@ namespace cleanroom::server {
 
 namespace v1 = ::cleanroom::v1;
 
-class ImageService {
+class ImageService final : public v1::ImageService {
  public:
   ImageService(asio::any_io_executor executor, Images& images, ImageStorage& storage)
       : executor_(std::move(executor)), images_(images), storage_(storage) {}
-  void Register(rpc::Router& router);
 
  private:
-  Awaitable<Result<void>> Pull(v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out);
-  Awaitable<Result<void>> Import(rpc::Reader<v1::ImportImageRequest>& in,
-                                 rpc::Writer<v1::ImageEvent>& out);
-  Awaitable<Result<v1::ListImagesResponse>> List();
-  Awaitable<Result<v1::RemoveImageResponse>> Remove(v1::RemoveImageRequest request);
-  Awaitable<Result<v1::ResolveImageResponse>> Resolve(v1::ResolveImageRequest request);
+  Awaitable<Result<void>> PullImage(rpc::CallContext& call, v1::PullImageRequest request,
+                                    rpc::Writer<v1::ImageEvent>& out) override;
+  Awaitable<Result<void>> ImportImage(rpc::CallContext& call,
+                                      rpc::Reader<v1::ImportImageRequest>& in,
+                                      rpc::Writer<v1::ImageEvent>& out) override;
+  Awaitable<Result<v1::ListImagesResponse>> ListImages(rpc::CallContext& call,
+                                                       v1::ListImagesRequest request) override;
+  Awaitable<Result<v1::RemoveImageResponse>> RemoveImage(rpc::CallContext& call,
+                                                         v1::RemoveImageRequest request) override;
+  Awaitable<Result<v1::ResolveImageResponse>> ResolveImage(
+      rpc::CallContext& call, v1::ResolveImageRequest request) override;
 
   asio::any_io_executor executor_;
   Images& images_;

@@ -216,13 +216,13 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
 // A caller of CreateSandbox or CreateSandboxStream who leaves at a chosen moment.
 class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
  public:
-  LeavingCaller(Plane& plane, const std::string& method)
+  LeavingCaller(Plane& plane, std::string_view procedure)
       : plane_(plane),
         service_(
             *plane.sandboxes, *plane.network, plane.settings, [&] { return plane.now; },
             Capabilities()) {
     service_.Register(router_);
-    procedure_ = router_.Find("/cleanroom.v1.SandboxService/" + method);
+    procedure_ = router_.Find(procedure);
     const auto policy =
         policy::PolicyForImage("registry.example/debian@sha256:" + std::string(64, 'a'));
     request_.mutable_policy()->set_canonical_json(policy->CanonicalJson());
@@ -284,7 +284,8 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
 };
 
 TEST_F(LifecycleTest, CallerWhoStaysIsToldOfTheSandbox) {
-  for (const char* method : {"CreateSandbox", "CreateSandboxStream"}) {
+  for (const auto method :
+       {v1::SandboxStub::kCreateSandbox, v1::SandboxStub::kCreateSandboxStream}) {
     Plane plane(folder_.path());
     LeavingCaller caller(plane, method);
     const auto sandbox = caller.RunUntilMade();
@@ -297,7 +298,8 @@ TEST_F(LifecycleTest, CallerWhoStaysIsToldOfTheSandbox) {
 }
 
 TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
-  for (const char* method : {"CreateSandbox", "CreateSandboxStream"}) {
+  for (const auto method :
+       {v1::SandboxStub::kCreateSandbox, v1::SandboxStub::kCreateSandboxStream}) {
     Plane plane(folder_.path());
     LeavingCaller caller(plane, method);
     const auto sandbox = caller.RunUntilMade();
@@ -319,7 +321,7 @@ TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
 
 TEST_F(LifecycleTest, SandboxWhoseCallerCannotBeToldIsStopped) {
   Plane plane(folder_.path());
-  LeavingCaller caller(plane, "CreateSandboxStream");
+  LeavingCaller caller(plane, v1::SandboxStub::kCreateSandboxStream);
   caller.gone_before_answer = true;
   const auto sandbox = caller.RunUntilMade();
   ASSERT_TRUE(sandbox);

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "server/launch/launch_request.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -13,10 +13,6 @@ constexpr char kPolicySource[] = "request";
 constexpr int64_t kDefaultDownload = 10 << 20;
 constexpr int64_t kMaxDownload = 64 << 20;
 constexpr size_t kMaxPath = 4096;
-
-std::string Path(std::string_view method) {
-  return std::string("/cleanroom.v1.SandboxService/").append(method);
-}
 
 v1::CreateSandboxEvent ToEvent(const std::string& id, const ProgressUpdate& progress) {
   v1::CreateSandboxEvent event;
@@ -44,57 +40,20 @@ SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network,
       clock_(std::move(clock)),
       capabilities_(std::move(capabilities)) {}
 
-void SandboxService::Register(rpc::Router& router) {
-  using rpc::CallContext;
-  router.Unary<v1::CreateSandboxRequest, v1::CreateSandboxResponse>(
-      Path("CreateSandbox"), [this](CallContext&, v1::CreateSandboxRequest request) {
-        return Create(std::move(request));
-      });
-  router.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
-      Path("CreateSandboxStream"), [this](CallContext&, v1::CreateSandboxRequest request,
-                                          rpc::Writer<v1::CreateSandboxEvent>& out) {
-        return CreateStream(std::move(request), out);
-      });
-  router.Unary<v1::GetSandboxRequest, v1::GetSandboxResponse>(
-      Path("GetSandbox"),
-      [this](CallContext&, v1::GetSandboxRequest request) { return Get(std::move(request)); });
-  router.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
-      Path("ListSandboxes"),
-      [this](CallContext&, v1::ListSandboxesRequest request) { return List(std::move(request)); });
-  router.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
-      Path("TerminateSandbox"), [this](CallContext&, v1::TerminateSandboxRequest request) {
-        return Terminate(std::move(request));
-      });
-  router.Unary<v1::DownloadSandboxFileRequest, v1::DownloadSandboxFileResponse>(
-      Path("DownloadSandboxFile"), [this](CallContext&, v1::DownloadSandboxFileRequest request) {
-        return Download(std::move(request));
-      });
-  router.ServerStream<v1::StreamSandboxEventsRequest, v1::SandboxEvent>(
-      Path("StreamSandboxEvents"), [this](CallContext&, v1::StreamSandboxEventsRequest request,
-                                          rpc::Writer<v1::SandboxEvent>& out) {
-        return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
-      });
-  router.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
-      Path("StreamSandboxNetwork"), [this](CallContext&, v1::StreamSandboxNetworkRequest request,
-                                           rpc::Writer<v1::NetworkDecision>& out) {
-        return network_.Stream(request.sandbox_id(), request.follow(), out);
-      });
-}
-
 Result<LaunchPlan> SandboxService::Plan(const v1::CreateSandboxRequest& request) const {
   return PlanLaunch(request, settings_, capabilities_, clock_());
 }
 
-Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Create(
-    v1::CreateSandboxRequest request) {
+Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::CreateSandbox(
+    rpc::CallContext&, v1::CreateSandboxRequest request) {
   CR_CO_TRY_ASSIGN(auto plan, Plan(request));
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
   auto created = co_await Await(std::move(sandbox), nullptr);
   co_return created;
 }
 
-Awaitable<Result<void>> SandboxService::CreateStream(v1::CreateSandboxRequest request,
-                                                     rpc::Writer<v1::CreateSandboxEvent>& out) {
+Awaitable<Result<void>> SandboxService::CreateSandboxStream(
+    rpc::CallContext&, v1::CreateSandboxRequest request, rpc::Writer<v1::CreateSandboxEvent>& out) {
   CR_CO_TRY_ASSIGN(auto plan, Plan(request));
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
   v1::CreateSandboxEvent event;
@@ -158,15 +117,16 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
   co_return response;
 }
 
-Awaitable<Result<v1::GetSandboxResponse>> SandboxService::Get(v1::GetSandboxRequest request) {
+Awaitable<Result<v1::GetSandboxResponse>> SandboxService::GetSandbox(
+    rpc::CallContext&, v1::GetSandboxRequest request) {
   CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(request.sandbox_id()));
   v1::GetSandboxResponse response;
   *response.mutable_sandbox() = ToMessage(record);
   co_return response;
 }
 
-Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(
-    v1::ListSandboxesRequest request) {
+Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::ListSandboxes(
+    rpc::CallContext&, v1::ListSandboxesRequest request) {
   using Which = store::RecordStore::Which;
   CR_CO_TRY_ASSIGN(const auto records, sandboxes_.List(request.all() ? Which::kAll : Which::kLive));
   v1::ListSandboxesResponse response;
@@ -174,8 +134,8 @@ Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::List(
   co_return response;
 }
 
-Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(
-    v1::TerminateSandboxRequest request) {
+Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::TerminateSandbox(
+    rpc::CallContext&, v1::TerminateSandboxRequest request) {
   auto record = co_await sandboxes_.Terminate(request.sandbox_id(),
                                               Error(ErrorCode::kCanceled, "terminated on request"));
   if (!record) co_return Err(std::move(record).error());
@@ -186,8 +146,8 @@ Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::Terminate(
   co_return response;
 }
 
-Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(
-    v1::DownloadSandboxFileRequest request) {
+Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::DownloadSandboxFile(
+    rpc::CallContext&, v1::DownloadSandboxFileRequest request) {
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
   const std::string& path = request.path();
   if (path.empty() || path[0] != '/' || path.size() > kMaxPath ||
@@ -205,8 +165,7 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(
   pb::ReadFileRequest read;
   read.set_path(path);
   read.set_max_bytes(limit);
-  auto chunks =
-      co_await channel->CallServerStream<pb::FileChunk>(warden_link::kReadFile, std::move(read));
+  auto chunks = co_await pb::WardenStub(*channel).ReadFile(std::move(read));
   const auto failed = [&sandbox](Error error) {
     return Err(std::move(error).About(SubjectKind::kSandbox, sandbox->id()));
   };
@@ -227,6 +186,18 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::Download(
   }
   response.set_size_bytes(static_cast<int64_t>(response.data().size()));
   co_return response;
+}
+
+Awaitable<Result<void>> SandboxService::StreamSandboxEvents(rpc::CallContext&,
+                                                            v1::StreamSandboxEventsRequest request,
+                                                            rpc::Writer<v1::SandboxEvent>& out) {
+  return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
+}
+
+Awaitable<Result<void>> SandboxService::StreamSandboxNetwork(
+    rpc::CallContext&, v1::StreamSandboxNetworkRequest request,
+    rpc::Writer<v1::NetworkDecision>& out) {
+  return network_.Stream(request.sandbox_id(), request.follow(), out);
 }
 
 }  // namespace cleanroom::server

@@ -5,33 +5,43 @@
 #include <string>
 
 #include "base/async.h"
-#include "cleanroom/v1/sandbox.pb.h"
-#include "rpc/service.h"
+#include "cleanroom/v1/sandbox.rpc.h"
 #include "server/network/network_records.h"
 #include "server/sandboxes/sandboxes.h"
 #include "server/settings.h"
 
 namespace cleanroom::server {
 
-class SandboxService {
+class SandboxService final : public v1::SandboxService {
  public:
   // `capabilities`: what the qemu backend and this control plane enforce together. All outlives it.
   SandboxService(Sandboxes& sandboxes, NetworkRecords& network, const Settings& settings,
                  WallClock clock, std::set<std::string> capabilities);
-  void Register(rpc::Router& router);
 
  private:
+  Awaitable<Result<v1::CreateSandboxResponse>> CreateSandbox(
+      rpc::CallContext& call, v1::CreateSandboxRequest request) override;
+  Awaitable<Result<v1::GetSandboxResponse>> GetSandbox(rpc::CallContext& call,
+                                                       v1::GetSandboxRequest request) override;
+  Awaitable<Result<v1::ListSandboxesResponse>> ListSandboxes(
+      rpc::CallContext& call, v1::ListSandboxesRequest request) override;
+  Awaitable<Result<v1::DownloadSandboxFileResponse>> DownloadSandboxFile(
+      rpc::CallContext& call, v1::DownloadSandboxFileRequest request) override;
+  Awaitable<Result<v1::TerminateSandboxResponse>> TerminateSandbox(
+      rpc::CallContext& call, v1::TerminateSandboxRequest request) override;
+  Awaitable<Result<void>> StreamSandboxEvents(rpc::CallContext& call,
+                                              v1::StreamSandboxEventsRequest request,
+                                              rpc::Writer<v1::SandboxEvent>& out) override;
+  Awaitable<Result<void>> CreateSandboxStream(rpc::CallContext& call,
+                                              v1::CreateSandboxRequest request,
+                                              rpc::Writer<v1::CreateSandboxEvent>& out) override;
+  Awaitable<Result<void>> StreamSandboxNetwork(rpc::CallContext& call,
+                                               v1::StreamSandboxNetworkRequest request,
+                                               rpc::Writer<v1::NetworkDecision>& out) override;
+
   Result<LaunchPlan> Plan(const v1::CreateSandboxRequest& request) const;
-  Awaitable<Result<v1::CreateSandboxResponse>> Create(v1::CreateSandboxRequest request);
-  Awaitable<Result<void>> CreateStream(v1::CreateSandboxRequest request,
-                                       rpc::Writer<v1::CreateSandboxEvent>& out);
   Awaitable<Result<v1::CreateSandboxResponse>> Await(std::shared_ptr<LiveSandbox> sandbox,
                                                      rpc::Writer<v1::CreateSandboxEvent>* out);
-  Awaitable<Result<v1::GetSandboxResponse>> Get(v1::GetSandboxRequest request);
-  Awaitable<Result<v1::ListSandboxesResponse>> List(v1::ListSandboxesRequest request);
-  Awaitable<Result<v1::TerminateSandboxResponse>> Terminate(v1::TerminateSandboxRequest request);
-  Awaitable<Result<v1::DownloadSandboxFileResponse>> Download(
-      v1::DownloadSandboxFileRequest request);
 
   Sandboxes& sandboxes_;
   NetworkRecords& network_;

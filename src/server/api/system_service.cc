@@ -18,10 +18,6 @@ using capability::Check;
 
 constexpr int64_t kMaxAgeSeconds = int64_t{100} * 366 * 24 * 3600;
 
-std::string Path(std::string_view method) {
-  return std::string("/cleanroom.v1.SystemService/").append(method);
-}
-
 v1::DoctorCheck ToMessage(const Check& check) {
   v1::DoctorCheck message;
   message.set_name(check.name);
@@ -74,36 +70,19 @@ v1::PruneResponse ToMessage(const std::vector<StoredItem>& items) {
   return message;
 }
 
-Awaitable<Result<v1::GetVersionResponse>> GetVersion() {
-  v1::GetVersionResponse response;
-  response.set_version(CLEANROOM_VERSION);
-  co_return response;
-}
-
 }  // namespace
 
 SystemService::SystemService(SystemContext context)
     : context_(std::move(context)), capabilities_(TrueOnes(CapabilitiesOf("qemu"))) {}
 
-void SystemService::Register(rpc::Router& router) {
-  using rpc::CallContext;
-  router.Unary<v1::GetVersionRequest, v1::GetVersionResponse>(
-      Path("GetVersion"), [](CallContext&, v1::GetVersionRequest) { return GetVersion(); });
-  router.Unary<v1::DoctorRequest, v1::DoctorResponse>(
-      Path("Doctor"), [this](CallContext&, v1::DoctorRequest) { return Doctor(); });
-  router.ServerStream<v1::WarmUpRequest, v1::WarmUpEvent>(
-      Path("WarmUp"),
-      [this](CallContext&, v1::WarmUpRequest request, rpc::Writer<v1::WarmUpEvent>& out) {
-        return WarmUpKind(std::move(request), out);
-      });
-  router.Unary<v1::DiskUsageRequest, v1::DiskUsageResponse>(
-      Path("DiskUsage"), [this](CallContext&, v1::DiskUsageRequest) { return DiskUsage(); });
-  router.Unary<v1::PruneRequest, v1::PruneResponse>(
-      Path("Prune"),
-      [this](CallContext&, v1::PruneRequest request) { return Prune(std::move(request)); });
+Awaitable<Result<v1::GetVersionResponse>> SystemService::GetVersion(rpc::CallContext&,
+                                                                    v1::GetVersionRequest) {
+  v1::GetVersionResponse response;
+  response.set_version(CLEANROOM_VERSION);
+  co_return response;
 }
 
-Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor() {
+Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor(rpc::CallContext&, v1::DoctorRequest) {
   const std::string binary = context_.machines.config().qemu_binary;
   const auto accel = vmm::ParseAcceleratorChoice(context_.machines.config().accel);
   const Settings settings = context_.settings;
@@ -170,8 +149,8 @@ std::vector<Check> SystemService::OwnChecks() const {
   return checks;
 }
 
-Awaitable<Result<void>> SystemService::WarmUpKind(v1::WarmUpRequest request,
-                                                  rpc::Writer<v1::WarmUpEvent>& out) {
+Awaitable<Result<void>> SystemService::WarmUp(rpc::CallContext&, v1::WarmUpRequest request,
+                                              rpc::Writer<v1::WarmUpEvent>& out) {
   v1::CreateSandboxRequest create;
   create.set_backend(request.backend());
   *create.mutable_options() = std::move(*request.mutable_options());
@@ -189,7 +168,8 @@ Awaitable<Result<void>> SystemService::WarmUpKind(v1::WarmUpRequest request,
   co_return written;
 }
 
-Awaitable<Result<v1::DiskUsageResponse>> SystemService::DiskUsage() {
+Awaitable<Result<v1::DiskUsageResponse>> SystemService::DiskUsage(rpc::CallContext&,
+                                                                  v1::DiskUsageRequest) {
   auto items = co_await context_.storage.List();
   if (!items) co_return Err(std::move(items).error());
   v1::DiskUsageResponse response;
@@ -197,7 +177,8 @@ Awaitable<Result<v1::DiskUsageResponse>> SystemService::DiskUsage() {
   co_return response;
 }
 
-Awaitable<Result<v1::PruneResponse>> SystemService::Prune(v1::PruneRequest request) {
+Awaitable<Result<v1::PruneResponse>> SystemService::Prune(rpc::CallContext&,
+                                                          v1::PruneRequest request) {
   CR_CO_TRY_ASSIGN(const auto rules, RulesOf(request));
   if (request.dry_run()) {
     auto items = co_await context_.storage.Find(rules);

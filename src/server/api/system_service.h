@@ -9,6 +9,7 @@
 #include "base/async.h"
 #include "capability/check.h"
 #include "cleanroom/v1/system.pb.h"
+#include "cleanroom/v1/system.rpc.h"
 #include "rpc/service.h"
 #include "server/host/machine_supply.h"
 #include "server/layout.h"
@@ -29,18 +30,22 @@ struct SystemContext {
   WallClock clock;
 };
 
-class SystemService {
+class SystemService final : public v1::SystemService {
  public:
   explicit SystemService(SystemContext context);
-  void Register(rpc::Router& router);
 
  private:
-  Awaitable<Result<::cleanroom::v1::DoctorResponse>> Doctor();
+  Awaitable<Result<v1::GetVersionResponse>> GetVersion(rpc::CallContext& call,
+                                                       v1::GetVersionRequest request) override;
+  Awaitable<Result<v1::DoctorResponse>> Doctor(rpc::CallContext& call,
+                                               v1::DoctorRequest request) override;
+  Awaitable<Result<void>> WarmUp(rpc::CallContext& call, v1::WarmUpRequest request,
+                                 rpc::Writer<v1::WarmUpEvent>& out) override;
+  Awaitable<Result<v1::DiskUsageResponse>> DiskUsage(rpc::CallContext& call,
+                                                     v1::DiskUsageRequest request) override;
+  Awaitable<Result<v1::PruneResponse>> Prune(rpc::CallContext& call,
+                                             v1::PruneRequest request) override;
   std::vector<capability::Check> OwnChecks() const;
-  Awaitable<Result<void>> WarmUpKind(::cleanroom::v1::WarmUpRequest request,
-                                     rpc::Writer<::cleanroom::v1::WarmUpEvent>& out);
-  Awaitable<Result<::cleanroom::v1::DiskUsageResponse>> DiskUsage();
-  Awaitable<Result<::cleanroom::v1::PruneResponse>> Prune(::cleanroom::v1::PruneRequest request);
 
   SystemContext context_;
   std::set<std::string> capabilities_;
