@@ -202,8 +202,9 @@ int Main(int argc, char** argv) {
   NetworkLog network_log(io.get_executor(), config.folder);
   config.network_log = &network_log;
   Supervisor supervisor(io.get_executor(), std::move(config));
+  WardenService service(supervisor, network_log);
   rpc::Router router;
-  RegisterWardenService(supervisor, network_log, router);
+  service.Register(router);
   const rpc::Server server(router, {}, nullptr);
   asio::co_spawn(io, Run(io, supervisor, network_log, server),
                  [](const std::exception_ptr& failure) {

@@ -9,12 +9,12 @@
 #include <set>
 
 #include "base/id.h"
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "server/executions/observability.h"
 #include "server/plain_text.h"
 #include "server/sandboxes/sandboxes.h"
 #include "server/warden/remains.h"
 #include "warden_link/ending.h"
-#include "warden_link/procedures.h"
 #include "warden_link/spool.h"
 
 namespace cleanroom::server {
@@ -107,8 +107,7 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + start_limit;
   running->started = steady_clock::now();
-  auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_link::kStartExecution,
-                                                                    std::move(request), options);
+  auto started = co_await pb::WardenStub(*channel).StartExecution(std::move(request), options);
   if (!started) {
     // A sandbox that is ending settles its commands itself, from what is on record.
     if (!channel->alive() || !running->sandbox->ready()) co_return;
@@ -120,8 +119,7 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
     kill.mutable_input()->set_signal(SIGKILL);
     rpc::CallOptions limit;
     limit.deadline = steady_clock::now() + kSignalLimit;
-    auto killed = co_await channel->Call<pb::SendInputResponse>(warden_link::kSendInput,
-                                                                std::move(kill), limit);
+    auto killed = co_await pb::WardenStub(*channel).SendInput(std::move(kill), limit);
     (void)killed;  // most often there is none
     co_return;
   }
@@ -144,8 +142,7 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
   const auto channel = running->sandbox->channel();
   Error failure(ErrorCode::kUnavailable, "the warden ended the record without an end");
   for (const int64_t offset : {warden_link::kOnlyTheEnd, int64_t{0}}) {
-    auto attachment = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
-        warden_link::kAttachExecution, rpc::Shape::kBidi);
+    auto attachment = co_await pb::WardenStub(*channel).AttachExecution();
     if (!attachment) break;
     pb::AttachInput first;
     first.set_execution_id(id);
@@ -367,8 +364,7 @@ Awaitable<Result<void>> Executions::Send(std::shared_ptr<Running> running, pb::E
   pb::SendInputRequest request;
   request.set_execution_id(running->record.id);
   *request.mutable_input() = std::move(input);
-  auto sent = co_await channel->Call<pb::SendInputResponse>(warden_link::kSendInput,
-                                                            std::move(request), options);
+  auto sent = co_await pb::WardenStub(*channel).SendInput(std::move(request), options);
   if (!sent) {
     co_return Err(std::move(sent).error().About(SubjectKind::kSandbox, running->record.sandbox_id));
   }

@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "base/id.h"
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "server/executions/executions.h"
 #include "server/network/network_decision.h"
-#include "warden_link/procedures.h"
 #include "warden_link/spool.h"
 
 namespace cleanroom::server {
@@ -141,8 +141,7 @@ Awaitable<Result<void>> Executions::StreamLive(Cursor& cursor, std::shared_ptr<R
     if (cancelled) co_return Err(ErrorCode::kCanceled, "no longer followed");
   }
   const auto channel = running->sandbox->channel();
-  auto opened = co_await channel->Open<pb::AttachInput, pb::AttachEvent>(
-      warden_link::kAttachExecution, rpc::Shape::kBidi);
+  auto opened = co_await pb::WardenStub(*channel).AttachExecution();
   if (!opened) co_return Result<void>();
   Attachment attachment = std::move(*opened);
   pb::AttachInput first;

@@ -13,10 +13,10 @@
 #include <utility>
 
 #include "base/id.h"
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "os/file.h"
 #include "server/warden/remains.h"
 #include "warden_link/network_spool.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -161,8 +161,7 @@ Awaitable<Result<void>> NetworkRecords::Watch(std::shared_ptr<rpc::Channel> chan
   pb::WatchNetworkRequest request;
   request.set_after_sequence(live->taken);
   request.set_follow(follow);
-  auto events = co_await channel->CallServerStream<pb::NetworkEvent>(warden_link::kWatchNetwork,
-                                                                     std::move(request));
+  auto events = co_await pb::WardenStub(*channel).WatchNetwork(std::move(request));
   if (!events) co_return Err(std::move(events).error());
   for (;;) {
     auto event = co_await events->Next();

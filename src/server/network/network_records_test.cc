@@ -10,10 +10,10 @@
 #include <set>
 #include <sstream>
 
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "http/byte_stream.h"
 #include "os/socket.h"
 #include "server/testing/control_plane_world.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -91,8 +91,7 @@ class NetworkRecordsTest : public testing::Test {
     request.set_execution_id(NewId());
     request.mutable_start()->add_argv("refuse");
     request.mutable_start()->add_argv(host);
-    auto started = co_await channel->Call<pb::StartExecutionResponse>(warden_link::kStartExecution,
-                                                                      std::move(request));
+    auto started = co_await pb::WardenStub(*channel).StartExecution(std::move(request));
     EXPECT_TRUE(started);
     co_await channel->Close();
   }

@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "image/disk.h"
 #include "os/file.h"
 #include "server/host/host_resolvers.h"
 #include "server/launch/launch_request.h"
 #include "server/plain_text.h"
 #include "server/warden/remains.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -165,8 +165,8 @@ Awaitable<Result<void>> Launcher::Start(pb::LaunchRequest request, std::chrono::
 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kLaunchSlack;
-  auto events = co_await machine_.link.channel->CallServerStream<pb::LaunchEvent>(
-      warden_link::kLaunch, std::move(request), options);
+  auto events =
+      co_await pb::WardenStub(*machine_.link.channel).Launch(std::move(request), options);
   if (!events) co_return Err(std::move(events).error());
   for (;;) {
     auto event = co_await events->Next();

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "server/convert.h"
 #include "server/plain_text.h"
 #include "server/warden/remains.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -99,8 +99,7 @@ Awaitable<void> LiveSandbox::Serve() {
 
 Awaitable<void> LiveSandbox::Watch() {
   std::optional<Error> why;
-  auto states = co_await machine_.link.channel->CallServerStream<pb::WardenState>(
-      warden_link::kWatchState, pb::WatchStateRequest());
+  auto states = co_await pb::WardenStub(*machine_.link.channel).WatchState({});
   while (states) {
     auto state = co_await states->Next();
     if (!state || !*state) break;
@@ -173,8 +172,7 @@ Awaitable<void> LiveSandbox::EndWarden() {
     request.set_grace_ms(graceful ? context_.settings.stop_grace.count() : 0);
     rpc::CallOptions options;
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;
-    auto stopped = co_await machine_.link.channel->Call<pb::StopResponse>(warden_link::kStop,
-                                                                          request, options);
+    auto stopped = co_await pb::WardenStub(*machine_.link.channel).Stop(request, options);
     if (!stopped)
       spdlog::debug("stop unanswered sandbox_id={} error=\"{}\"", id(), stopped.error().ToString());
   }

@@ -7,12 +7,12 @@
 #include <utility>
 #include <variant>
 
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "http/byte_stream.h"
 #include "os/cgroup/cgroup.h"
 #include "os/file.h"
 #include "os/socket.h"
 #include "server/warden/sandbox_user.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -112,8 +112,7 @@ Awaitable<void> KillWarden(WardenLink& link) {
   if (link.process && link.channel && link.channel->alive()) {
     rpc::CallOptions options;
     options.deadline = std::chrono::steady_clock::now() + kStopWait;
-    auto stopped = co_await link.channel->Call<pb::StopResponse>(warden_link::kStop,
-                                                                 pb::StopRequest(), options);
+    auto stopped = co_await pb::WardenStub(*link.channel).Stop({}, options);
     (void)stopped;
   }
   if (link.process) link.process->Kill();

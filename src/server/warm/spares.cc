@@ -7,11 +7,11 @@
 #include <variant>
 
 #include "base/id.h"
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "image/disk.h"
 #include "os/file.h"
 #include "server/launch/launch_plan.h"
 #include "server/warden/remains.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -259,8 +259,7 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
   const milliseconds limit = OnThisHost(kPrepareLimit, settings_);
   request.set_deadline_ms(limit.count());
   const auto channel = spare.link.channel;
-  auto events = co_await channel->CallServerStream<pb::LaunchEvent>(warden_link::kPrepare,
-                                                                    std::move(request));
+  auto events = co_await pb::WardenStub(*channel).Prepare(std::move(request));
   if (!events) co_return Err(std::move(events).error());
   const auto deadline = steady_clock::now() + limit;
   for (;;) {

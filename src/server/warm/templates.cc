@@ -8,11 +8,11 @@
 #include <utility>
 
 #include "base/id.h"
+#include "cleanroom/internal/v1/warden.rpc.h"
 #include "os/file.h"
 #include "server/launch/admission.h"
 #include "server/launch/launch_plan.h"
 #include "server/warden/remains.h"
-#include "warden_link/procedures.h"
 
 namespace cleanroom::server {
 namespace {
@@ -202,8 +202,7 @@ Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const Mach
   request.set_deadline_ms(limit.count());
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kCallSlack;
-  auto answer = co_await link.channel->Call<pb::MakeTemplateResponse>(warden_link::kMakeTemplate,
-                                                                      request, options);
+  auto answer = co_await pb::WardenStub(*link.channel).MakeTemplate(request, options);
   co_await KillWarden(link);
   if (!answer) co_return Err(std::move(answer).error());
   co_return Result<void>();

@@ -17,11 +17,10 @@
 #include <string>
 
 #include "base/async.h"
-#include "cleanroom/internal/v1/warden.pb.h"
+#include "cleanroom/internal/v1/warden.fake.h"
 #include "doors/rules/rules.h"
 #include "http/byte_stream.h"
 #include "rpc/server.h"
-#include "rpc/service.h"
 #include "warden/network_log.h"
 #include "warden_link/spool.h"
 
@@ -30,15 +29,12 @@ namespace {
 
 namespace pb = ::cleanroom::internal::v1;
 
-std::string Path(std::string_view method) {
-  return std::string("/cleanroom.internal.v1.WardenService/").append(method);
-}
-
-struct FakeWarden {
+struct FakeWarden final : pb::FakeWardenService {
   explicit FakeWarden(asio::any_io_executor executor)
       : changed(executor), network(executor, std::filesystem::current_path()) {}
 
-  Awaitable<Result<void>> Launch(pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
+  Awaitable<Result<void>> Launch(rpc::CallContext&, pb::LaunchRequest request,
+                                 rpc::Writer<pb::LaunchEvent>& out) override {
     if (request.machine().kernel_path() == "die") _exit(9);
     pb::LaunchEvent begun;
     begun.mutable_begun();
@@ -66,7 +62,8 @@ struct FakeWarden {
     written = co_await out.Write(event);
     co_return written;
   }
-  Awaitable<Result<void>> Watch(rpc::Writer<pb::WardenState>& out) {
+  Awaitable<Result<void>> WatchState(rpc::CallContext&, pb::WatchStateRequest,
+                                     rpc::Writer<pb::WardenState>& out) override {
     pb::WardenState state;
     state.set_phase(pb::WardenState::PHASE_READY);
     auto written = co_await out.Write(state);
@@ -77,7 +74,8 @@ struct FakeWarden {
     }
     co_return Result<void>();
   }
-  Awaitable<Result<pb::StartExecutionResponse>> Start(pb::StartExecutionRequest request) {
+  Awaitable<Result<pb::StartExecutionResponse>> StartExecution(
+      rpc::CallContext&, pb::StartExecutionRequest request) override {
     CR_CO_TRY_ASSIGN(auto spool, warden_link::SpoolWriter::Create("executions/" +
                                                                   request.execution_id() + ".log"));
     const auto& argv = request.start().argv();
@@ -96,8 +94,8 @@ struct FakeWarden {
     }
     co_return pb::StartExecutionResponse();
   }
-  Awaitable<Result<void>> Attach(rpc::Reader<pb::AttachInput>& in,
-                                 rpc::Writer<pb::AttachEvent>& out) {
+  Awaitable<Result<void>> AttachExecution(rpc::CallContext&, rpc::Reader<pb::AttachInput>& in,
+                                          rpc::Writer<pb::AttachEvent>& out) override {
     auto first = co_await in.Next();
     if (!first || !*first) co_return Err(ErrorCode::kInvalidArgument, "nothing to attach to");
     const int64_t offset = std::max((*first)->offset(), warden_link::kSpoolStart);
@@ -123,18 +121,24 @@ struct FakeWarden {
       if (cancelled) co_return Err(ErrorCode::kCanceled, "cancelled");
     }
   }
-  Awaitable<Result<pb::SendInputResponse>> Input(pb::SendInputRequest request) {
+  Awaitable<Result<pb::SendInputResponse>> SendInput(rpc::CallContext&,
+                                                     pb::SendInputRequest request) override {
     if (request.input().has_signal()) {
       const int signal = request.input().signal();
       End(request.execution_id(), pb::ExecutionEnd::CAUSE_CANCELED, 128 + signal, signal);
     }
     co_return pb::SendInputResponse();
   }
-  Awaitable<Result<pb::StopResponse>> Stop() {
+  Awaitable<Result<pb::StopResponse>> Stop(rpc::CallContext&, pb::StopRequest) override {
     network.Close();
     executor_stop();
     co_return pb::StopResponse();
   }
+  Awaitable<Result<void>> WatchNetwork(rpc::CallContext&, pb::WatchNetworkRequest request,
+                                       rpc::Writer<pb::NetworkEvent>& out) override {
+    return network.Watch(std::move(request), out);
+  }
+
   void Decide(const std::string& host, bool allowed) {
     doors::Decision decision;
     decision.host = host;
@@ -179,37 +183,7 @@ int Main() {
     timer->async_wait([timer](const boost::system::error_code&) { _exit(0); });
   };
   rpc::Router router;
-  using rpc::CallContext;
-  router.ServerStream<pb::LaunchRequest, pb::LaunchEvent>(
-      Path("Launch"),
-      [&warden](CallContext&, pb::LaunchRequest request, rpc::Writer<pb::LaunchEvent>& out) {
-        return warden.Launch(std::move(request), out);
-      });
-  router.ServerStream<pb::WatchStateRequest, pb::WardenState>(
-      Path("WatchState"),
-      [&warden](CallContext&, pb::WatchStateRequest, rpc::Writer<pb::WardenState>& out) {
-        return warden.Watch(out);
-      });
-  router.Unary<pb::StartExecutionRequest, pb::StartExecutionResponse>(
-      Path("StartExecution"), [&warden](CallContext&, pb::StartExecutionRequest request) {
-        return warden.Start(std::move(request));
-      });
-  router.Bidi<pb::AttachInput, pb::AttachEvent>(
-      Path("AttachExecution"),
-      [&warden](CallContext&, rpc::Reader<pb::AttachInput>& in, rpc::Writer<pb::AttachEvent>& out) {
-        return warden.Attach(in, out);
-      });
-  router.Unary<pb::SendInputRequest, pb::SendInputResponse>(
-      Path("SendInput"), [&warden](CallContext&, pb::SendInputRequest request) {
-        return warden.Input(std::move(request));
-      });
-  router.ServerStream<pb::WatchNetworkRequest, pb::NetworkEvent>(
-      Path("WatchNetwork"),
-      [&warden](CallContext&, pb::WatchNetworkRequest request, rpc::Writer<pb::NetworkEvent>& out) {
-        return warden.network.Watch(std::move(request), out);
-      });
-  router.Unary<pb::StopRequest, pb::StopResponse>(
-      Path("Stop"), [&warden](CallContext&, pb::StopRequest) { return warden.Stop(); });
+  warden.Register(router);
   const rpc::Server server(router, {}, nullptr);
   asio::local::stream_protocol::acceptor acceptor(io, asio::local::stream_protocol(), 3);
   TaskScope calls(io.get_executor());
