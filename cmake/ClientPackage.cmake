@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 set(objects)
-foreach(part base base_sha256 capability document net os http http_tls rpc policy config client proto proto_lite)
+foreach(part base base_sha256 capability document net os http http_tls rpc policy config client proto proto_lite proto_rpc)
   list(APPEND objects $<TARGET_OBJECTS:cleanroom_${part}>)
 endforeach()
 add_library(cleanroom_client_package STATIC ${objects})

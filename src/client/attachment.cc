@@ -4,10 +4,11 @@
 
 namespace cleanroom::client {
 
-Awaitable<Result<std::unique_ptr<Attachment>>> Attachment::Open(Api& api, std::string sandbox_id,
+Awaitable<Result<std::unique_ptr<Attachment>>> Attachment::Open(v1::ExecutionStub executions,
+                                                                std::string sandbox_id,
                                                                 std::string execution_id) {
   auto executor = co_await asio::this_coro::executor;
-  auto stream = co_await api.AttachExecution();
+  auto stream = co_await executions.AttachExecution();
   if (!stream) co_return Err(std::move(stream).error());
   std::unique_ptr<Attachment> attachment(new Attachment(std::move(*stream), executor));
   v1::AttachExecutionRequest first;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/async.h"
-#include "client/api.h"
+#include "cleanroom/v1/execution.rpc.h"
 
 namespace cleanroom::client {
 
@@ -15,7 +15,8 @@ namespace cleanroom::client {
 class Attachment {
  public:
   // Opens the call and names the execution. Does not wait for the server's answer.
-  static Awaitable<Result<std::unique_ptr<Attachment>>> Open(Api& api, std::string sandbox_id,
+  static Awaitable<Result<std::unique_ptr<Attachment>>> Open(v1::ExecutionStub executions,
+                                                             std::string sandbox_id,
                                                              std::string execution_id);
 
   // The next event; what was written before the call is replayed. The last one carries the exit.

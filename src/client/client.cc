@@ -71,7 +71,7 @@ Awaitable<Result<bool>> SendArchive(
 template <typename SinkFunction>
 Awaitable<Result<bool>> Import(Api& api, std::string ref, const ArchiveSource& source,
                                const SinkFunction& sink) {
-  auto stream = co_await api.ImportImage();
+  auto stream = co_await api.images.ImportImage();
   if (!stream) co_return Err(std::move(stream).error());
   auto sent = co_await SendArchive(*stream, std::move(ref), source);
   if (!sent) co_return Err(std::move(sent).error());
@@ -112,11 +112,11 @@ Awaitable<Result<ExecResult>> Exec(Api& api, v1::CreateExecutionRequest request,
                                    const ExecOptions& options) {
   const auto executor = co_await asio::this_coro::executor;
   const std::string sandbox_id = request.sandbox_id();
-  auto created = co_await api.CreateExecution(std::move(request));
+  auto created = co_await api.executions.CreateExecution(std::move(request));
   if (!created) co_return Err(std::move(created).error());
   ExecResult result;
   result.execution_id = created->execution().execution_id();
-  auto attachment = co_await Attachment::Open(api, sandbox_id, result.execution_id);
+  auto attachment = co_await Attachment::Open(api.executions, sandbox_id, result.execution_id);
   if (!attachment) co_return Err(std::move(attachment).error());
   TaskScope input(executor);
   if (!options.stdin_data.empty()) input.Spawn(SendInput(attachment->get(), options.stdin_data));
@@ -254,31 +254,31 @@ Result<v1::CreateSandboxResponse> Client::CreateSandbox(const v1::CreateSandboxR
     if (event.has_created()) created = std::move(*event.mutable_created());
     return true;
   };
-  auto done =
-      impl_->Run([&](Api& api) { return OpenAndDrain(api.CreateSandboxStream(request), sink); });
+  auto done = impl_->Run(
+      [&](Api& api) { return OpenAndDrain(api.sandboxes.CreateSandboxStream(request), sink); });
   if (!done) return Err(std::move(done).error());
   if (!created) return Err(ErrorCode::kUnavailable, "the daemon stopped while it made the sandbox");
   return std::move(*created);
 }
 
 Result<v1::GetSandboxResponse> Client::GetSandbox(const v1::GetSandboxRequest& request) {
-  return impl_->Run([&](Api& api) { return api.GetSandbox(request); });
+  return impl_->Run([&](Api& api) { return api.sandboxes.GetSandbox(request); });
 }
 Result<v1::ListSandboxesResponse> Client::ListSandboxes(const v1::ListSandboxesRequest& request) {
-  return impl_->Run([&](Api& api) { return api.ListSandboxes(request); });
+  return impl_->Run([&](Api& api) { return api.sandboxes.ListSandboxes(request); });
 }
 Result<v1::DownloadSandboxFileResponse> Client::DownloadSandboxFile(
     const v1::DownloadSandboxFileRequest& request) {
-  return impl_->Run([&](Api& api) { return api.DownloadSandboxFile(request); });
+  return impl_->Run([&](Api& api) { return api.sandboxes.DownloadSandboxFile(request); });
 }
 Result<v1::TerminateSandboxResponse> Client::TerminateSandbox(
     const v1::TerminateSandboxRequest& request) {
-  return impl_->Run([&](Api& api) { return api.TerminateSandbox(request); });
+  return impl_->Run([&](Api& api) { return api.sandboxes.TerminateSandbox(request); });
 }
 Result<void> Client::StreamSandboxEvents(const v1::StreamSandboxEventsRequest& request,
                                          const std::function<bool(const v1::SandboxEvent&)>& sink) {
-  auto done =
-      impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamSandboxEvents(request), sink); });
+  auto done = impl_->Run(
+      [&](Api& api) { return OpenAndDrain(api.sandboxes.StreamSandboxEvents(request), sink); });
   if (!done) return Err(std::move(done).error());
   return {};
 }
@@ -286,43 +286,43 @@ Result<void> Client::StreamSandboxEvents(const v1::StreamSandboxEventsRequest& r
 Result<void> Client::StreamSandboxNetwork(
     const v1::StreamSandboxNetworkRequest& request,
     const std::function<bool(const v1::NetworkDecision&)>& sink) {
-  auto done =
-      impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamSandboxNetwork(request), sink); });
+  auto done = impl_->Run(
+      [&](Api& api) { return OpenAndDrain(api.sandboxes.StreamSandboxNetwork(request), sink); });
   if (!done) return Err(std::move(done).error());
   return {};
 }
 
 Result<v1::CreateExecutionResponse> Client::CreateExecution(
     const v1::CreateExecutionRequest& request) {
-  return impl_->Run([&](Api& api) { return api.CreateExecution(request); });
+  return impl_->Run([&](Api& api) { return api.executions.CreateExecution(request); });
 }
 Result<v1::GetExecutionResponse> Client::GetExecution(const v1::GetExecutionRequest& request) {
-  return impl_->Run([&](Api& api) { return api.GetExecution(request); });
+  return impl_->Run([&](Api& api) { return api.executions.GetExecution(request); });
 }
 Result<v1::ListExecutionsResponse> Client::ListExecutions(
     const v1::ListExecutionsRequest& request) {
-  return impl_->Run([&](Api& api) { return api.ListExecutions(request); });
+  return impl_->Run([&](Api& api) { return api.executions.ListExecutions(request); });
 }
 Result<v1::GetExecutionResponse> Client::InspectExecution(const v1::GetExecutionRequest& request) {
-  return impl_->Run([&](Api& api) { return api.InspectExecution(request); });
+  return impl_->Run([&](Api& api) { return api.executions.InspectExecution(request); });
 }
 Result<v1::CancelExecutionResponse> Client::CancelExecution(
     const v1::CancelExecutionRequest& request) {
-  return impl_->Run([&](Api& api) { return api.CancelExecution(request); });
+  return impl_->Run([&](Api& api) { return api.executions.CancelExecution(request); });
 }
 Result<v1::WriteExecutionStdinResponse> Client::WriteExecutionStdin(
     const v1::WriteExecutionStdinRequest& request) {
-  return impl_->Run([&](Api& api) { return api.WriteExecutionStdin(request); });
+  return impl_->Run([&](Api& api) { return api.executions.WriteExecutionStdin(request); });
 }
 Result<v1::CloseExecutionStdinResponse> Client::CloseExecutionStdin(
     const v1::CloseExecutionStdinRequest& request) {
-  return impl_->Run([&](Api& api) { return api.CloseExecutionStdin(request); });
+  return impl_->Run([&](Api& api) { return api.executions.CloseExecutionStdin(request); });
 }
 Result<void> Client::StreamExecution(
     const v1::StreamExecutionRequest& request,
     const std::function<bool(const v1::ExecutionStreamEvent&)>& sink) {
-  auto done =
-      impl_->Run([&](Api& api) { return OpenAndDrain(api.StreamExecution(request), sink); });
+  auto done = impl_->Run(
+      [&](Api& api) { return OpenAndDrain(api.executions.StreamExecution(request), sink); });
   if (!done) return Err(std::move(done).error());
   return {};
 }
@@ -350,7 +350,8 @@ Result<v1::Image> Client::PullImage(const v1::PullImageRequest& request,
                                     const ProgressSink& progress) {
   std::optional<v1::Image> image;
   const auto sink = ImageSink(image, progress);
-  auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.PullImage(request), sink); });
+  auto done =
+      impl_->Run([&](Api& api) { return OpenAndDrain(api.images.PullImage(request), sink); });
   return Received(std::move(done), std::move(image));
 }
 Result<v1::Image> Client::ImportImage(const std::string& ref, const ArchiveSource& source,
@@ -361,19 +362,19 @@ Result<v1::Image> Client::ImportImage(const std::string& ref, const ArchiveSourc
   return Received(std::move(done), std::move(image));
 }
 Result<v1::ListImagesResponse> Client::ListImages() {
-  return impl_->Run([](Api& api) { return api.ListImages({}); });
+  return impl_->Run([](Api& api) { return api.images.ListImages({}); });
 }
 Result<v1::RemoveImageResponse> Client::RemoveImage(const v1::RemoveImageRequest& request) {
-  return impl_->Run([&](Api& api) { return api.RemoveImage(request); });
+  return impl_->Run([&](Api& api) { return api.images.RemoveImage(request); });
 }
 Result<v1::ResolveImageResponse> Client::ResolveImage(const v1::ResolveImageRequest& request) {
-  return impl_->Run([&](Api& api) { return api.ResolveImage(request); });
+  return impl_->Run([&](Api& api) { return api.images.ResolveImage(request); });
 }
 Result<v1::GetVersionResponse> Client::GetVersion() {
-  return impl_->Run([](Api& api) { return api.GetVersion({}); });
+  return impl_->Run([](Api& api) { return api.system.GetVersion({}); });
 }
 Result<v1::DoctorResponse> Client::Doctor() {
-  return impl_->Run([](Api& api) { return api.Doctor({}); });
+  return impl_->Run([](Api& api) { return api.system.Doctor({}); });
 }
 Result<v1::Template> Client::WarmUp(const v1::WarmUpRequest& request,
                                     const ProgressSink& progress) {
@@ -383,16 +384,16 @@ Result<v1::Template> Client::WarmUp(const v1::WarmUpRequest& request,
     if (event.has_ready()) ready = std::move(*event.mutable_ready());
     return true;
   };
-  auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.WarmUp(request), sink); });
+  auto done = impl_->Run([&](Api& api) { return OpenAndDrain(api.system.WarmUp(request), sink); });
   if (!done) return Err(std::move(done).error());
   if (!ready) return Err(ErrorCode::kUnavailable, "the daemon ended before the template was made");
   return std::move(*ready);
 }
 Result<v1::DiskUsageResponse> Client::DiskUsage() {
-  return impl_->Run([](Api& api) { return api.DiskUsage({}); });
+  return impl_->Run([](Api& api) { return api.system.DiskUsage({}); });
 }
 Result<v1::PruneResponse> Client::Prune(const v1::PruneRequest& request) {
-  return impl_->Run([&](Api& api) { return api.Prune(request); });
+  return impl_->Run([&](Api& api) { return api.system.Prune(request); });
 }
 
 }  // namespace cleanroom::client

@@ -148,13 +148,13 @@ Awaitable<void> CommandRun::Execute() {
     create.mutable_options()->mutable_window()->set_rows(size_.rows);
     create.mutable_options()->mutable_window()->set_columns(size_.columns);
   }
-  auto created = co_await api_.CreateExecution(std::move(create));
+  auto created = co_await api_.executions.CreateExecution(std::move(create));
   if (!created) {
     error_ = std::move(created).error();
     co_return;
   }
   execution_id_ = created->execution().execution_id();
-  auto attachment = co_await client::Attachment::Open(api_, sandbox_id_, execution_id_);
+  auto attachment = co_await client::Attachment::Open(api_.executions, sandbox_id_, execution_id_);
   if (!attachment) {
     error_ = std::move(attachment).error();
     co_return;
@@ -246,7 +246,7 @@ Awaitable<Result<bool>> CommandRun::Handle(const v1::ExecutionStreamEvent& event
 Awaitable<void> CommandRun::Remove() {
   v1::TerminateSandboxRequest request;
   request.set_sandbox_id(sandbox_id_);
-  auto removed = co_await api_.TerminateSandbox(std::move(request));
+  auto removed = co_await api_.sandboxes.TerminateSandbox(std::move(request));
   if (removed || (!removed && removed.error().code() == ErrorCode::kNotFound)) co_return;
   Say(fmt::format(
       "cleanroom: sandbox {} could not be removed; remove it with: cleanroom sandbox rm {}",
@@ -320,7 +320,7 @@ Awaitable<void> CommandRun::CancelExecution() {
   request.set_sandbox_id(sandbox_id_);
   request.set_execution_id(execution_id_);
   // When it fails the stream says why, or a second interrupt detaches.
-  auto cancelled = co_await api_.CancelExecution(std::move(request));
+  auto cancelled = co_await api_.executions.CancelExecution(std::move(request));
   cancelling_ = cancelled.has_value();
 }
 
@@ -368,7 +368,7 @@ void CommandRun::Say(const std::string& text) {
 
 Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
                                              Progress& progress, std::string& id) {
-  auto stream = co_await api.CreateSandboxStream(std::move(request));
+  auto stream = co_await api.sandboxes.CreateSandboxStream(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   v1::Sandbox sandbox;
   for (;;) {

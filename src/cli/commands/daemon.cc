@@ -65,7 +65,7 @@ Awaitable<Result<int>> Ask(client::ConnectOptions options, bool json) {
   Result<v1::DoctorResponse> answer;
   if (channel) {
     client::Api api(**channel);
-    answer = co_await api.Doctor({});
+    answer = co_await api.system.Doctor({});
     co_await (*channel)->Close();
   } else {
     answer = Err(std::move(channel).error());

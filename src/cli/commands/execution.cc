@@ -86,7 +86,7 @@ Awaitable<Result<int>> List(client::Api& api, Flags flags) {
   v1::ListExecutionsRequest request;
   request.set_all(flags.all);
   request.set_sandbox_id(flags.sandbox_id);
-  auto list = co_await api.ListExecutions(std::move(request));
+  auto list = co_await api.executions.ListExecutions(std::move(request));
   if (!list) co_return Err(std::move(list).error());
   if (flags.json) co_return PrintAnswer(ToJson(*list));
   Table table({"ID", "SANDBOX", "STATUS", "EXIT", "STARTED", "TOOK", "COMMAND"});
@@ -104,7 +104,7 @@ Awaitable<Result<int>> Inspect(client::Api& api, Flags flags) {
   if (flags.last) {
     v1::ListExecutionsRequest all;
     all.set_all(true);
-    auto list = co_await api.ListExecutions(std::move(all));
+    auto list = co_await api.executions.ListExecutions(std::move(all));
     if (!list) co_return Err(std::move(list).error());
     for (const v1::Execution& execution : list->executions()) {
       flags.id = std::max(flags.id, execution.execution_id());  // ids sort by time
@@ -116,7 +116,7 @@ Awaitable<Result<int>> Inspect(client::Api& api, Flags flags) {
   }
   v1::GetExecutionRequest request;
   request.set_execution_id(flags.id);
-  auto found = co_await api.InspectExecution(std::move(request));
+  auto found = co_await api.executions.InspectExecution(std::move(request));
   if (!found) co_return Err(std::move(found).error());
   co_return PrintAnswer(flags.json ? ToJson(found->execution()) : Describe(found->execution()));
 }

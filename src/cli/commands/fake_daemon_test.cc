@@ -50,69 +50,14 @@ FakeDaemon::FakeDaemon()
       acceptor_(io_),
       cancelled_(io_.get_executor()),
       server_(router_, {}, nullptr) {
-  router_.ServerStream<v1::CreateSandboxRequest, v1::CreateSandboxEvent>(
-      "/cleanroom.v1.SandboxService/CreateSandboxStream",
-      [this](rpc::CallContext&, v1::CreateSandboxRequest request,
-             rpc::Writer<v1::CreateSandboxEvent>& out) {
-        return CreateSandbox(std::move(request), out);
-      });
-  router_.ServerStream<v1::StreamSandboxNetworkRequest, v1::NetworkDecision>(
-      "/cleanroom.v1.SandboxService/StreamSandboxNetwork",
-      [this](rpc::CallContext&, v1::StreamSandboxNetworkRequest request,
-             rpc::Writer<v1::NetworkDecision>& out) {
-        return StreamNetwork(std::move(request), out);
-      });
-  router_.Unary<v1::ListSandboxesRequest, v1::ListSandboxesResponse>(
-      "/cleanroom.v1.SandboxService/ListSandboxes",
-      [this](rpc::CallContext&, v1::ListSandboxesRequest) { return List(); });
-  router_.Unary<v1::TerminateSandboxRequest, v1::TerminateSandboxResponse>(
-      "/cleanroom.v1.SandboxService/TerminateSandbox",
-      [this](rpc::CallContext&, v1::TerminateSandboxRequest request) {
-        return Terminate(std::move(request));
-      });
-  router_.Unary<v1::CreateExecutionRequest, v1::CreateExecutionResponse>(
-      "/cleanroom.v1.ExecutionService/CreateExecution",
-      [this](rpc::CallContext&, v1::CreateExecutionRequest request) {
-        return CreateExecution(std::move(request));
-      });
-  router_.Unary<v1::CancelExecutionRequest, v1::CancelExecutionResponse>(
-      "/cleanroom.v1.ExecutionService/CancelExecution",
-      [this](rpc::CallContext&, v1::CancelExecutionRequest request) {
-        return Cancel(std::move(request));
-      });
-  router_.Bidi<v1::AttachExecutionRequest, v1::ExecutionStreamEvent>(
-      "/cleanroom.v1.ExecutionService/AttachExecution",
-      [this](rpc::CallContext&, rpc::Reader<v1::AttachExecutionRequest>& in,
-             rpc::Writer<v1::ExecutionStreamEvent>& out) { return Attach(in, out); });
-  AddSystem();
+  v1::SandboxService::Register(router_);
+  v1::ExecutionService::Register(router_);
+  v1::ImageService::Register(router_);
+  v1::SystemService::Register(router_);
   auto listener = os::ListenUnix(folder_.path() + "/daemon.sock");
   acceptor_.assign(asio::local::stream_protocol(), listener->release());
   scope_.Spawn(Accept());
   thread_ = std::thread([this] { io_.run(); });
-}
-
-void FakeDaemon::AddSystem() {
-  router_.ServerStream<v1::PullImageRequest, v1::ImageEvent>(
-      "/cleanroom.v1.ImageService/PullImage",
-      [this](rpc::CallContext&, v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out) {
-        return PullImage(std::move(request), out);
-      });
-  router_.Unary<v1::ResolveImageRequest, v1::ResolveImageResponse>(
-      "/cleanroom.v1.ImageService/ResolveImage",
-      [this](rpc::CallContext&, v1::ResolveImageRequest request) {
-        return Resolve(std::move(request));
-      });
-  router_.ServerStream<v1::WarmUpRequest, v1::WarmUpEvent>(
-      "/cleanroom.v1.SystemService/WarmUp",
-      [this](rpc::CallContext&, v1::WarmUpRequest request, rpc::Writer<v1::WarmUpEvent>& out) {
-        return WarmUp(std::move(request), out);
-      });
-  router_.Unary<v1::DiskUsageRequest, v1::DiskUsageResponse>(
-      "/cleanroom.v1.SystemService/DiskUsage",
-      [this](rpc::CallContext&, v1::DiskUsageRequest) { return DiskUsage(); });
-  router_.Unary<v1::PruneRequest, v1::PruneResponse>(
-      "/cleanroom.v1.SystemService/Prune",
-      [this](rpc::CallContext&, v1::PruneRequest request) { return Prune(std::move(request)); });
 }
 
 FakeDaemon::~FakeDaemon() {
@@ -159,8 +104,9 @@ Awaitable<void> FakeDaemon::Accept() {
   }
 }
 
-Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest request,
-                                                  rpc::Writer<v1::CreateSandboxEvent>& out) {
+Awaitable<Result<void>> FakeDaemon::CreateSandboxStream(rpc::CallContext&,
+                                                        v1::CreateSandboxRequest request,
+                                                        rpc::Writer<v1::CreateSandboxEvent>& out) {
   Note("create " + request.policy().image_ref());
   Note("network default " + request.policy().network_default());
   v1::CreateSandboxEvent progress;
@@ -183,8 +129,9 @@ Awaitable<Result<void>> FakeDaemon::CreateSandbox(v1::CreateSandboxRequest reque
 }
 
 // One allowed and two refused; with follow a third when something is cancelled, and some missed.
-Awaitable<Result<void>> FakeDaemon::StreamNetwork(v1::StreamSandboxNetworkRequest request,
-                                                  rpc::Writer<v1::NetworkDecision>& out) {
+Awaitable<Result<void>> FakeDaemon::StreamSandboxNetwork(rpc::CallContext&,
+                                                         v1::StreamSandboxNetworkRequest request,
+                                                         rpc::Writer<v1::NetworkDecision>& out) {
   Note("network " + request.sandbox_id() + (request.follow() ? " follow" : ""));
   if (request.sandbox_id() == kUnknownSandbox) {
     co_return Err(
@@ -212,7 +159,8 @@ Awaitable<Result<void>> FakeDaemon::StreamNetwork(v1::StreamSandboxNetworkReques
 }
 
 // By id; the one made last has the lesser one, as if it had been a spare.
-Awaitable<Result<v1::ListSandboxesResponse>> FakeDaemon::List() {
+Awaitable<Result<v1::ListSandboxesResponse>> FakeDaemon::ListSandboxes(rpc::CallContext&,
+                                                                       v1::ListSandboxesRequest) {
   v1::ListSandboxesResponse response;
   response.add_sandboxes()->set_sandbox_id(kSandbox);
   response.mutable_sandboxes(0)->mutable_created_at()->set_seconds(1'700'000'100);
@@ -221,8 +169,8 @@ Awaitable<Result<v1::ListSandboxesResponse>> FakeDaemon::List() {
   co_return response;
 }
 
-Awaitable<Result<v1::TerminateSandboxResponse>> FakeDaemon::Terminate(
-    v1::TerminateSandboxRequest request) {
+Awaitable<Result<v1::TerminateSandboxResponse>> FakeDaemon::TerminateSandbox(
+    rpc::CallContext&, v1::TerminateSandboxRequest request) {
   Note("terminate " + request.sandbox_id());
   v1::TerminateSandboxResponse response;
   response.set_terminated(true);
@@ -230,7 +178,7 @@ Awaitable<Result<v1::TerminateSandboxResponse>> FakeDaemon::Terminate(
 }
 
 Awaitable<Result<v1::CreateExecutionResponse>> FakeDaemon::CreateExecution(
-    v1::CreateExecutionRequest request) {
+    rpc::CallContext&, v1::CreateExecutionRequest request) {
   if (request.command(0) == "refused")
     co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is STOPPED");
   command_.assign(request.command().begin(), request.command().end());
@@ -250,15 +198,15 @@ Awaitable<Result<v1::CreateExecutionResponse>> FakeDaemon::CreateExecution(
   co_return response;
 }
 
-Awaitable<Result<v1::CancelExecutionResponse>> FakeDaemon::Cancel(
-    v1::CancelExecutionRequest request) {
+Awaitable<Result<v1::CancelExecutionResponse>> FakeDaemon::CancelExecution(
+    rpc::CallContext&, v1::CancelExecutionRequest request) {
   Note("cancel " + request.execution_id());
   if (command_.front() != "stubborn") cancel_ = true;
   cancelled_.NotifyAll();
   co_return v1::CancelExecutionResponse();
 }
 
-Awaitable<Result<void>> FakeDaemon::PullImage(v1::PullImageRequest request,
+Awaitable<Result<void>> FakeDaemon::PullImage(rpc::CallContext&, v1::PullImageRequest request,
                                               rpc::Writer<v1::ImageEvent>& out) {
   Note("pull " + request.ref());
   if (request.ref().starts_with("locked.example/")) {
@@ -272,14 +220,15 @@ Awaitable<Result<void>> FakeDaemon::PullImage(v1::PullImageRequest request,
   co_return written;
 }
 
-Awaitable<Result<v1::ResolveImageResponse>> FakeDaemon::Resolve(v1::ResolveImageRequest request) {
+Awaitable<Result<v1::ResolveImageResponse>> FakeDaemon::ResolveImage(
+    rpc::CallContext&, v1::ResolveImageRequest request) {
   Note("resolve " + request.ref());
   v1::ResolveImageResponse response;
   response.set_ref("registry.example/base@sha256:" + std::string(64, 'd'));
   co_return response;
 }
 
-Awaitable<Result<void>> FakeDaemon::WarmUp(v1::WarmUpRequest request,
+Awaitable<Result<void>> FakeDaemon::WarmUp(rpc::CallContext&, v1::WarmUpRequest request,
                                            rpc::Writer<v1::WarmUpEvent>& out) {
   Note("warm up " + request.policy().image_ref() + " " + request.backend());
   if (request.backend() == "broken")
@@ -294,7 +243,8 @@ Awaitable<Result<void>> FakeDaemon::WarmUp(v1::WarmUpRequest request,
   co_return written;
 }
 
-Awaitable<Result<v1::DiskUsageResponse>> FakeDaemon::DiskUsage() {
+Awaitable<Result<v1::DiskUsageResponse>> FakeDaemon::DiskUsage(rpc::CallContext&,
+                                                               v1::DiskUsageRequest) {
   v1::DiskUsageResponse response;
   *response.add_items() = Item("image", "registry.example/\x1b[2Jbase", 3 << 20, true, false);
   *response.add_items() = Item("image", "registry.example/other", 2 << 20, false, true);
@@ -303,7 +253,8 @@ Awaitable<Result<v1::DiskUsageResponse>> FakeDaemon::DiskUsage() {
   co_return response;
 }
 
-Awaitable<Result<v1::PruneResponse>> FakeDaemon::Prune(v1::PruneRequest request) {
+Awaitable<Result<v1::PruneResponse>> FakeDaemon::Prune(rpc::CallContext&,
+                                                       v1::PruneRequest request) {
   Note(std::string(request.dry_run() ? "look" : "prune") + (request.all() ? " all " : " ") +
        std::to_string(request.older_than_seconds()));
   v1::PruneResponse response;
@@ -313,8 +264,9 @@ Awaitable<Result<v1::PruneResponse>> FakeDaemon::Prune(v1::PruneRequest request)
   co_return response;
 }
 
-Awaitable<Result<void>> FakeDaemon::Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
-                                           rpc::Writer<v1::ExecutionStreamEvent>& out) {
+Awaitable<Result<void>> FakeDaemon::AttachExecution(rpc::CallContext&,
+                                                    rpc::Reader<v1::AttachExecutionRequest>& in,
+                                                    rpc::Writer<v1::ExecutionStreamEvent>& out) {
   auto first = co_await in.Next();
   if (!first) co_return Err(std::move(first).error());
   Note("attach " + (*first)->execution_id());

@@ -108,7 +108,7 @@ Awaitable<Result<int>> Pull(client::Api& api, Flags flags, ProgressStyle style) 
   v1::PullImageRequest request;
   request.set_ref(flags.ref);
   request.set_plain_http(flags.plain_http);
-  auto stream = co_await api.PullImage(std::move(request));
+  auto stream = co_await api.images.PullImage(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   const auto executor = co_await asio::this_coro::executor;
   Progress progress(executor, style);
@@ -161,7 +161,7 @@ Awaitable<void> Upload(ImportStream* stream, std::string ref, int fd,
 }
 
 Awaitable<Result<int>> Import(client::Api& api, Flags flags, int fd, ProgressStyle style) {
-  auto stream = co_await api.ImportImage();
+  auto stream = co_await api.images.ImportImage();
   if (!stream) co_return Err(std::move(stream).error());
   const auto executor = co_await asio::this_coro::executor;
   Progress progress(executor, style);
@@ -211,7 +211,7 @@ int RunImport(const Invocation& invocation, const Flags& flags) {
 }
 
 Awaitable<Result<int>> List(client::Api& api, Flags flags) {
-  auto list = co_await api.ListImages({});
+  auto list = co_await api.images.ListImages({});
   if (!list) co_return Err(std::move(list).error());
   if (flags.json) co_return PrintAnswer(ToJson(*list));
   Table table({"IMAGE", "SIZE", "ARCH", "CREATED", "USED"});
@@ -232,7 +232,7 @@ Awaitable<Result<int>> Remove(client::Api& api, Flags flags) {
   for (const std::string& ref : flags.refs) {
     v1::RemoveImageRequest request;
     request.set_ref(ref);
-    auto removed = co_await api.RemoveImage(std::move(request));
+    auto removed = co_await api.images.RemoveImage(std::move(request));
     if (removed) {
       const int printed = PrintAnswer(fmt::format("{} ({} freed)\n", Printable(removed->digest()),
                                                   HumanBytes(removed->freed_bytes())));
@@ -251,7 +251,7 @@ Awaitable<Result<std::string>> ResolveRef(client::Api& api, Flags flags) {
   v1::ResolveImageRequest request;
   request.set_ref(flags.ref);
   request.set_plain_http(flags.plain_http);
-  auto resolved = co_await api.ResolveImage(std::move(request));
+  auto resolved = co_await api.images.ResolveImage(std::move(request));
   if (!resolved) co_return Err(std::move(resolved).error());
   co_return resolved->ref();
 }

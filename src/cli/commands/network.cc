@@ -77,7 +77,7 @@ Awaitable<Result<int>> Network(client::Api& api, Flags flags) {
   v1::StreamSandboxNetworkRequest request;
   request.set_sandbox_id(*id);
   request.set_follow(flags.follow);
-  auto stream = co_await api.StreamSandboxNetwork(std::move(request));
+  auto stream = co_await api.sandboxes.StreamSandboxNetwork(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   const auto executor = co_await asio::this_coro::executor;
   Output out(executor, STDOUT_FILENO);
@@ -115,7 +115,7 @@ Awaitable<Result<int>> SuggestFor(client::Api& api, Flags flags) {
   if (!id) co_return Err(std::move(id).error());
   v1::StreamSandboxNetworkRequest request;
   request.set_sandbox_id(*id);
-  auto stream = co_await api.StreamSandboxNetwork(std::move(request));
+  auto stream = co_await api.sandboxes.StreamSandboxNetwork(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   std::vector<v1::NetworkDecision> decisions;
   for (;;) {

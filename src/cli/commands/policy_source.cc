@@ -98,7 +98,7 @@ Awaitable<Result<v1::Policy>> FinishPolicy(client::Api& api, PolicySource source
   if (source.image && !source.image->IsPinned()) {
     v1::ResolveImageRequest request;
     request.set_ref(source.image_text);
-    auto resolved = co_await api.ResolveImage(std::move(request));
+    auto resolved = co_await api.images.ResolveImage(std::move(request));
     if (!resolved) co_return Err(std::move(resolved).error());
     CR_CO_TRY_ASSIGN(source.image, ImageRef::ParsePinned(resolved->ref()));
   }

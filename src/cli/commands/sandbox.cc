@@ -87,7 +87,7 @@ std::string Describe(const v1::Sandbox& sandbox) {
 Awaitable<Result<int>> List(client::Api& api, Flags flags) {
   v1::ListSandboxesRequest request;
   request.set_all(flags.all);
-  auto list = co_await api.ListSandboxes(std::move(request));
+  auto list = co_await api.sandboxes.ListSandboxes(std::move(request));
   if (!list) co_return Err(std::move(list).error());
   SortByCreation(*list);
   if (flags.json) co_return PrintAnswer(ToJson(*list));
@@ -105,7 +105,7 @@ Awaitable<Result<int>> Inspect(client::Api& api, Flags flags) {
   if (!id) co_return Err(std::move(id).error());
   v1::GetSandboxRequest request;
   request.set_sandbox_id(*id);
-  auto found = co_await api.GetSandbox(std::move(request));
+  auto found = co_await api.sandboxes.GetSandbox(std::move(request));
   if (!found) co_return Err(std::move(found).error());
   co_return PrintAnswer(flags.json ? ToJson(found->sandbox()) : Describe(found->sandbox()));
 }
@@ -116,7 +116,7 @@ Awaitable<Result<int>> Remove(client::Api& api, Flags flags) {
   for (const std::string& id : flags.ids) {
     v1::TerminateSandboxRequest request;
     request.set_sandbox_id(id);
-    auto removed = co_await api.TerminateSandbox(std::move(request));
+    auto removed = co_await api.sandboxes.TerminateSandbox(std::move(request));
     if (removed) {
       const int printed = PrintAnswer(id + "\n");
       if (printed != 0) code = printed;

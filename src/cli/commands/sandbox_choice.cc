@@ -35,7 +35,7 @@ Awaitable<Result<std::string>> ResolveSandbox(client::Api& api, SandboxChoice ch
   if (!choice.last) co_return choice.id;
   v1::ListSandboxesRequest request;
   request.set_all(true);
-  auto list = co_await api.ListSandboxes(std::move(request));
+  auto list = co_await api.sandboxes.ListSandboxes(std::move(request));
   if (!list) co_return Err(std::move(list).error());
   if (list->sandboxes().empty()) {
     co_return Err(Error(ErrorCode::kNotFound, "there is no sandbox").About(SubjectKind::kSandbox));

@@ -103,7 +103,7 @@ std::string Itemized(const v1::DiskUsageResponse& usage) {
 }
 
 Awaitable<Result<int>> Df(client::Api& api, Flags flags) {
-  auto usage = co_await api.DiskUsage({});
+  auto usage = co_await api.system.DiskUsage({});
   if (!usage) co_return Err(std::move(usage).error());
   if (flags.json) co_return PrintAnswer(ToJson(*usage));
   std::string text = Summary(*usage);
@@ -139,11 +139,11 @@ Awaitable<Result<int>> Prune(client::Api& api, v1::PruneRequest request, Flags f
   if (!flags.dry_run && !flags.force) {
     v1::PruneRequest look = request;
     look.set_dry_run(true);
-    auto found = co_await api.Prune(std::move(look));
+    auto found = co_await api.system.Prune(std::move(look));
     if (!found) co_return Err(std::move(found).error());
     if (!Confirm(*found)) co_return 0;
   }
-  auto pruned = co_await api.Prune(request);
+  auto pruned = co_await api.system.Prune(request);
   if (!pruned) co_return Err(std::move(pruned).error());
   const int printed =
       PrintAnswer(flags.json ? ToJson(request, *pruned)

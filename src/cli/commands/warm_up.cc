@@ -7,7 +7,7 @@ namespace cleanroom::cli {
 
 Awaitable<Result<v1::Template>> WarmUp(client::Api& api, v1::WarmUpRequest request,
                                        Progress& progress) {
-  auto stream = co_await api.WarmUp(std::move(request));
+  auto stream = co_await api.system.WarmUp(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
   std::optional<v1::Template> ready;
   for (;;) {

@@ -7,26 +7,27 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <condition_variable>
-#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/async.h"
-#include "cleanroom/v1/execution.pb.h"
-#include "cleanroom/v1/image.pb.h"
-#include "cleanroom/v1/sandbox.pb.h"
-#include "cleanroom/v1/system.pb.h"
+#include "cleanroom/v1/execution.fake.h"
+#include "cleanroom/v1/image.fake.h"
+#include "cleanroom/v1/sandbox.fake.h"
+#include "cleanroom/v1/system.fake.h"
 #include "http/byte_stream.h"
 #include "os/file.h"
 #include "os/socket.h"
 #include "rpc/server.h"
-#include "rpc/service.h"
 
 namespace cleanroom::cli {
 
-class FakeDaemon {
+class FakeDaemon : private v1::FakeSandboxService,
+                   private v1::FakeExecutionService,
+                   private v1::FakeImageService,
+                   private v1::FakeSystemService {
  public:
   FakeDaemon();
   ~FakeDaemon();
@@ -44,23 +45,34 @@ class FakeDaemon {
  private:
   void Note(const std::string& text);
   Awaitable<void> Accept();
-  Awaitable<Result<void>> CreateSandbox(v1::CreateSandboxRequest request,
-                                        rpc::Writer<v1::CreateSandboxEvent>& out);
-  Awaitable<Result<void>> StreamNetwork(v1::StreamSandboxNetworkRequest request,
-                                        rpc::Writer<v1::NetworkDecision>& out);
-  Awaitable<Result<v1::ListSandboxesResponse>> List();
-  Awaitable<Result<v1::TerminateSandboxResponse>> Terminate(v1::TerminateSandboxRequest request);
+
+  Awaitable<Result<void>> CreateSandboxStream(rpc::CallContext& call,
+                                              v1::CreateSandboxRequest request,
+                                              rpc::Writer<v1::CreateSandboxEvent>& out) override;
+  Awaitable<Result<void>> StreamSandboxNetwork(rpc::CallContext& call,
+                                               v1::StreamSandboxNetworkRequest request,
+                                               rpc::Writer<v1::NetworkDecision>& out) override;
+  Awaitable<Result<v1::ListSandboxesResponse>> ListSandboxes(
+      rpc::CallContext& call, v1::ListSandboxesRequest request) override;
+  Awaitable<Result<v1::TerminateSandboxResponse>> TerminateSandbox(
+      rpc::CallContext& call, v1::TerminateSandboxRequest request) override;
   Awaitable<Result<v1::CreateExecutionResponse>> CreateExecution(
-      v1::CreateExecutionRequest request);
-  Awaitable<Result<v1::CancelExecutionResponse>> Cancel(v1::CancelExecutionRequest request);
-  Awaitable<Result<void>> PullImage(v1::PullImageRequest request, rpc::Writer<v1::ImageEvent>& out);
-  Awaitable<Result<v1::ResolveImageResponse>> Resolve(v1::ResolveImageRequest request);
-  Awaitable<Result<void>> WarmUp(v1::WarmUpRequest request, rpc::Writer<v1::WarmUpEvent>& out);
-  Awaitable<Result<v1::DiskUsageResponse>> DiskUsage();
-  Awaitable<Result<v1::PruneResponse>> Prune(v1::PruneRequest request);
-  void AddSystem();
-  Awaitable<Result<void>> Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
-                                 rpc::Writer<v1::ExecutionStreamEvent>& out);
+      rpc::CallContext& call, v1::CreateExecutionRequest request) override;
+  Awaitable<Result<v1::CancelExecutionResponse>> CancelExecution(
+      rpc::CallContext& call, v1::CancelExecutionRequest request) override;
+  Awaitable<Result<void>> AttachExecution(rpc::CallContext& call,
+                                          rpc::Reader<v1::AttachExecutionRequest>& in,
+                                          rpc::Writer<v1::ExecutionStreamEvent>& out) override;
+  Awaitable<Result<void>> PullImage(rpc::CallContext& call, v1::PullImageRequest request,
+                                    rpc::Writer<v1::ImageEvent>& out) override;
+  Awaitable<Result<v1::ResolveImageResponse>> ResolveImage(
+      rpc::CallContext& call, v1::ResolveImageRequest request) override;
+  Awaitable<Result<void>> WarmUp(rpc::CallContext& call, v1::WarmUpRequest request,
+                                 rpc::Writer<v1::WarmUpEvent>& out) override;
+  Awaitable<Result<v1::DiskUsageResponse>> DiskUsage(rpc::CallContext& call,
+                                                     v1::DiskUsageRequest request) override;
+  Awaitable<Result<v1::PruneResponse>> Prune(rpc::CallContext& call,
+                                             v1::PruneRequest request) override;
 
   os::TempDir folder_;
   asio::io_context io_;
