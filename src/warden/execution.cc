@@ -65,7 +65,8 @@ Awaitable<void> Execution::Run(rpc::Channel& agent) {
 Awaitable<pb::ExecutionEnd> Execution::Drive(rpc::Channel& agent) {
   auto opened = co_await pb::GuestStub(agent).Exec();
   if (!opened)
-    co_return LostCommand(std::move(opened).error().Context("handing the command to the guest"));
+    co_return warden_link::LostCommand(
+        std::move(opened).error().Context("handing the command to the guest"));
   Stream stream = *std::move(opened);
   stream_ = &stream;
   const auto executor = co_await asio::this_coro::executor;
@@ -85,7 +86,8 @@ Awaitable<pb::ExecutionEnd> Execution::Converse(rpc::Channel& agent, Stream& str
   auto sent = co_await stream.Write(first);
   if (!sent && ended_here_) co_return *ended_here_;
   if (!sent)
-    co_return LostCommand(std::move(sent).error().Context("handing the command to the guest"));
+    co_return warden_link::LostCommand(
+        std::move(sent).error().Context("handing the command to the guest"));
   side.Spawn(PumpInput(stream));
   if (limits_.timeout.count() > 0) side.Spawn(WatchTimeout(agent, stream));
   pb::ExecutionEnd end = co_await Collect(stream);
@@ -125,10 +127,10 @@ Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
     }
     if (!next && ended_here_) co_return *ended_here_;
     if (!next)
-      co_return LostCommand(
+      co_return warden_link::LostCommand(
           std::move(next).error().Context("the connection to the guest was lost"));
     if (!*next)
-      co_return LostCommand(
+      co_return warden_link::LostCommand(
           Error(ErrorCode::kUnavailable, "the guest ended the command without an exit code"));
     const pb::ExecOutput& output = **next;
 
@@ -147,7 +149,7 @@ Awaitable<pb::ExecutionEnd> Execution::Collect(Stream& stream) {
     }
     if (!recorded) {
       stream.Cancel();
-      co_return LostCommand(recorded.error());
+      co_return warden_link::LostCommand(recorded.error());
     }
     changed_.NotifyAll();
   }

@@ -137,7 +137,7 @@ class ServiceTest : public ::testing::Test {
     request.add_env("PATH=/usr/bin:/bin");
     request.add_env("FROM=image");
     auto response = co_await guest().Configure(request);
-    EXPECT_TRUE(response) << response.error().ToString();
+    EXPECT_THAT(response, IsOk());
     if (response) {
       EXPECT_EQ(response->agent_version(), "test");
     }
@@ -238,7 +238,7 @@ Awaitable<void> ServiceTest::Rehearse() {
   request.set_rehearsal(true);
   for (int i = 0; i < 2; ++i) {
     auto response = co_await guest().Configure(request);
-    EXPECT_TRUE(response) << response.error().ToString();
+    EXPECT_THAT(response, IsOk());
     const Ran ran = co_await Run(Start("/bin/sh", "-c", "true"));
     EXPECT_EQ(ran.exit.exit_code(), 0);
   }
