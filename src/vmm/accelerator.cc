@@ -77,7 +77,8 @@ bool IsForOthers(int device) {
 
 }  // namespace
 
-Check CheckAccelerator(AcceleratorChoice choice, const KvmFacts& facts) {
+capability::Check CheckAccelerator(AcceleratorChoice choice, const KvmFacts& facts) {
+  using capability::Check;
   const auto check = [](Check::Status status, std::string message, std::string remedy) {
     return Check{"accelerator", status, std::move(message), std::move(remedy)};
   };

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "capability/check.h"
 #include "vmm/backend.h"
 
 namespace cleanroom::vmm {
@@ -30,7 +31,7 @@ struct KvmFacts {
 KvmFacts ReadKvmFacts();
 
 // What `doctor` says of it before a machine has run: what the choice comes to on such a host.
-Check CheckAccelerator(AcceleratorChoice choice, const KvmFacts& facts);
+capability::Check CheckAccelerator(AcceleratorChoice choice, const KvmFacts& facts);
 
 // Whether the text of /proc/cpuinfo lists vmx or svm among the flags.
 bool ShowsVirtualization(std::string_view cpuinfo);

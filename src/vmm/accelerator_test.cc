@@ -10,6 +10,8 @@
 namespace cleanroom::vmm {
 namespace {
 
+using capability::Check;
+
 using std::chrono::milliseconds;
 
 const KvmFacts kGood{.processor = true, .device_problem = ""};
