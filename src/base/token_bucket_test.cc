@@ -24,8 +24,6 @@ TEST(TokenBucketTest, BurstThenRate) {
   EXPECT_FALSE(bucket.Take(kStart));
 }
 
-std::string Name(int number) { return "host-" + std::to_string(number) + ".wild.example.com"; }
-
 TEST(TokenBucketTest, AReserveStays) {
   TokenBucket bucket(4, 1);
   EXPECT_TRUE(bucket.Take(kStart, 1, 2));

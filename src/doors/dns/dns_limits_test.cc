@@ -13,6 +13,8 @@ namespace type = wire::dns_type;
 
 const TokenBucket::Clock::time_point kStart{seconds(1000)};
 
+std::string Name(int number) { return "host-" + std::to_string(number) + ".wild.example.com"; }
+
 TEST(TunnelGuardTest, NamesThatLookLikeData) {
   TunnelGuard guard;
   const std::string fine = std::string(50, 'a') + ".wild.example.com";

@@ -1,5 +1,6 @@
 // The agent's service through a real channel, running real commands on this machine: everything but
 // the machine below, which a test must leave alone.
+// One file, because all of it needs one host machine, and GCC 12 the awkward helpers at its head.
 #include "guest/serve/service.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,5 @@
+// A sandbox's network as frames and sockets see it. Longer than others, because every test needs the child with a network
+// that stands first.
 #include "os/netns/netns.h"
 
 #include <fcntl.h>

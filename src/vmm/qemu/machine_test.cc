@@ -1,4 +1,5 @@
 // Real guests under QEMU, with a small program as /init (testing/agent/main.cc).
+// Longer than others, because all of it uses the fixture of real machines that stands first.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
