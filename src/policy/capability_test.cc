@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "policy/load.h"
+
 namespace cleanroom::policy {
 namespace {
 

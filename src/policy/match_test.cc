@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "policy/load.h"
+
 namespace cleanroom::policy {
 namespace {
 

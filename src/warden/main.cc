@@ -14,7 +14,6 @@
 // privilege (confinement.h). Then it serves WardenService on the socket, and ends with its machine.
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +39,7 @@
 #include "os/unique_fd.h"
 #include "rpc/server.h"
 #include "rpc/service.h"
+#include "telemetry/log.h"
 #include "warden/confinement.h"
 #include "warden/jail_check.h"
 #include "warden/service.h"
@@ -48,6 +48,10 @@
 
 namespace cleanroom::warden {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::seconds;
 
@@ -112,7 +116,7 @@ Awaitable<void> Accept(asio::local::stream_protocol::acceptor& acceptor, const r
     if (cancelled || error == asio::error::operation_aborted) co_return;
     if (error) {
       // Too many descriptors, say; whoever asks waits meanwhile.
-      spdlog::warn("cannot accept a connection: {}", error.message());
+      Log(LogLevel::kWarn, "cannot accept a connection", Field("error", error.message()));
       auto slept = co_await SleepFor(kAcceptPause);
       if (!slept) co_return;
       continue;

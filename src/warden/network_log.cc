@@ -2,15 +2,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <functional>
 #include <utility>
 
 #include "os/file.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::warden {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 // Records that a watcher reads before others get their turn.
 constexpr size_t kReadsAtOnce = 64;
@@ -36,7 +40,7 @@ NetworkLog::NetworkLog(asio::any_io_executor executor, const std::filesystem::pa
   if (spool) {
     spool_.emplace(std::move(*spool));
   } else {
-    spdlog::error("network decisions are not recorded error=\"{}\"", spool.error().ToString());
+    Log(LogLevel::kError, "network decisions are not recorded", Field("error", spool.error()));
   }
 }
 
@@ -166,7 +170,8 @@ void NetworkLog::Close() {
   if (file) {
     const auto written =
         os::WriteAll(file->get(), counters().SerializeAsString(), warden_link::kCountersFile);
-    if (!written) spdlog::warn("network counters are lost: {}", written.error().ToString());
+    if (!written)
+      Log(LogLevel::kWarn, "network counters are lost", Field("error", written.error()));
   }
   changed_.NotifyAll();
 }

@@ -2,17 +2,20 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <utility>
 
 #include "http/byte_stream.h"
 #include "os/file.h"
+#include "telemetry/log.h"
 #include "warden_link/spool.h"
 
 namespace cleanroom::warden {
 namespace {
+
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -77,7 +80,7 @@ Awaitable<void> RunningMachine::ReadConsole(os::UniqueFd console) {
     auto more = console_.ReadFrom(stream.native_handle());
     changed_.NotifyAll();
     if (!more) {
-      spdlog::warn("{}", more.error().ToString());
+      Log(LogLevel::kWarn, more.error().ToString());
       continue;  // about the file; the console must be read on, or the guest stalls
     }
     if (!*more) break;
@@ -161,11 +164,11 @@ Awaitable<void> RunningMachine::End() {
   if (!std::exchange(ending_, true)) {
     co_await asio::this_coro::reset_cancellation_state();  // whoever is cancelled still reaps
     auto killed = machine_->Kill();
-    if (!killed) spdlog::error("{}", killed.error().ToString());
+    if (!killed) Log(LogLevel::kError, killed.error().ToString());
     if (agent_) co_await agent_->Close();
     const bool gone = co_await Ended(steady_clock::now() + kKillLimit);
     auto status = gone ? machine_->Wait() : Err(ErrorCode::kInternal, "a killed VMM does not end");
-    if (!status) spdlog::error("{}", status.error().ToString());
+    if (!status) Log(LogLevel::kError, status.error().ToString());
     co_await DrainConsole();
     tasks_.Cancel();
     co_await tasks_.Join();

@@ -1,7 +1,6 @@
 #include "warden/supervisor.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -12,12 +11,17 @@
 #include "guest_link/lines.h"
 #include "guest_link/rehearsal/rehearsal.h"
 #include "os/file.h"
+#include "telemetry/log.h"
 #include "warden/guest_agent.h"
 #include "warden/machine_setup.h"
 #include "warden_link/ending.h"
 
 namespace cleanroom::warden {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::duration;
 using std::chrono::milliseconds;
@@ -106,8 +110,10 @@ Awaitable<Result<void>> Supervisor::StartAndIdentify(pb::LaunchRequest request,
   CR_CO_TRY(CheckNotStopped(machine));
   if (!identified && first < deadline &&
       identified.error().code() == ErrorCode::kDeadlineExceeded) {
-    spdlog::warn("sandbox_id={} boot gave no answer in {} ms, trying once more", config_.sandbox_id,
-                 std::chrono::round<milliseconds>(patience).count());
+    Log(LogLevel::kWarn,
+        fmt::format("boot gave no answer in {} ms, trying once more",
+                    std::chrono::round<milliseconds>(patience).count()),
+        Field("sandbox_id", config_.sandbox_id));
     machine_ = nullptr;
     co_await machine->End();
     CR_CO_TRY(CheckNotStopped(nullptr));
@@ -445,7 +451,8 @@ void Supervisor::Finish(pb::WardenState::Phase phase, const std::optional<Error>
   end.set_phase(phase);
   if (why) warden_link::SetWhy(*why, end);
   auto written = os::ReplaceFile((config_.folder / "end").string(), end.SerializeAsString());
-  if (!written) spdlog::error("sandbox_id={} {}", config_.sandbox_id, written.error().ToString());
+  if (!written)
+    Log(LogLevel::kError, written.error().ToString(), Field("sandbox_id", config_.sandbox_id));
   state_ = std::move(end);
   changed_.NotifyAll();
 }

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -15,9 +14,14 @@
 
 #include "os/file.h"
 #include "os/socket.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using config::Endpoint;
 
@@ -136,8 +140,9 @@ Awaitable<void> Acceptor::Run() {
     if (error) break;
     if (connections_.size() >= max_connections_) {
       if (!std::exchange(full, true)) {
-        spdlog::warn("new connections wait: there are as many as may be listener={} connections={}",
-                     socket_.endpoint().ToString(), max_connections_);
+        Log(LogLevel::kWarn, "new connections wait: there are as many as may be",
+            Field("listener", socket_.endpoint().ToString()),
+            Field("connections", max_connections_));
       }
       auto slept = co_await SleepFor(kAcceptPause);
       if (!slept) break;
@@ -150,8 +155,8 @@ Awaitable<void> Acceptor::Run() {
       continue;
     }
     if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) continue;
-    spdlog::warn("cannot accept a connection listener={} errno={}", socket_.endpoint().ToString(),
-                 errno);
+    Log(LogLevel::kWarn, "cannot accept a connection",
+        Field("listener", socket_.endpoint().ToString()), Field("errno", errno));
     auto slept = co_await SleepFor(kAcceptPause);
     if (!slept) break;
   }
@@ -185,7 +190,7 @@ Awaitable<void> Acceptor::Serve(int fd) {
         co_await WithDeadline(handshake_(fd), std::chrono::steady_clock::now() + kHandshakeLimit,
                               "a client's TLS handshake");
     if (!shaken) {
-      spdlog::debug("handshake failed: {}", shaken.error().ToString());
+      Log(LogLevel::kDebug, "handshake failed", Field("error", shaken.error()));
       co_return;
     }
     stream = std::move(*shaken);

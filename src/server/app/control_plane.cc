@@ -1,7 +1,6 @@
 #include "server/app/control_plane.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <chrono>
 
@@ -9,10 +8,15 @@
 #include "server/api/authenticator.h"
 #include "server/api/capabilities.h"
 #include "server/warden/sandbox_user.h"
+#include "telemetry/log.h"
 #include "vmm/accelerator.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using config::Endpoint;
 
@@ -78,13 +82,13 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor
   if (groups) {
     config.settings.cgroups = *std::move(groups);
   } else {
-    spdlog::info("no limits on memory and processes: {}", groups.error().message());
+    Log(LogLevel::kInfo, "no limits on memory and processes", Field("error", groups.error()));
   }
   auto users = FindSandboxUsers();
   if (users) {
     config.settings.users = *users;
   } else {
-    spdlog::warn("sandboxes have no users of their own: {}", users.error().message());
+    Log(LogLevel::kWarn, "sandboxes have no users of their own", Field("error", users.error()));
   }
   vmm::RemoveVerdictDrafts(config.settings.state_dir);
   CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
@@ -192,7 +196,7 @@ Result<void> ControlPlane::Listen() {
     if (!socket) return Err(std::move(socket).error().Context("observability.metrics_listen"));
     metrics_acceptor_ = std::make_unique<Acceptor>(executor_, std::move(*socket), metrics_server_,
                                                    Handshake(), config_.remote.max_connections);
-    spdlog::info("metrics endpoint={}", metrics_acceptor_->endpoint().ToString());
+    Log(LogLevel::kInfo, "metrics", Field("endpoint", metrics_acceptor_->endpoint().ToString()));
   }
   return {};
 }
@@ -250,7 +254,7 @@ Awaitable<Result<void>> ControlPlane::Run(std::function<void(const std::vector<E
     for (const auto& acceptor : acceptors_) endpoints.push_back(acceptor->endpoint());
     ready(endpoints);
     while (!stop_) co_await stopping_.Wait();
-    spdlog::info("stopping sandboxes={}", sandboxes_.live());
+    Log(LogLevel::kInfo, "stopping", Field("sandboxes", sandboxes_.live()));
   }
   // While the listeners still serve, so that whoever follows a command learns of its end.
   co_await sandboxes_.Shutdown();
@@ -299,7 +303,7 @@ Awaitable<void> ControlPlane::Housekeep() {
     auto work = [path] { return store::RecordStore::Checkpoint(path); };
     auto folded = co_await pool_.Run(work);
     if (!folded)
-      spdlog::warn("cannot fold the records' log in error=\"{}\"", folded.error().ToString());
+      Log(LogLevel::kWarn, "cannot fold the records' log in", Field("error", folded.error()));
     if (stop_) co_return;
   }
 }

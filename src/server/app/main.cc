@@ -1,6 +1,5 @@
 // cleanroomd: the control plane. `cleanroomd serve [flags]`.
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -22,12 +21,16 @@
 #include "rpc/gzip/gzip.h"
 #include "rpc/json/json_codec.h"
 #include "server/app/control_plane.h"
-#include "server/app/log.h"
 #include "server/app/serve_command.h"
 #include "server/app/serve_options.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 // For an orderly end; what takes longer is stuck, or a download that cannot be cut short.
 constexpr std::chrono::seconds kStopLimit{60};
@@ -77,7 +80,7 @@ Awaitable<void> RunPlane(ControlPlane& plane, asio::signal_set& signals,
 Awaitable<void> AwaitSignals(ControlPlane& plane, asio::signal_set& signals) {
   auto [error, signal] = co_await signals.async_wait(kAwait);
   if (error) co_return;
-  spdlog::info("asked to stop signal={}", signal);
+  Log(LogLevel::kInfo, "asked to stop", Field("signal", signal));
   plane.Stop();
   auto again = co_await WithDeadline(AwaitSignal(signals),
                                      std::chrono::steady_clock::now() + kStopLimit, "the end");
@@ -102,9 +105,13 @@ int Serve(const ServeFlags& flags) {
   }
   auto options = Prepare(flags, loaded->config, *paths);
   if (!options) return Fail(options.error());
-  SetUpLog(flags.log_level, options->log_format);
+  const auto level = telemetry::ParseLogLevel(flags.log_level);
+  if (!level) return Fail(level.error());
+  const bool json = options->log_format == config::LogFormat::kJson;
+  telemetry::SetUpLog(*level, json ? telemetry::LogFormat::kJson : telemetry::LogFormat::kText);
   for (const std::string& key : WithoutEffect(loaded->config)) {
-    spdlog::warn("the config asks for what this build does not do key=\"{}\" file={}", key, file);
+    Log(LogLevel::kWarn, "the config asks for what this build does not do", Field("key", key),
+        Field("file", file));
   }
   // A peer that is gone shows as an error of the write.
   std::signal(SIGPIPE, SIG_IGN);

@@ -1,7 +1,6 @@
 #include "server/executions/executions.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <csignal>
@@ -14,11 +13,16 @@
 #include "server/plain_text.h"
 #include "server/sandboxes/sandboxes.h"
 #include "server/warden/remains.h"
+#include "telemetry/log.h"
 #include "warden_link/ending.h"
 #include "warden_link/spool.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::steady_clock;
 
@@ -130,8 +134,8 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   running->record.phases.push_back({"start", spent.count()});
   auto written = store_.UpdateExecution(running->record);
   if (!written) {
-    spdlog::error("cannot persist an execution execution_id={} error=\"{}\"", running->record.id,
-                  written.error().ToString());
+    Log(LogLevel::kError, "cannot persist an execution", Field("execution_id", running->record.id),
+        Field("error", written.error()));
   }
   running->changed.NotifyAll();
   co_await AwaitEnd(running);
@@ -208,11 +212,12 @@ void Executions::Fail(const std::string& id, const Error& error) {
 void Executions::Settle(store::ExecutionRecord record) {
   auto written = store_.UpdateExecution(record);
   if (!written) {
-    spdlog::error("cannot persist an execution execution_id={} error=\"{}\"", record.id,
-                  written.error().ToString());
+    Log(LogLevel::kError, "cannot persist an execution", Field("execution_id", record.id),
+        Field("error", written.error()));
   }
-  spdlog::info("execution {} sandbox_id={} execution_id={} exit_code={}", ToString(record.status),
-               record.sandbox_id, record.id, record.exit_code);
+  Log(LogLevel::kInfo, fmt::format("execution {}", ToString(record.status)),
+      Field("sandbox_id", record.sandbox_id), Field("execution_id", record.id),
+      Field("exit_code", record.exit_code));
   bool image_was_present = true;
   const auto running = FindRunning(record.id);
   if (running) {
@@ -226,7 +231,7 @@ void Executions::Settle(store::ExecutionRecord record) {
   if (sandbox) tasks_.Spawn(WriteSummary(record, std::move(*sandbox), image_was_present));
   auto pruned = store_.PruneExecutions(settings_.keep_executions);
   if (!pruned) {
-    spdlog::error("cannot prune records error=\"{}\"", pruned.error().ToString());
+    Log(LogLevel::kError, "cannot prune records", Field("error", pruned.error()));
   } else if (!pruned->empty()) {
     tasks_.Spawn(RemoveKept(std::move(*pruned)));
   }
@@ -247,8 +252,8 @@ Awaitable<void> Executions::WriteSummary(store::ExecutionRecord record,
   writing_.erase(record.id);
   written_.NotifyAll();
   if (!written) {
-    spdlog::warn("cannot write a summary execution_id={} error=\"{}\"", record.id,
-                 written.error().ToString());
+    Log(LogLevel::kWarn, "cannot write a summary", Field("execution_id", record.id),
+        Field("error", written.error()));
   }
 }
 
@@ -266,7 +271,8 @@ Awaitable<void> Executions::RemoveKept(std::vector<std::string> ids) {
     return count;
   };
   const size_t removed = co_await pool_.Run(work);
-  spdlog::debug("old executions removed count={} files={}", ids.size(), removed);
+  Log(LogLevel::kDebug, "old executions removed", Field("count", ids.size()),
+      Field("files", removed));
 }
 
 Result<store::ExecutionRecord> Executions::Get(const std::string& sandbox_id,
@@ -332,8 +338,8 @@ Awaitable<void> Executions::KillAfter(std::shared_ptr<Running> running,
   input.set_signal(SIGKILL);
   auto sent = co_await Send(running, std::move(input));
   if (!sent) {
-    spdlog::warn("cannot kill a command execution_id={} error=\"{}\"", running->record.id,
-                 sent.error().ToString());
+    Log(LogLevel::kWarn, "cannot kill a command", Field("execution_id", running->record.id),
+        Field("error", sent.error()));
   }
 }
 
@@ -376,8 +382,8 @@ Awaitable<Result<void>> Executions::Send(std::shared_ptr<Running> running, pb::E
 void Executions::OnReady(const std::shared_ptr<LiveSandbox>& sandbox) {
   auto records = store_.ListExecutions(sandbox->id(), store::RecordStore::Which::kLive);
   if (!records) {
-    spdlog::error("cannot read executions sandbox_id={} error=\"{}\"", sandbox->id(),
-                  records.error().ToString());
+    Log(LogLevel::kError, "cannot read executions", Field("sandbox_id", sandbox->id()),
+        Field("error", records.error()));
     return;
   }
   for (store::ExecutionRecord& record : *records) {
@@ -429,7 +435,8 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
   };
   const std::string trouble = co_await pool_.Run(work);
   if (!trouble.empty())
-    spdlog::error("cannot keep output sandbox_id={} error=\"{}\"", sandbox.id(), trouble);
+    Log(LogLevel::kError, "cannot keep output", Field("sandbox_id", sandbox.id()),
+        Field("error", trouble));
 }
 
 // What the end took belongs to the summaries too; nobody waits for that.
@@ -457,7 +464,7 @@ Awaitable<void> Executions::RemoveStrays() {
     return strays.size();
   };
   const size_t removed = co_await pool_.Run(work);
-  if (removed > 0) spdlog::info("removed output without a record count={}", removed);
+  if (removed > 0) Log(LogLevel::kInfo, "removed output without a record", Field("count", removed));
 }
 
 Awaitable<void> Executions::Shutdown() {

@@ -1,10 +1,11 @@
 #include "server/host/machine_supply.h"
 
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 
 #include <functional>
 
 #include "os/file.h"
+#include "telemetry/log.h"
 #include "vmm/accelerator.h"
 #include "vmm/backends/backends.h"
 #include "vmm/boot_probe.h"
@@ -15,6 +16,10 @@
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using Say = std::function<void(std::string_view)>;
 
@@ -112,11 +117,12 @@ Awaitable<void> MachineSupply::Prepare(Download download) {
   preparing_ = false;
   if (prepared) {
     prepared_ = std::move(*prepared);
-    spdlog::info("machines: kernel={} accelerator={} reason=\"{}\"", prepared_->kernel_version,
-                 prepared_->machine.accelerator, prepared_->accelerator_reason);
+    Log(LogLevel::kInfo, "machines are prepared", Field("kernel", prepared_->kernel_version),
+        Field("accelerator", prepared_->machine.accelerator),
+        Field("reason", prepared_->accelerator_reason));
   } else {
     failure_ = std::move(prepared).error();
-    spdlog::info("machines are not prepared: {}", failure_->ToString());
+    Log(LogLevel::kInfo, "machines are not prepared", Field("error", *failure_));
   }
   changed_.NotifyAll();
 }

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <google/protobuf/util/json_util.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <charconv>
@@ -16,10 +15,15 @@
 #include "cleanroom/internal/v1/warden.rpc.h"
 #include "os/file.h"
 #include "server/warden/remains.h"
+#include "telemetry/log.h"
 #include "warden_link/network_spool.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::steady_clock;
 
@@ -45,7 +49,7 @@ void WriteCursor(const std::string& file, uint64_t sequence) {
   if (!fd) return;
   const std::string text = fmt::format("{:020}", sequence);
   if (pwrite(fd->get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
-    spdlog::warn("cannot note the last network record file={}", file);
+    Log(LogLevel::kWarn, "cannot note the last network record", Field("file", file));
 }
 
 // Nothing when no control plane has seen the sandbox ready.
@@ -148,8 +152,8 @@ Awaitable<void> NetworkRecords::Follow(std::shared_ptr<LiveSandbox> sandbox,
     const bool cancelled = co_await Cancelled();
     if (cancelled || !channel->alive() || !sandbox->ready()) co_return;
     if (!watched) {
-      spdlog::warn("network decisions are not followed sandbox_id={} error=\"{}\"", live->id,
-                   watched.error().ToString());
+      Log(LogLevel::kWarn, "network decisions are not followed", Field("sandbox_id", live->id),
+          Field("error", watched.error()));
     }
     auto slept = co_await SleepFor(kRetry);
     if (!slept) co_return;
@@ -196,8 +200,8 @@ void NetworkRecords::Take(const std::shared_ptr<Live>& live, pb::NetworkRecord r
   if (event) {
     auto added = store_.AddNetworkEvent(live->id, ToJson(decision), SaneMicros(record.time_us()));
     if (!added)
-      spdlog::error("cannot persist an event sandbox_id={} error=\"{}\"", live->id,
-                    added.error().ToString());
+      Log(LogLevel::kError, "cannot persist an event", Field("sandbox_id", live->id),
+          Field("error", added.error()));
     const auto sandbox = live->sandbox.lock();
     if (sandbox) sandbox->changed().NotifyAll();
   }
@@ -239,15 +243,15 @@ Awaitable<void> NetworkRecords::OnEnding(LiveSandbox& sandbox) {
   if (distinct.decisions_size() > 0) {
     auto kept = store_.SetNetwork(live->id, ToJson(distinct));
     if (!kept)
-      spdlog::error("cannot keep network decisions sandbox_id={} error=\"{}\"", live->id,
-                    kept.error().ToString());
+      Log(LogLevel::kError, "cannot keep network decisions", Field("sandbox_id", live->id),
+          Field("error", kept.error()));
   }
   const auto deadline = steady_clock::now() + kAuditLimit;
   while (live->audited < live->queued) {
     const bool in_time = co_await written_.WaitUntil(deadline);
     if (!in_time) {
-      spdlog::error("the audit log is behind sandbox_id={} lines={}", live->id,
-                    live->queued - live->audited);
+      Log(LogLevel::kError, "the audit log is behind", Field("sandbox_id", live->id),
+          Field("lines", live->queued - live->audited));
       break;
     }
   }
@@ -267,8 +271,8 @@ Awaitable<void> NetworkRecords::ReadSpool(std::shared_ptr<Live> live) {
       while (batch.size() < kSpoolBatch) {
         auto record = reader->Next();
         if (!record) {
-          spdlog::warn("network records are damaged sandbox_id={} error=\"{}\"", id,
-                       record.error().ToString());
+          Log(LogLevel::kWarn, "network records are damaged", Field("sandbox_id", id),
+              Field("error", record.error()));
           if (record.error().code() != ErrorCode::kDataCorrupt) break;
           continue;  // with the next piece
         }
@@ -310,7 +314,7 @@ Awaitable<void> NetworkRecords::WriteAudit() {
       written_.NotifyAll();
       continue;
     }
-    spdlog::error("cannot write the audit log error=\"{}\"", appended.error().ToString());
+    Log(LogLevel::kError, "cannot write the audit log", Field("error", appended.error()));
     if (stopping_) co_return;
     queue_.insert(queue_.begin(), std::make_move_iterator(lines.begin()),
                   std::make_move_iterator(lines.end()));
@@ -327,10 +331,11 @@ Awaitable<void> NetworkRecords::Prune() {
   auto work = [folder, limits, now] { return AuditLog(folder, limits).Prune(now); };
   const auto removed = co_await pool_.Run(work);
   if (!removed) {
-    spdlog::error("cannot remove old audit files error=\"{}\"", removed.error().ToString());
+    Log(LogLevel::kError, "cannot remove old audit files", Field("error", removed.error()));
     co_return;
   }
-  for (const std::string& name : *removed) spdlog::info("old audit file removed file={}", name);
+  for (const std::string& name : *removed)
+    Log(LogLevel::kInfo, "old audit file removed", Field("file", name));
 }
 
 Awaitable<Result<void>> NetworkRecords::Stream(std::string sandbox_id, bool follow,

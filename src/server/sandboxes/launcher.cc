@@ -1,6 +1,6 @@
 #include "server/sandboxes/launcher.h"
 
-#include <spdlog/spdlog.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,9 +12,14 @@
 #include "server/launch/launch_request.h"
 #include "server/plain_text.h"
 #include "server/warden/remains.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::steady_clock;
 
@@ -80,8 +85,8 @@ Awaitable<Result<void>> Launcher::Launch(LaunchPlan plan, std::optional<Spare> s
 
 Awaitable<Result<void>> Launcher::StartOver(const Error& why, std::string_view what) {
   CR_CO_TRY(StopAsked());
-  spdlog::warn("a {} did not start, going on without sandbox_id={} error=\"{}\"", what, record_.id,
-               why.ToString());
+  Log(LogLevel::kWarn, fmt::format("a {} did not start, going on without", what),
+      Field("sandbox_id", record_.id), Field("error", why));
   co_await KillWarden(machine_.link);
   auto removed =
       co_await RemoveRemains(context_.pool, context_.settings, context_.layout, record_.id);
@@ -165,8 +170,7 @@ Awaitable<Result<void>> Launcher::Start(pb::LaunchRequest request, std::chrono::
 
   rpc::CallOptions options;
   options.deadline = steady_clock::now() + limit + kLaunchSlack;
-  auto events =
-      co_await pb::WardenStub(*machine_.link.channel).Launch(std::move(request), options);
+  auto events = co_await pb::WardenStub(*machine_.link.channel).Launch(std::move(request), options);
   if (!events) co_return Err(std::move(events).error());
   for (;;) {
     auto event = co_await events->Next();

@@ -1,7 +1,6 @@
 #include "server/sandboxes/live_sandbox.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
@@ -9,9 +8,14 @@
 #include "server/convert.h"
 #include "server/plain_text.h"
 #include "server/warden/remains.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::steady_clock;
 
@@ -67,8 +71,8 @@ Awaitable<void> LiveSandbox::Adopt(WardenProcess warden) {
   auto connected = ConnectWarden(executor_, context_.layout, id());
   if (connected) {
     machine_.link.channel = std::move(*connected);
-    spdlog::info("sandbox found again sandbox_id={} warden_pid={}", id(),
-                 machine_.link.process->pid());
+    Log(LogLevel::kInfo, "sandbox found again", Field("sandbox_id", id()),
+        Field("warden_pid", machine_.link.process->pid()));
     co_await Serve();
   } else {
     SetFinal(connected.error());
@@ -174,20 +178,21 @@ Awaitable<void> LiveSandbox::EndWarden() {
     options.deadline = steady_clock::now() + context_.settings.stop_grace + kWardenExitWait;
     auto stopped = co_await pb::WardenStub(*machine_.link.channel).Stop(request, options);
     if (!stopped)
-      spdlog::debug("stop unanswered sandbox_id={} error=\"{}\"", id(), stopped.error().ToString());
+      Log(LogLevel::kDebug, "stop unanswered", Field("sandbox_id", id()),
+          Field("error", stopped.error()));
   }
   // A warden that has ended its machine waits for its callers to hang up.
   if (machine_.link.channel) co_await machine_.link.channel->Close();
   const bool gone = co_await machine_.link.process->WaitEnd(steady_clock::now() + wait);
   if (gone) co_return;
-  spdlog::warn("killing a warden that does not end sandbox_id={} warden_pid={}", id(),
-               machine_.link.process->pid());
+  Log(LogLevel::kWarn, "killing a warden that does not end", Field("sandbox_id", id()),
+      Field("warden_pid", machine_.link.process->pid()));
   machine_.link.process->Kill();
   const bool killed =
       co_await machine_.link.process->WaitEnd(steady_clock::now() + kWardenKillWait);
   if (!killed)
-    spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", id(),
-                  machine_.link.process->pid());
+    Log(LogLevel::kError, "a killed warden does not end", Field("sandbox_id", id()),
+        Field("warden_pid", machine_.link.process->pid()));
 }
 
 // The warden's own account, for when nobody listened, and its console, which the error of a launch
@@ -232,13 +237,13 @@ Result<void> LiveSandbox::Enter(store::SandboxStatus status, const std::string& 
   record_.updated_us = MicrosOf(context_.clock());
   auto written = context_.store.UpdateSandbox(record_, message);
   if (!written) {
-    spdlog::error("cannot persist a state sandbox_id={} status={} error=\"{}\"", id(),
-                  ToString(status), written.error().ToString());
+    Log(LogLevel::kError, "cannot persist a state", Field("sandbox_id", id()),
+        Field("status", ToString(status)), Field("error", written.error()));
     if (!store::IsFinal(status)) record_.status = before;
     return written;
   }
-  spdlog::info("sandbox {} sandbox_id={} reason=\"{}\"", ToString(status), id(),
-               record_.reason.ToString());
+  Log(LogLevel::kInfo, fmt::format("sandbox {}", ToString(status)), Field("sandbox_id", id()),
+      Field("reason", record_.reason.ToString()));
   changed_.NotifyAll();
   return {};
 }
@@ -258,8 +263,8 @@ void LiveSandbox::Touch() {
   record_.last_activity_us = MicrosOf(context_.clock());
   auto touched = context_.store.TouchSandbox(id(), record_.last_activity_us);
   if (!touched)
-    spdlog::error("cannot persist activity sandbox_id={} error=\"{}\"", id(),
-                  touched.error().ToString());
+    Log(LogLevel::kError, "cannot persist activity", Field("sandbox_id", id()),
+        Field("error", touched.error()));
 }
 
 bool LiveSandbox::IdleTooLong() const {

@@ -1,7 +1,6 @@
 #include "server/sandboxes/sandboxes.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -10,9 +9,14 @@
 #include "base/id.h"
 #include "server/plain_text.h"
 #include "server/warden/remains.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::steady_clock;
 
@@ -59,7 +63,7 @@ Awaitable<void> Sandboxes::RunAdopt(std::shared_ptr<LiveSandbox> sandbox, Warden
 void Sandboxes::Forget(const std::string& id) {
   live_.erase(id);
   auto pruned = context_.store.PruneSandboxes(context_.settings.keep_sandboxes);
-  if (!pruned) spdlog::error("cannot prune records error=\"{}\"", pruned.error().ToString());
+  if (!pruned) Log(LogLevel::kError, "cannot prune records", Field("error", pruned.error()));
 }
 
 bool Sandboxes::creating() const {
@@ -150,8 +154,8 @@ Awaitable<Result<void>> Sandboxes::StreamEvents(std::string id, bool follow,
 void Sandboxes::ReapIdle() {
   for (const auto& [id, sandbox] : live_) {
     if (!sandbox->IdleTooLong()) continue;
-    spdlog::info("idle limit reached sandbox_id={} ttl_minutes={}", id,
-                 sandbox->record().ttl_minutes);
+    Log(LogLevel::kInfo, "idle limit reached", Field("sandbox_id", id),
+        Field("ttl_minutes", sandbox->record().ttl_minutes));
     sandbox->RequestStop(Error(
         ErrorCode::kDeadlineExceeded,
         fmt::format("idle for {} minute{} (--keep lifts the limit)", sandbox->record().ttl_minutes,
@@ -199,8 +203,8 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
     warden->Kill();
     const bool gone = co_await warden->WaitEnd(steady_clock::now() + kKillWait);
     if (!gone)
-      spdlog::error("a killed warden does not end sandbox_id={} warden_pid={}", record.id,
-                    found.pid);
+      Log(LogLevel::kError, "a killed warden does not end", Field("sandbox_id", record.id),
+          Field("warden_pid", found.pid));
   }
   LiveSandbox lost(executor_, context_, observers_, record);
   co_await observers_.OnEnding(lost);
@@ -226,12 +230,12 @@ Awaitable<void> Sandboxes::SettleLost(store::SandboxRecord record) {
     record.reason = store::Reason::Of(why);
     record.status = store::SandboxStatus::kFailed;
   }
-  spdlog::warn("sandbox settled after a restart sandbox_id={} reason=\"{}\"", record.id,
-               record.reason.ToString());
+  Log(LogLevel::kWarn, "sandbox settled after a restart", Field("sandbox_id", record.id),
+      Field("reason", record.reason.ToString()));
   auto written = context_.store.UpdateSandbox(record, record.reason.ToString());
   if (!written)
-    spdlog::error("cannot persist a state sandbox_id={} error=\"{}\"", record.id,
-                  written.error().ToString());
+    Log(LogLevel::kError, "cannot persist a state", Field("sandbox_id", record.id),
+        Field("error", written.error()));
 }
 
 Awaitable<void> Sandboxes::RemoveStrays() {
@@ -239,11 +243,12 @@ Awaitable<void> Sandboxes::RemoveStrays() {
     if (live_.contains(found.sandbox_id)) continue;
     auto warden = WardenProcess::Adopt(found);
     if (!warden) continue;
-    spdlog::warn("ending a warden without a record sandbox_id={} warden_pid={}", found.sandbox_id,
-                 found.pid);
+    Log(LogLevel::kWarn, "ending a warden without a record", Field("sandbox_id", found.sandbox_id),
+        Field("warden_pid", found.pid));
     warden->Kill();
     const bool gone = co_await warden->WaitEnd(steady_clock::now() + kKillWait);
-    if (!gone) spdlog::error("a killed warden does not end warden_pid={}", found.pid);
+    if (!gone)
+      Log(LogLevel::kError, "a killed warden does not end", Field("warden_pid", found.pid));
   }
   std::error_code error;
   std::vector<std::filesystem::path> strays;
@@ -252,7 +257,7 @@ Awaitable<void> Sandboxes::RemoveStrays() {
     if (!live_.contains(it->path().filename())) strays.push_back(it->path());
   }
   for (const std::filesystem::path& stray : strays) {
-    spdlog::warn("removing a folder without a sandbox folder={}", stray.string());
+    Log(LogLevel::kWarn, "removing a folder without a sandbox", Field("folder", stray.string()));
     const std::string id = stray.filename();
     auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id);
     (void)removed;  // logged
@@ -261,7 +266,7 @@ Awaitable<void> Sandboxes::RemoveStrays() {
   for (const std::string& id : context_.settings.cgroups->List()) {
     if (live_.contains(id)) continue;
     const auto removed = context_.settings.cgroups->Remove(id);
-    if (!removed) spdlog::error("{}", removed.error().ToString());
+    if (!removed) Log(LogLevel::kError, removed.error().ToString());
   }
 }
 

@@ -1,7 +1,6 @@
 #include "server/storage/storage.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <iterator>
@@ -10,7 +9,13 @@
 #include <tuple>
 #include <utility>
 
+#include "telemetry/log.h"
+
 namespace cleanroom::server {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 int64_t Storage::Now() const { return std::chrono::system_clock::to_time_t(clock_()); }
 
@@ -53,7 +58,8 @@ Awaitable<Result<Pruned>> Storage::Prune(PruneRules rules) {
       if (!IsPruned(item, rules, now)) continue;
       auto removed = co_await owner->Remove(item);
       if (removed) {
-        spdlog::info("pruned kind={} name={} bytes={}", item.kind, item.name, item.bytes);
+        Log(LogLevel::kInfo, "pruned", Field("kind", item.kind), Field("name", item.name),
+            Field("bytes", item.bytes));
         pruned.items.push_back(std::move(item));
         continue;
       }

@@ -2,17 +2,21 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <system_error>
 
 #include "os/file.h"
 #include "server/plain_text.h"
+#include "telemetry/log.h"
 #include "warden_link/ending.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 constexpr size_t kMaxFile = 1U << 20;
 
@@ -61,8 +65,8 @@ Awaitable<Result<void>> RemoveRemains(BlockingPool& pool, const Settings& settin
   };
   auto removed = co_await pool.Run(work);
   if (!removed) {
-    spdlog::error("cannot remove what is left of a sandbox sandbox_id={} error=\"{}\"", id,
-                  removed.error().ToString());
+    Log(LogLevel::kError, "cannot remove what is left of a sandbox", Field("sandbox_id", id),
+        Field("error", removed.error()));
   }
   co_return removed;
 }

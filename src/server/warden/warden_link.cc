@@ -1,7 +1,6 @@
 #include "server/warden/warden_link.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <utility>
@@ -13,9 +12,14 @@
 #include "os/file.h"
 #include "os/socket.h"
 #include "server/warden/sandbox_user.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 constexpr std::chrono::seconds kKillWait{10};
 constexpr std::chrono::seconds kStopWait{1};
@@ -82,7 +86,9 @@ Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups,
   if (groups.empty()) co_return;
   auto work = [groups, pid] { return os::MoveInto(groups, pid); };
   const auto moved = co_await pool.Run(work);
-  if (!moved) spdlog::warn("warden_pid={} has no limits: {}", pid, moved.error().ToString());
+  if (!moved)
+    Log(LogLevel::kWarn, "a warden has no limits", Field("warden_pid", pid),
+        Field("error", moved.error()));
 }
 
 Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::string id, std::vector<std::string> from,
@@ -97,7 +103,9 @@ Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::string id, std::vector<
     return os::MoveFrom(from, to, pid);
   };
   const auto moved = co_await pool.Run(work);
-  if (!moved) spdlog::warn("vmm_pid={} has no limits: {}", pid, moved.error().ToString());
+  if (!moved)
+    Log(LogLevel::kWarn, "a machine monitor has no limits", Field("vmm_pid", pid),
+        Field("error", moved.error()));
 }
 
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,
@@ -119,7 +127,8 @@ Awaitable<void> KillWarden(WardenLink& link) {
   if (link.channel) co_await link.channel->Close();
   if (!link.process) co_return;
   const bool gone = co_await link.process->WaitEnd(std::chrono::steady_clock::now() + kKillWait);
-  if (!gone) spdlog::error("a killed warden does not end warden_pid={}", link.process->pid());
+  if (!gone)
+    Log(LogLevel::kError, "a killed warden does not end", Field("warden_pid", link.process->pid()));
   link = {};
 }
 

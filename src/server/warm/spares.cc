@@ -1,7 +1,5 @@
 #include "server/warm/spares.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <utility>
 #include <variant>
@@ -12,9 +10,14 @@
 #include "os/file.h"
 #include "server/launch/launch_plan.h"
 #include "server/warden/remains.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -97,7 +100,7 @@ Awaitable<std::optional<vmm::Template>> Spares::Find(MachineShape shape) {
 Awaitable<void> Spares::Distrust(MachineShape shape) {
   const std::string key = TemplateKey(InputsOf(shape));
   auto removed = co_await templates_.Remove(key);
-  if (!removed) spdlog::warn("{}", removed.error().ToString());
+  if (!removed) Log(LogLevel::kWarn, removed.error().ToString());
 }
 
 void Spares::Launched(const MachineShape& shape) {
@@ -231,8 +234,8 @@ Awaitable<void> Spares::Add(Lack lack, MachineShape shape) {
     co_return;
   }
   if (!prepared) {
-    spdlog::warn("no spare machine was made image={} error=\"{}\"", spare.shape.image_digest,
-                 prepared.error().ToString());
+    Log(LogLevel::kWarn, "no spare machine was made", Field("image", spare.shape.image_digest),
+        Field("error", prepared.error()));
     if (forked) {
       DropHeld(spare.shape);
     } else {
@@ -287,7 +290,7 @@ Awaitable<void> Spares::Watch(
   const auto found =
       std::ranges::find(waiting_, id, [](const Waiting& one) { return one.spare.id; });
   if (found == waiting_.end()) co_return;
-  spdlog::warn("a spare machine has ended sandbox_id={}", id);
+  Log(LogLevel::kWarn, "a spare machine has ended", Field("sandbox_id", id));
   Spare spare = std::move(found->spare);
   waiting_.erase(found);
   Discard(std::move(spare));

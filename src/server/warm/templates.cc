@@ -1,7 +1,6 @@
 #include "server/warm/templates.h"
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -13,9 +12,14 @@
 #include "server/launch/admission.h"
 #include "server/launch/launch_plan.h"
 #include "server/warden/remains.h"
+#include "telemetry/log.h"
 
 namespace cleanroom::server {
 namespace {
+
+using telemetry::Field;
+using telemetry::Log;
+using telemetry::LogLevel;
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
@@ -166,11 +170,11 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   (void)removed;  // logged
   const std::chrono::duration<double, std::milli> spent = steady_clock::now() - begin;
   if (made) {
-    spdlog::info("template made key={} image={} ms={:.0f}", made->key, shape.image_digest,
-                 spent.count());
+    Log(LogLevel::kInfo, "template made", Field("key", made->key),
+        Field("image", shape.image_digest), Field("ms", static_cast<int64_t>(spent.count())));
   } else {
-    spdlog::warn("no template was made image={} error=\"{}\"", shape.image_digest,
-                 made.error().ToString());
+    Log(LogLevel::kWarn, "no template was made", Field("image", shape.image_digest),
+        Field("error", made.error()));
   }
   co_return made;
 }
@@ -244,8 +248,10 @@ Awaitable<void> Templates::RemoveStale(std::string machine) {
   auto removed = co_await pool_.Run(work);
   busy_ = false;
   changed_.NotifyAll();
-  if (!removed) spdlog::warn("cannot remove old templates: {}", removed.error().ToString());
-  if (removed && *removed > 0) spdlog::info("removed old templates count={}", *removed);
+  if (!removed)
+    Log(LogLevel::kWarn, "cannot remove old templates", Field("error", removed.error()));
+  if (removed && *removed > 0)
+    Log(LogLevel::kInfo, "removed old templates", Field("count", *removed));
 }
 
 Awaitable<void> Templates::Shutdown() {
