@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "doors/dns/dns_judge.h"
+#include "policy/load.h"
 
 namespace {
 

@@ -243,9 +243,9 @@ TEST_F(TokenTest, ABrokenHelperIsToldWhenItMattered) {
 // A whole pull with the download threads, and what it leaves on the disk.
 TEST_F(TokenTest, RecordsHoldNoCredentials) {
   Auth(R"({"auth":"dXNlcjpzM2NyZXQ="})");
-  const auto store = ImageStore::Open(folder_ / "cache");
+  const auto store = image::ImageStore::Open(folder_ / "cache");
   const auto record =
-      Pull(*store, options_, *ImageRef::Parse(registry_->host() + "/private/app:v"), {});
+      image::Pull(*store, options_, *ImageRef::Parse(registry_->host() + "/private/app:v"), {});
   ASSERT_THAT(record, IsOk());
   EXPECT_NE(
       RunScript("grep -rlaF -e s3cret -e dXNlcjpzM2NyZXQ= -e Bearer " + (folder_ / "cache")).status,

@@ -18,6 +18,8 @@
 namespace cleanroom::image {
 namespace {
 
+using ::testing::HasSubstr;
+
 using testing::DockerRegistry;
 using testing::RunScript;
 using testing::TestFolder;

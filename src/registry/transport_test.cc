@@ -104,17 +104,17 @@ TEST_F(TlsTest, AServerThatSaysNothingToHttpIsFoundToSpeakTls) {
 }
 
 TEST_F(TlsTest, PlainHttpIsForThisMachineOnly) {
-  EXPECT_TRUE(IsLoopbackHost("127.0.0.1:5000"));
-  EXPECT_TRUE(IsLoopbackHost("[::1]:5000"));
-  EXPECT_TRUE(IsLoopbackHost("localhost"));
-  EXPECT_FALSE(IsLoopbackHost("127.0.0.1.example:5000"));
-  EXPECT_FALSE(IsLoopbackHost("localhost.example"));
-  EXPECT_FALSE(IsLoopbackHost("[::1].example"));
-  HttpClient http({});
+  EXPECT_TRUE(fetch::IsLoopbackHost("127.0.0.1:5000"));
+  EXPECT_TRUE(fetch::IsLoopbackHost("[::1]:5000"));
+  EXPECT_TRUE(fetch::IsLoopbackHost("localhost"));
+  EXPECT_FALSE(fetch::IsLoopbackHost("127.0.0.1.example:5000"));
+  EXPECT_FALSE(fetch::IsLoopbackHost("localhost.example"));
+  EXPECT_FALSE(fetch::IsLoopbackHost("[::1].example"));
+  fetch::HttpClient http({});
   for (const char* url : {"http://registry.invalid/v2/", "ftp://127.0.0.1/", "file:///etc/passwd",
                           "http://user:pass@127.0.0.1/", "http://10.0.0.1/"}) {
     const auto refused =
-        http.Fetch({.url = url, .transport = Transport::kPlainOnLoopback}, 1000, {}, {});
+        http.Fetch({.url = url, .transport = fetch::Transport::kPlainOnLoopback}, 1000, {}, {});
     ASSERT_FALSE(refused) << url;
     EXPECT_EQ(refused.error().code(), ErrorCode::kFailedPrecondition) << url;
     EXPECT_FALSE(refused.error().message().contains("pass@")) << url;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "policy/load.h"
+
 namespace cleanroom::doors {
 namespace {
 

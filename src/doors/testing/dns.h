@@ -29,6 +29,7 @@
 #include "doors/rules/decision.h"
 #include "doors/rules/rules.h"
 #include "os/process.h"
+#include "policy/load.h"
 
 namespace cleanroom::doors {
 

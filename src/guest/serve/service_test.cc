@@ -206,7 +206,7 @@ class ServiceTest : public ::testing::Test {
  public:
   // The tests' bodies: coroutines are named functions.
   Awaitable<void> ConfigureFirst();
-  Awaitable<void> guest_link::Rehearse();
+  Awaitable<void> Rehearse();
   Awaitable<void> Separate();
   Awaitable<void> Failures();
   Awaitable<void> Signals();
@@ -251,7 +251,7 @@ Awaitable<void> ServiceTest::Rehearse() {
   EXPECT_FALSE(again);
 }
 TEST_F(ServiceTest, APreparedMachineIsRehearsedBeforeItIsConfiguredOnce) {
-  Await(guest_link::Rehearse());
+  Await(Rehearse());
 }
 
 Awaitable<void> ServiceTest::Separate() {

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/id.h"
+#include "capability/capability.h"
 #include "os/file.h"
 #include "policy/capability.h"
 #include "server/api/execution_service.h"
@@ -261,7 +262,7 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
 
  private:
   static std::set<std::string> Capabilities() {
-    using namespace policy::capability;
+    using namespace capability;
     return {std::string(kNetworkDenyAll), std::string(kResources), std::string(kTtl)};
   }
   static bool IsAnswer(const rpc::Message& message) {

@@ -8,6 +8,7 @@
 #include "server/convert.h"
 #include "server/launch/admission.h"
 #include "server/launch/launch_request.h"
+#include "vmm/accelerator.h"
 #include "vmm/backends/backends.h"
 
 namespace cleanroom::server {

@@ -9,10 +9,6 @@ namespace {
 
 constexpr int64_t kMicros = 1'000'000;
 
-void Measure(std::vector<StoredItem>& items) {
-  for (StoredItem& item : items) item.bytes = RoomTaken(item.path);
-}
-
 }  // namespace
 
 Awaitable<Result<std::vector<StoredItem>>> ImageStorage::List() {
