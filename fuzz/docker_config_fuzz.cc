@@ -15,7 +15,7 @@ void CheckLine(std::string_view text) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace cleanroom::image;
+  using namespace cleanroom::registry;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   if (const auto config = ParseDockerConfig(text)) {
     for (const auto& [key, auth] : config->auths) {

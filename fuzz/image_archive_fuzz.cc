@@ -21,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   limits.expansion_floor = 1 << 20;
   limits.max_entries = 10'000;
   cleanroom::os::UniqueFd file(::memfd_create("archive", MFD_CLOEXEC));
-  if (!PwriteAll(file.get(), {data, size}, 0)) __builtin_trap();
+  if (!cleanroom::os::PwriteAll(file.get(), {data, size}, 0)) __builtin_trap();
   {
     const auto store = ImageStore::Open(folder);
     if (!store) __builtin_trap();

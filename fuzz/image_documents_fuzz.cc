@@ -10,6 +10,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cleanroom::image;
+  using namespace cleanroom::registry;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const Limits limits;
   if (const auto document = ParseDocument(text, limits)) {

@@ -9,6 +9,7 @@
 
 namespace {
 
+using namespace cleanroom::archive;
 using namespace cleanroom::image;
 
 class MemorySource : public ByteSource {
@@ -31,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::span<const uint8_t> bytes(data + 1, size - 1);
   const size_t lower = bytes.size() * (data[0] % 8) / 8;
-  Limits limits;
+  cleanroom::image::Limits limits;
   limits.max_unpacked_bytes = 4 << 20;
   limits.expansion_floor = 1 << 20;
   limits.max_entries = 10'000;

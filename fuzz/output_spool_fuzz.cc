@@ -11,7 +11,7 @@
 #include "warden_link/spool.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace cleanroom::warden;  // NOLINT
+  using namespace cleanroom::warden_link;  // NOLINT
   static const auto* const folder = new cleanroom::os::TempDir(*cleanroom::os::TempDir::Create());
   const std::string file = folder->path() + "/output.log";
   std::ofstream(file, std::ios::binary | std::ios::trunc)

@@ -11,6 +11,7 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace cleanroom::policy;
+  using namespace cleanroom::document;
   ParseResult parsed = Parse({reinterpret_cast<const char*>(data), size}, "fuzz");
   if (!parsed) {
     if (parsed.error().empty() || parsed.error().size() > kMaxDiagnostics) abort();

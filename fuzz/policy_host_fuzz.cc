@@ -9,7 +9,7 @@
 #include "net/ip_address.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace cleanroom::policy;
+  using namespace cleanroom::net;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   if (const auto name = NormalizeHost(text)) {
     const auto again = NormalizeHost(*name);
