@@ -36,8 +36,8 @@ add_library(cr_ssl INTERFACE)
 target_link_libraries(cr_crypto INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_OPENSSL>>,${CRYPTO_STATIC},OpenSSL::Crypto>)
 target_link_libraries(cr_ssl INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_OPENSSL>>,${SSL_STATIC},OpenSSL::SSL> cr_crypto)
 
-# A program with the property FULLY_STATIC, which has STATIC_OPENSSL too, loads no shared library at all. One with
-# STATIC_IDN2 loads one less that is as large as the rest of it.
+# A program with the property STATIC_IDN2 loads one shared library less, which is as large as the rest of it; one that loads none
+# needs it.
 add_library(cr_idn2 INTERFACE)
 target_link_libraries(cr_idn2 INTERFACE
-  $<IF:$<OR:$<BOOL:$<TARGET_PROPERTY:FULLY_STATIC>>,$<BOOL:$<TARGET_PROPERTY:STATIC_IDN2>>>,${IDN2_STATIC}$<SEMICOLON>${UNISTRING_STATIC},PkgConfig::idn2>)
+  $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_IDN2>>,${IDN2_STATIC}$<SEMICOLON>${UNISTRING_STATIC},PkgConfig::idn2>)

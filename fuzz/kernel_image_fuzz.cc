@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string>
 
-#include "vmm/decompress.h"
-#include "vmm/elf.h"
+#include "vmm/kernel/decompress.h"
+#include "vmm/kernel/elf.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string image(reinterpret_cast<const char*>(data), size);

@@ -20,7 +20,7 @@
 #include "os/file.h"
 #include "os/process.h"
 #include "rpc/client.h"
-#include "vmm/initramfs.h"
+#include "vmm/kernel/initramfs.h"
 #include "vmm/qemu/qemu_backend.h"
 #include "vmm/testing/test_kernel.h"
 #include "vmm/tsc.h"

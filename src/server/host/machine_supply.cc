@@ -9,8 +9,8 @@
 #include "vmm/accelerator.h"
 #include "vmm/backends/backends.h"
 #include "vmm/boot_probe.h"
-#include "vmm/initramfs.h"
-#include "vmm/kernel_store.h"
+#include "vmm/kernel/initramfs.h"
+#include "vmm/kernel/kernel_store.h"
 #include "vmm/template_store.h"
 #include "vmm/tsc.h"
 

@@ -27,7 +27,7 @@
 #include "os/socket.h"
 #include "vmm/boot_probe.h"
 #include "vmm/console_log.h"
-#include "vmm/initramfs.h"
+#include "vmm/kernel/initramfs.h"
 #include "vmm/qemu/argv.h"
 #include "vmm/qemu/qemu_backend.h"
 #include "vmm/testing/test_kernel.h"

@@ -2,7 +2,7 @@
 
 #include <cstdlib>
 
-#include "vmm/initramfs.h"
+#include "vmm/kernel/initramfs.h"
 
 namespace cleanroom::vmm {
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "vmm/kernel_store.h"
+#include "vmm/kernel/kernel_store.h"
 
 namespace cleanroom::vmm {
 

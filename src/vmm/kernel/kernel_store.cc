@@ -1,4 +1,4 @@
-#include "vmm/kernel_store.h"
+#include "vmm/kernel/kernel_store.h"
 
 #include <fmt/format.h>
 #include <string.h>
@@ -14,9 +14,9 @@
 #include "document/bounded_json.h"
 #include "os/file.h"
 #include "os/process.h"
-#include "vmm/decompress.h"
-#include "vmm/elf.h"
-#include "vmm/modules.h"
+#include "vmm/kernel/decompress.h"
+#include "vmm/kernel/elf.h"
+#include "vmm/kernel/modules.h"
 
 namespace cleanroom::vmm {
 namespace {

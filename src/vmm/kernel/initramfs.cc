@@ -1,4 +1,4 @@
-#include "vmm/initramfs.h"
+#include "vmm/kernel/initramfs.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -14,7 +14,7 @@
 
 #include "base/sha256/sha256.h"
 #include "os/file.h"
-#include "vmm/decompress.h"
+#include "vmm/kernel/decompress.h"
 
 namespace cleanroom::vmm {
 namespace {

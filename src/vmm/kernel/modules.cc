@@ -1,4 +1,4 @@
-#include "vmm/modules.h"
+#include "vmm/kernel/modules.h"
 
 #include <fmt/format.h>
 
@@ -8,8 +8,8 @@
 #include <set>
 
 #include "os/file.h"
-#include "vmm/decompress.h"
-#include "vmm/elf.h"
+#include "vmm/kernel/decompress.h"
+#include "vmm/kernel/elf.h"
 
 namespace cleanroom::vmm {
 namespace {

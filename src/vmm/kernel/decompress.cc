@@ -1,4 +1,4 @@
-#include "vmm/decompress.h"
+#include "vmm/kernel/decompress.h"
 
 #include <archive.h>
 #include <archive_entry.h>

@@ -1,4 +1,4 @@
-#include "vmm/elf.h"
+#include "vmm/kernel/elf.h"
 
 #include <elf.h>
 #include <fmt/format.h>

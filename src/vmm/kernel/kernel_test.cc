@@ -13,11 +13,11 @@
 #include "base/sha256/sha256.h"
 #include "base/testing/result_matchers.h"
 #include "os/file.h"
-#include "vmm/decompress.h"
-#include "vmm/elf.h"
-#include "vmm/initramfs.h"
-#include "vmm/kernel_store.h"
-#include "vmm/modules.h"
+#include "vmm/kernel/decompress.h"
+#include "vmm/kernel/elf.h"
+#include "vmm/kernel/initramfs.h"
+#include "vmm/kernel/kernel_store.h"
+#include "vmm/kernel/modules.h"
 #include "vmm/testing/test_kernel.h"
 
 namespace cleanroom::vmm {

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "vmm/kernel_store.h"
-#include "vmm/modules.h"
+#include "vmm/kernel/kernel_store.h"
+#include "vmm/kernel/modules.h"
 
 namespace cleanroom::vmm {
 
