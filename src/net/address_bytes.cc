@@ -1,19 +1,19 @@
 #include "net/address_bytes.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/ether.h>
 
-#include "net/ip_address.h"
+#include <array>
 
 namespace cleanroom::net {
 
+// Not by IpAddress, which takes an IPv4-mapped address for the IPv4 address: a rule may name either.
 Result<std::string> AddressBytes(const std::string& text) {
-  const auto address = IpAddress::Parse(text);
-  if (!address) {
-    return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an IP address", text));
-  }
-  return std::string(reinterpret_cast<const char*>(address->bytes().data()),
-                     static_cast<size_t>(address->bits() / 8));
+  std::array<char, 16> bytes;
+  if (inet_pton(AF_INET, text.c_str(), bytes.data()) == 1) return std::string(bytes.data(), 4);
+  if (inet_pton(AF_INET6, text.c_str(), bytes.data()) == 1) return std::string(bytes.data(), 16);
+  return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is not an IP address", text));
 }
 
 Result<std::string> MacBytes(const std::string& text) {

@@ -56,7 +56,8 @@ Result<Credentials> ParseAuth(const std::string& key, const Json& entry) {
                   .identity_token = Secret(*identity),
                   .registry_token = Secret(*token)};
   if (!auth->empty()) {
-    const std::optional<std::string> pair = Base64Decode(*auth);
+    // Padded, as docker wants it.
+    const auto pair = auth->size() % 4 == 0 ? Base64Decode(*auth) : std::nullopt;
     const size_t colon = pair ? pair->find(':') : std::string::npos;
     if (colon == std::string::npos || colon == 0)
       return wrong("its auth is not base64 of NAME:PASSWORD");

@@ -46,7 +46,7 @@ Result<std::optional<internal::v1::PrepareRequest>> ReadPrepareOption(std::strin
     if (word.starts_with(guest_link::kPrepareOption)) {
       const auto bytes = HexDecode(word.substr(guest_link::kPrepareOption.size()));
       internal::v1::PrepareRequest request;
-      if (!bytes || !request.ParseFromString(*bytes)) {
+      if (!bytes || bytes->empty() || !request.ParseFromString(*bytes)) {
         return Err(ErrorCode::kInvalidArgument,
                    std::string("the kernel's command line has no message behind ")
                        .append(guest_link::kPrepareOption));

@@ -309,7 +309,7 @@ TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
     ASSERT_TRUE(sandbox->ready()) << sandbox->record().reason.ToString();
     ASSERT_TRUE(caller.waiting()) << method;
     // Long before the answer; the unary call has but one message.
-    const bool streams = method == std::string("CreateSandboxStream");
+    const bool streams = method == std::string_view(v1::SandboxStub::kCreateSandboxStream);
     EXPECT_EQ(caller.first_id, streams ? sandbox->id() : "");
     caller.Leave();
     caller.RunUntilOver();

@@ -49,12 +49,18 @@ Awaitable<Result<std::vector<StoredItem>>> Storage::Find(PruneRules rules) {
 }
 
 Awaitable<Result<Pruned>> Storage::Prune(PruneRules rules) {
-  const int64_t now = Now();
-  Pruned pruned;
+  // All is looked at before anything goes: what goes with another thing is told, too.
+  std::vector<std::vector<StoredItem>> found;
   for (StorageOwner* owner : owners_) {
     auto items = co_await ListOf(*owner);
     if (!items) co_return Err(std::move(items).error());
-    for (StoredItem& item : *items) {
+    found.push_back(*std::move(items));
+  }
+  const int64_t now = Now();
+  Pruned pruned;
+  for (size_t i = 0; i < owners_.size(); ++i) {
+    StorageOwner* owner = owners_[i];
+    for (StoredItem& item : found[i]) {
       if (!IsPruned(item, rules, now)) continue;
       auto removed = co_await owner->Remove(item);
       if (removed) {

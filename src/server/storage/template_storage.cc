@@ -55,7 +55,7 @@ Awaitable<Result<void>> TemplateStorage::Remove(StoredItem item) {
   auto templates = co_await templates_.List();
   if (!templates) co_return Err(std::move(templates).error());
   const auto entry = std::ranges::find(*templates, item.id, &vmm::TemplateStore::Entry::key);
-  if (entry == templates->end()) co_return Err(ErrorCode::kNotFound, "gone by now");
+  if (entry == templates->end()) co_return Result<void>();  // gone with its image
   const auto in_use = InUse();
   if (!in_use || in_use->contains(ShapeKey(entry->inputs)))
     co_return Err(ErrorCode::kFailedPrecondition, "in use by now");
