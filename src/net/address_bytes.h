@@ -7,7 +7,8 @@
 
 namespace cleanroom::net {
 
-// 4 or 16 bytes of an IPv4 or IPv6 address; invalid_argument for anything else.
+// 4 or 16 bytes of an IPv4 or IPv6 address, as it is written: "::ffff:1.2.3.4" has 16.
+// invalid_argument for anything else.
 Result<std::string> AddressBytes(const std::string& text);
 
 // 6 bytes of "02:00:00:00:00:01"; invalid_argument for anything else.
