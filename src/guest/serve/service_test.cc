@@ -250,9 +250,7 @@ Awaitable<void> ServiceTest::Rehearse() {
   auto again = co_await guest().Configure(request);
   EXPECT_FALSE(again);
 }
-TEST_F(ServiceTest, APreparedMachineIsRehearsedBeforeItIsConfiguredOnce) {
-  Await(Rehearse());
-}
+TEST_F(ServiceTest, APreparedMachineIsRehearsedBeforeItIsConfiguredOnce) { Await(Rehearse()); }
 
 Awaitable<void> ServiceTest::Separate() {
   co_await Configure();

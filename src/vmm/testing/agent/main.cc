@@ -92,7 +92,8 @@ std::string DescribeDisk(const std::string& serial) {
   char first[16] = {};
   const ssize_t n = read(fd, first, sizeof first);
   close(fd);
-  return serial + (read_only == 1 ? ":ro:" : ":rw:") + std::string(first, strnlen(first, n > 0 ? n : 0));
+  return serial + (read_only == 1 ? ":ro:" : ":rw:") +
+         std::string(first, strnlen(first, n > 0 ? n : 0));
 }
 
 std::string DescribeSlot(const std::string& number) {
