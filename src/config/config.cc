@@ -14,6 +14,7 @@
 #include "document/fields.h"
 #include "net/host_name.h"
 #include "net/ip_address.h"
+#include "net/socket_address.h"
 
 namespace cleanroom::config {
 namespace {
@@ -234,9 +235,7 @@ std::string NormalResolver(const std::string& text) {
   }
   const auto address = net::IpAddress::Parse(host);
   if (!address) return "";
-  return address->family() == net::IpAddress::Family::kV6
-             ? fmt::format("[{}]:{}", address->ToString(), port)
-             : fmt::format("{}:{}", address->ToString(), port);
+  return net::Endpoint{*address, static_cast<uint16_t>(port)}.ToString();
 }
 
 void ReadNetwork(const Node& node, Network& out, Report& report) {

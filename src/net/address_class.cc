@@ -8,9 +8,6 @@
 namespace cleanroom::net {
 namespace {
 
-using net::Cidr;
-using net::IpAddress;
-
 struct Block {
   Cidr cidr;
   AddressClass is;

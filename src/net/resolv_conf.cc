@@ -1,8 +1,8 @@
 #include "net/resolv_conf.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include "net/socket_address.h"
 
 namespace cleanroom::net {
 namespace {
@@ -42,10 +42,7 @@ std::vector<DnsServer> ParseResolvConf(std::string_view text) {
 
 std::string ToString(const DnsServer& server) {
   if (server.port == 53) return server.address.ToString();
-  const std::string address = server.address.ToString();
-  const bool v6 = server.address.family() == IpAddress::Family::kV6;
-  return v6 ? fmt::format("[{}]:{}", address, server.port)
-            : fmt::format("{}:{}", address, server.port);
+  return Endpoint{server.address, server.port}.ToString();
 }
 
 }  // namespace cleanroom::net

@@ -9,8 +9,6 @@
 
 namespace cleanroom::net {
 
-using net::IpAddress;
-
 std::string Endpoint::ToString() const {
   if (address.family() == IpAddress::Family::kV4) {
     return fmt::format("{}:{}", address.ToString(), port);

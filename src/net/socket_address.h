@@ -14,7 +14,7 @@
 namespace cleanroom::net {
 
 struct Endpoint {
-  net::IpAddress address;
+  IpAddress address;
   uint16_t port = 0;
 
   std::string ToString() const;  // "192.0.2.1:443", "[2001:db8::1]:443"

@@ -1,8 +1,7 @@
 #include "server/host/host_resolvers.h"
 
-#include <fmt/format.h>
-
 #include "net/resolv_conf.h"
+#include "net/socket_address.h"
 #include "os/file.h"
 
 namespace cleanroom::server {
@@ -17,9 +16,7 @@ std::vector<std::string> HostResolvers(const Settings& settings) {
   const auto text = os::ReadFile(settings.resolv_conf.string(), kMaxResolvConf);
   std::vector<std::string> out;
   for (const auto& server : net::ParseResolvConf(text ? *text : "")) {
-    const bool v6 = server.address.family() == net::IpAddress::Family::kV6;
-    const std::string host = server.address.ToString();
-    out.push_back(fmt::format(fmt::runtime(v6 ? "[{}]:{}" : "{}:{}"), host, server.port));
+    out.push_back(net::Endpoint{server.address, server.port}.ToString());
   }
   return out;
 }
