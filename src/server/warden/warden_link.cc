@@ -47,6 +47,17 @@ std::vector<std::string> FilesOf(const MachineShape& shape, const vmm::StartFrom
   return files;
 }
 
+// How the machine starts, as the warden is told.
+void Set(const vmm::Boot& /*from*/, pb::Machine& message) { message.mutable_boot(); }
+
+void Set(const vmm::Copy& from, pb::Machine& message) {
+  message.mutable_copy()->set_memory_path(from.memory_file);
+  message.mutable_copy()->set_state_path(from.state_file);
+}
+
+// By the connection that the warden was started with.
+void Set(const vmm::Fork& /*from*/, pb::Machine& message) { message.mutable_fork(); }
+
 }  // namespace
 
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
@@ -136,20 +147,6 @@ Origin FromTemplate(const vmm::Template& saved) {
   return {.from = vmm::Copy{.memory_file = saved.memory_file, .state_file = saved.state_file},
           .disk_file = saved.disk_file};
 }
-
-namespace {
-
-void Set(const vmm::Boot& /*from*/, pb::Machine& message) { message.mutable_boot(); }
-
-void Set(const vmm::Copy& from, pb::Machine& message) {
-  message.mutable_copy()->set_memory_path(from.memory_file);
-  message.mutable_copy()->set_state_path(from.state_file);
-}
-
-// By the connection that the warden was started with.
-void Set(const vmm::Fork& /*from*/, pb::Machine& message) { message.mutable_fork(); }
-
-}  // namespace
 
 pb::Machine ToMessage(const MachineShape& shape, const std::string& disk,
                       const vmm::StartFrom& from) {
