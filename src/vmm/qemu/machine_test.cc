@@ -468,6 +468,7 @@ TEST_F(MachineTest, ChecksPassWhereMachinesRun) {
   auto refused = missing.Start(spec_, Boot{}, Soon());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kBackendUnavailable);
+  EXPECT_EQ(refused.error().remedy(), missing.Checks()[0].remedy);
 }
 
 TEST_F(MachineTest, TheVmmHasNamespacesWithoutANetwork) {

@@ -23,6 +23,13 @@ using capability::Check;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+namespace {
+
+constexpr const char* kInstall =
+    "Install the Debian package qemu-system-x86, or set backends.qemu.binary_path";
+
+}  // namespace
+
 capability::Names QemuBackend::Capabilities() const { return {capability::kTemplates}; }
 
 Result<std::string> QemuBackend::FindBinary() const {
@@ -31,10 +38,7 @@ Result<std::string> QemuBackend::FindBinary() const {
     found = ErrErrno(os::CodeForErrno(errno), "run " + *found);
   }
   if (!found) {
-    return Err(ErrorCode::kBackendUnavailable,
-               fmt::format("{}; install the Debian package qemu-system-x86, or set "
-                           "backends.qemu.binary_path",
-                           found.error().message()));
+    return Err(Error(ErrorCode::kBackendUnavailable, found.error().message()).Remedy(kInstall));
   }
   return found;
 }
@@ -43,9 +47,10 @@ Result<std::string> QemuBackend::Version() const {
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
   auto output = os::Run({binary, "--version"}, {.timeout = milliseconds(5000)});
   if (!output || !output->status.ok()) {
-    return Err(ErrorCode::kBackendUnavailable,
-               fmt::format("{} --version: {}", binary,
-                           output ? output->status.ToString() : output.error().message()));
+    return Err(Error(ErrorCode::kBackendUnavailable,
+                     fmt::format("{} --version: {}", binary,
+                                 output ? output->status.ToString() : output.error().message()))
+                   .Remedy(kInstall));
   }
   return output->out.substr(0, output->out.find('\n'));
 }
@@ -58,8 +63,7 @@ std::vector<Check> QemuBackend::Checks() const {
   if (auto version = Version(); version) {
     add("qemu", Check::Status::kOk, *version, "");
   } else {
-    add("qemu", Check::Status::kFail, version.error().message(),
-        "install the Debian package qemu-system-x86, or set backends.qemu.binary_path");
+    add("qemu", Check::Status::kFail, version.error().message(), version.error().remedy());
   }
   if (auto tun = os::CheckTun(); tun) {
     add("tun", Check::Status::kOk, "/dev/net/tun can be opened", "");
