@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/testing/result_matchers.h"
+#include "base/text_coding.h"
 #include "image/pull.h"
 #include "os/scratch.h"
 #include "registry/authenticator.h"
@@ -259,6 +260,13 @@ TEST_F(AuthenticatorTest, AServerThatRepeatsCredentialsDoesNotPutThemIntoErrors)
   Config(R"({"auths":{")" + server.found() + R"(":{"auth":"dXNlcjpzM2NyZXQ="}}})");
   EXPECT_THAT(Try(server.found(), "r"),
               HasSubstr("answers with status 403: you sent Bearer … and Basic …"));
+}
+
+TEST_F(AuthenticatorTest, ASecretThatLooksLikeWhatHidesItIsHiddenOnce) {
+  Background server({"python3", CLEANROOM_SOURCE "/tests/support/odd_registry.py", "echo"},
+                    "listening on ");
+  Config(R"({"auths":{")" + server.found() + R"(":{"auth":")" + Base64Encode("user:…", Padding::kEquals) + R"("}}})");
+  EXPECT_THAT(Try(server.found(), "r"), HasSubstr("answers with status 403: you sent Bearer …"));
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/text_coding.h"
@@ -14,6 +14,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kMaxTokenBytes = 1u << 20;
+constexpr std::string_view kMask = "…";
 
 Secret BasicHeader(const Credentials& credentials) {
   const std::string pair = credentials.username + ":" + credentials.password.Reveal();
@@ -68,8 +69,8 @@ std::string Authenticator::Redacted(std::string text) const {
   for (const Secret& one : secrets) {
     const std::string secret = one.Reveal().substr(one.Reveal().find(' ') + 1);  // of headers
     if (secret.empty()) continue;
-    for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos;)
-      text.replace(at, secret.size(), "…");
+    for (size_t at = 0; (at = text.find(secret, at)) != std::string::npos; at += kMask.size())
+      text.replace(at, secret.size(), kMask);
   }
   return text;
 }
