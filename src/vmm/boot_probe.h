@@ -13,8 +13,8 @@
 namespace cleanroom::vmm {
 
 // Boots `spec` until the kernel says that it starts /init, then kills it; blocking. What that took.
-// runtime_launch_failed, with the last console line, when the machine ends before;
-// deadline_exceeded when it takes longer.
+// runtime_launch_failed when the machine ends before, deadline_exceeded when it takes longer, both
+// with the last console line.
 Result<std::chrono::milliseconds> ProbeBoot(const Backend& backend, MachineSpec spec,
                                             std::chrono::milliseconds timeout);
 
@@ -26,7 +26,8 @@ struct Trial {
   std::chrono::milliseconds launch_limit;  // the config's, for any boot
 };
 
-// ChooseAccelerator for this host, with ProbeBoot of the trial. Blocks for at most TrialLimit, and
+// ChooseAccelerator for this host, with ProbeBoot of the trial, again when the first one has not
+// come to an end in half of the time. Blocks for at most TrialLimit, and
 // not at all where the processor has no virtualisation.
 Result<AcceleratorDecision> DecideAccelerator(const Backend& backend, AcceleratorChoice choice,
                                               const Trial& trial, const VerdictStore& store);
