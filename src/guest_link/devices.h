@@ -2,7 +2,6 @@
 // constants alone, for the monitors that make these devices, the agent and its warden.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -15,7 +14,7 @@ inline constexpr std::string_view kAgentPort = "cleanroom.agent";
 inline constexpr std::string_view kImageSerial = "cr-image";
 inline constexpr std::string_view kDiskSerial = "cr-disk";
 // and slots (read-only), which are numbered from 0.
-inline std::string SlotSerial(size_t index) { return "cr-slot-" + std::to_string(index); }
+inline std::string SlotSerial(int index) { return "cr-slot-" + std::to_string(index); }
 
 // The word of the kernel's command line that makes a machine prepare itself before anybody speaks
 // to it, with a serialized PrepareRequest in hexadecimal digits behind it.

@@ -33,7 +33,7 @@ struct TapSource {
 
 // What a machine is made of. All paths are as the VMM sees them, which may have a root of its own.
 // A copy or a fork must be given what the machine that it comes from was made of, but for name,
-// disk, network and what fills its slots.
+// disk and network.
 struct MachineSpec {
   std::string sandbox_id;
   std::string kernel;         // uncompressed ELF vmlinux with a PVH entry
@@ -44,14 +44,17 @@ struct MachineSpec {
   // The guest finds its disks by serials (guest_link/devices.h).
   std::string image;  // raw ext4, attached read-only; empty: none
   std::string disk;   // raw, attached writable; empty: none
-  // Further disks that are only read, by number: raw files, or nothing for a slot that is empty.
-  // See Backend::Start.
-  std::vector<std::string> slots;
+  // Further disks, which are only read and have nothing in them until they are filled
+  // (Machine::FillSlot). A copy or a fork has as many as the machine that it comes from.
+  int slots = 0;
   TapSource network;
   std::string guest_mac = "02:00:00:00:00:02";
   Accelerator accelerator = Accelerator::kTcg;
   uint64_t tsc_khz = 0;  // of the host (tsc.h); 0: the guest measures, which hangs on a busy host
 };
+
+// What an empty slot seems to hold: more than any file that is put into one.
+inline constexpr uint64_t kSlotBytes = uint64_t{1} << 40;
 
 // One running virtual machine. Destroying it kills it and reaps it; it also dies with the thread
 // that started it (PR_SET_PDEATHSIG), so a multi-threaded owner starts it from its main thread. It
@@ -79,6 +82,16 @@ class Machine {
 
   // Stops the processors until the machine ends; forks of it run. Blocks until all disks are idle.
   virtual Result<void> Pause(std::chrono::steady_clock::time_point deadline) = 0;
+
+  // Puts a file into a slot that is empty: slots let a machine have files that the one which it
+  // comes from did not know, however it was started. A slot is a block device from the start on,
+  // also while it is empty; then it is kSlotBytes of zeros. A guest goes on to believe in that
+  // size, so whatever is in the file has to know its own, and nobody may have used the device
+  // before. The descriptor is the caller's; the file must not be written to any more, and may be
+  // shared by any number of machines. Takes some tenths of a millisecond, whether the processors
+  // run or not.
+  virtual Result<void> FillSlot(int slot, int file_fd,
+                                std::chrono::steady_clock::time_point deadline) = 0;
 
   // Kills the VMM.
   virtual Result<void> Kill() = 0;
@@ -109,24 +122,11 @@ class Backend {
   //   Boot   boots: returns at once, and a VMM that rejects its arguments ends at once, with its
   //          reason on the console.
   //   Copy   runs on when this returns, some milliseconds later and at most at the deadline.
-  //   Fork   likewise; of `spec` only name, disk, network and slots are used, the rest is the held
+  //   Fork   likewise; of `spec` only name, disk and network are used, the rest is the held
   //          machine's. Neither it nor its VMM shares anything with the held one but memory that
   //          neither has written to. Nobody may have spoken on the held machine's agent stream
   //          without having hung up.
   //
-  // Slots let a machine have files that the one which it comes from did not know: whatever the way,
-  // each has in it what `spec` says before the guest runs on. What a backend must do for that:
-  //
-  //   - A slot is a block device from the boot on, also while it is empty; then it reads as zeros.
-  //     How many there can be is the backend's to say: invalid_argument for more.
-  //   - A copy has as many as the saved machine. Where the VMM must find at first what was there
-  //     when it saved, the backend exchanges it before the guest runs; else it starts the VMM with
-  //     the other file.
-  //   - A guest may believe that a slot is as large as it was when the machine was saved or held,
-  //     until its driver has been taken off the device and put on again. That is the agent's to do
-  //     before anybody uses the slot, and does no harm where it was not needed.
-  //   - unimplemented where a slot cannot be filled in this way to start; with all of them empty
-  //     that way must work. Whoever starts a machine goes on to the next way.
   virtual Result<std::unique_ptr<Machine>> Start(
       const MachineSpec& spec, StartFrom from,
       std::chrono::steady_clock::time_point deadline) const = 0;

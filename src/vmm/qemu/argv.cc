@@ -15,9 +15,6 @@ using Json = nlohmann::ordered_json;
 // processors a measurement that fails on a busy host.
 constexpr uint64_t kKernelHz = 250;
 
-// Whatever the guest looks for at the start of a disk, it finds zeros.
-constexpr uint64_t kEmptySlotBytes = 1 << 20;
-
 // QEMU's option syntax ends a value at a comma; two stand for one.
 std::string Escape(const std::string& value) {
   std::string out;
@@ -43,13 +40,16 @@ std::string BlockDevice(std::string_view name, const std::string& path, bool rea
   return node.dump();
 }
 
-// Read-only, as what may be in its place when the machine's state is restored.
-std::string EmptyDevice(std::string_view name) {
-  return Json{{"driver", "null-co"},
-              {"node-name", name},
+// Zeros, until another node takes the place of the one below (QemuMachine::FillSlot).
+std::string Slot(int slot) {
+  return Json{{"driver", "raw"},
+              {"node-name", SlotNode(slot)},
               {"read-only", true},
-              {"size", kEmptySlotBytes},
-              {"read-zeroes", true}}
+              {"file",
+               {{"driver", "null-co"},
+                {"read-only", true},
+                {"size", kSlotBytes},
+                {"read-zeroes", true}}}}
       .dump();
 }
 
@@ -63,6 +63,8 @@ std::string Memory(int mib, const std::variant<Boot, Copy>& from) {
 }
 
 }  // namespace
+
+std::string SlotNode(int slot) { return fmt::format("slot{}", slot); }
 
 std::string KernelCommandLine(const MachineSpec& machine) {
   // panic=-1 with reboot=t: a guest that panics resets at once, and -no-reboot makes that QEMU's
@@ -147,13 +149,10 @@ std::vector<std::string> BuildArgv(const QemuSpec& spec) {
     add("-blockdev", BlockDevice("disk", machine.disk, /*read_only=*/false));
     add("-device", fmt::format("virtio-blk-device,drive=disk,serial={}", guest_link::kDiskSerial));
   }
-  for (size_t i = 0; i < machine.slots.size(); ++i) {
-    const std::string name = fmt::format("slot{}", i);
-    add("-blockdev", machine.slots[i].empty()
-                         ? EmptyDevice(name)
-                         : BlockDevice(name, machine.slots[i], /*read_only=*/true));
-    add("-device",
-        fmt::format("virtio-blk-device,drive={},serial={}", name, guest_link::SlotSerial(i)));
+  for (int slot = 0; slot < machine.slots; ++slot) {
+    add("-blockdev", Slot(slot));
+    add("-device", fmt::format("virtio-blk-device,drive={},serial={}", SlotNode(slot),
+                               guest_link::SlotSerial(slot)));
   }
   if (machine.network.fd >= 0) {
     add("-netdev", fmt::format("tap,id=net,fd={},vhost=off", kQemuTapFd));

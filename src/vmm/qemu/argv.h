@@ -19,9 +19,12 @@ struct QemuSpec {
 };
 
 // That a machine has place for, beside its other devices.
-inline constexpr size_t kMaxSlots = 20;
+inline constexpr int kMaxSlots = 20;
 
 std::vector<std::string> BuildArgv(const QemuSpec& spec);
+
+// The name of a slot's block node.
+std::string SlotNode(int slot);
 
 // The guest kernel's command line.
 std::string KernelCommandLine(const MachineSpec& machine);

@@ -1,5 +1,6 @@
 #include "vmm/qemu/argv.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -126,22 +127,21 @@ TEST(ArgvTest, MemoryInAFile) {
 
 TEST(ArgvTest, Slots) {
   MachineSpec spec = FullSpec();
-  spec.slots = {"", "/layers/a,b.ext4"};
+  spec.slots = 2;
   const auto argv = BuildArgv({.machine = spec});
   const auto netdev = std::ranges::find(argv, "-netdev");
   ASSERT_GE(netdev - argv.begin(), 8);
-  const std::vector<std::string> want = {
-      "-blockdev",
-      R"({"driver":"null-co","node-name":"slot0","read-only":true,"size":1048576,)"
-      R"("read-zeroes":true})",
-      "-device",
-      "virtio-blk-device,drive=slot0,serial=cr-slot-0",
-      "-blockdev",
-      R"({"driver":"raw","node-name":"slot1","read-only":true,)"
-      R"("file":{"driver":"file","filename":"/layers/a,b.ext4"}})",
-      "-device",
-      "virtio-blk-device,drive=slot1,serial=cr-slot-1",
-  };
+  std::vector<std::string> want;
+  for (const char* name : {"slot0", "slot1"}) {
+    want.insert(
+        want.end(),
+        {"-blockdev",
+         fmt::format(R"({{"driver":"raw","node-name":"{}","read-only":true,"file":)"
+                     R"({{"driver":"null-co","read-only":true,"size":1099511627776,)"
+                     R"("read-zeroes":true}}}})",
+                     name),
+         "-device", fmt::format("virtio-blk-device,drive={},serial=cr-slot-{}", name, name[4])});
+  }
   EXPECT_THAT(std::vector(netdev - 8, netdev), ElementsAreArray(want));
 }
 

@@ -137,6 +137,22 @@ class MachineTest : public testing::Test {
     return ReadLine();
   }
 
+  // A layer of 64 MiB that begins so, and that may only be read.
+  void Fill(int slot, const std::string& begin) {
+    const std::string path = dir_->path() + "/layer";
+    std::filesystem::remove(path);
+    ASSERT_TRUE(os::WriteFileAtomic(path, begin));
+    ASSERT_EQ(truncate(path.c_str(), 64 << 20), 0);
+    ASSERT_EQ(chmod(path.c_str(), 0400), 0);
+    auto file = os::Open(path, O_RDONLY);
+    ASSERT_TRUE(file);
+    const auto since = steady_clock::now();
+    ASSERT_THAT(machine_->FillSlot(slot, file->get(), Soon()), IsOk());
+    std::cout << "filled slot " << slot << ": "
+              << std::chrono::duration<double, std::milli>(steady_clock::now() - since).count()
+              << " ms\n";
+  }
+
   // Waits for the end of the VM with the console drained to its end.
   Result<os::ExitStatus> End() {
     pollfd watched{machine_->pidfd(), POLLIN, 0};
@@ -218,42 +234,37 @@ TEST_F(MachineTest, CopiesOfATemplateRunOnApart) {
   EXPECT_TRUE(*before == *os::ReadFile(saved_.memory_file, 512 << 20)) << "the template changed";
 }
 
-TEST_F(MachineTest, SlotsAreFilledAtABoot) {
-  const std::string layer = dir_->path() + "/layer";
-  ASSERT_TRUE(os::WriteFileAtomic(layer, "sixteen bytes..!" + std::string(4 << 20, 'l')));
-  ASSERT_EQ(truncate(layer.c_str(), 4 << 20), 0);
-  spec_.slots.resize(kMaxSlots);
-  spec_.slots.back() = layer;
+TEST_F(MachineTest, SlotsAreFilledWhileTheMachineRuns) {
+  spec_.slots = kMaxSlots;
   ASSERT_EQ(BootMachine(), "");
-  EXPECT_EQ(Ask("s 0"), "1 cr-slot-0:ro:");
-  EXPECT_EQ(Ask("s " + std::to_string(kMaxSlots - 1)),
-            "4 cr-slot-" + std::to_string(kMaxSlots - 1) + ":ro:sixteen bytes..!");
-  spec_.slots.emplace_back();
+  EXPECT_EQ(Ask("s 0"), "cr-slot-0:ro:");
+  for (const int slot : {0, 1, kMaxSlots - 1}) Fill(slot, std::to_string(slot) + " bytes of a layer");
+  EXPECT_EQ(Ask("s 1"), "cr-slot-1:ro:1 bytes of a lay");
+  EXPECT_EQ(Ask("s 2"), "cr-slot-2:ro:");
+  EXPECT_EQ(Ask(fmt::format("s {}", kMaxSlots - 1)),
+            fmt::format("cr-slot-{}:ro:{} bytes of a la", kMaxSlots - 1, kMaxSlots - 1));
+  spec_.slots = kMaxSlots + 1;
   const auto refused = QemuBackend().Start(spec_, Boot{}, Soon());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kInvalidArgument);
 }
 
 TEST_F(MachineTest, ACopyHasFilesInItsSlotsThatItsTemplateDidNotKnow) {
-  spec_.slots.resize(2);
+  spec_.slots = 2;
   MakeTemplate();
   for (int i = 0; i < 2; ++i) {
-    const std::string layer = dir_->path() + "/layer" + std::to_string(i);
-    ASSERT_TRUE(os::WriteFileAtomic(
-        layer, std::to_string(i) + "ixteen bytes..!" + std::string(64 << 20, 'l')));
-    ASSERT_EQ(truncate(layer.c_str(), 64 << 20), 0);
-    ASSERT_EQ(chmod(layer.c_str(), 0400), 0);
-    spec_.slots[1] = layer;
     auto machine = Restore();
     ASSERT_THAT(machine, IsOk());
     ASSERT_EQ(Take(*std::move(machine)), "");
-    EXPECT_EQ(Ask("s 1"), "64 cr-slot-1:ro:" + std::to_string(i) + "ixteen bytes..!");
-    EXPECT_EQ(Ask("s 0"), "1 cr-slot-0:ro:");
+    Fill(1, std::to_string(i) + "ixteen bytes..!");
+    EXPECT_EQ(Ask("s 1"), "cr-slot-1:ro:" + std::to_string(i) + "ixteen bytes..!");
+    EXPECT_EQ(Ask("s 0"), "cr-slot-0:ro:");
   }
 }
 
 TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
   if (!QemuBackend::HasForkServer()) GTEST_SKIP() << "built without CLEANROOM_FORK_SERVER";
+  spec_.slots = 2;
   spec_.disk = dir_->path() + "/disk";
   ASSERT_TRUE(os::WriteFileAtomic(spec_.disk, std::string(1 << 20, 'd')));
   const std::string path = dir_->path() + "/forks";
@@ -283,22 +294,20 @@ TEST_F(MachineTest, ForksOfAHeldMachineRunOnApart) {
               << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
               << " ms\n";
     ASSERT_EQ(Take(*std::move(machine)), "");
+    Fill(0, disk.substr(disk.size() - 1) + "ixteen bytes..!");
     EXPECT_EQ(Ask("e ping"), "ping");
-    std::cout << "forked and answered: "
+    std::cout << "forked, filled and answered: "
               << std::chrono::duration<double, std::milli>(steady_clock::now() - begin).count()
               << " ms\n";
     if (i % 2 == 0) {
       EXPECT_EQ(Ask("w"), "done");
     }
+    EXPECT_EQ(Ask("s 0"), "cr-slot-0:ro:" + std::to_string(i) + "ixteen bytes..!");
+    EXPECT_EQ(Ask("s 1"), "cr-slot-1:ro:");
   }
   EXPECT_EQ(os::ReadFile(disks[0], 2 << 20)->substr(0, 7), "written");
   EXPECT_EQ(os::ReadFile(disks[1], 2 << 20)->substr(0, 7), "ddddddd");
   EXPECT_EQ(os::ReadFile(spec_.disk, 2 << 20)->substr(0, 7), "ddddddd");
-  MachineSpec filled;
-  filled.slots = {"/layer"};
-  const auto refused = QemuBackend().Start(filled, Fork{.socket = path}, Soon());
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code(), ErrorCode::kUnimplemented);
 }
 
 // Its owner may be killed at any moment, also while the fork is stopped.

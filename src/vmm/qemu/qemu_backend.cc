@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -88,9 +87,9 @@ Result<std::unique_ptr<Machine>> QemuBackend::Start(const MachineSpec& spec, Sta
 Result<std::unique_ptr<QemuMachine>> QemuBackend::Spawn(const MachineSpec& spec,
                                                         std::variant<Boot, Copy> from,
                                                         int state_fd) const {
-  if (spec.slots.size() > kMaxSlots) {
+  if (spec.slots > kMaxSlots) {
     return Err(ErrorCode::kInvalidArgument,
-               fmt::format("a machine has at most {} slots, not {}", kMaxSlots, spec.slots.size()));
+               fmt::format("a machine has at most {} slots, not {}", kMaxSlots, spec.slots));
   }
   CR_TRY_ASSIGN(const std::string binary, FindBinary());
   CR_TRY_ASSIGN(auto agent, os::SocketPair());
@@ -153,10 +152,6 @@ Result<std::unique_ptr<Machine>> QemuBackend::StartAs(const MachineSpec& spec, C
 
 Result<std::unique_ptr<Machine>> QemuBackend::StartAs(const MachineSpec& spec, Fork from,
                                                       TimePoint deadline) const {
-  if (std::ranges::any_of(spec.slots, [](const auto& file) { return !file.empty(); })) {
-    // The held VMM has the empty ones open, and a fork opens nothing.
-    return Err(ErrorCode::kUnimplemented, "a fork's slots cannot be filled");
-  }
   if (!from.connection) {
     CR_TRY_ASSIGN(from.connection, os::ConnectUnix(from.socket));
   }

@@ -55,9 +55,31 @@ Result<void> QemuMachine::Pause(TimePoint deadline) {
 Result<void> QemuMachine::Save(int state_fd, TimePoint deadline) {
   CR_TRY(Pause(deadline));
   CR_TRY(LeaveMemoryInItsFile(deadline));
-  CR_TRY(qmp_.PassFd("state", state_fd, deadline));
+  CR_TRY(qmp_.CallWithFd("getfd", R"({"fdname":"state"})", state_fd, deadline));
   CR_TRY(Ask("migrate", R"({"uri":"fd:state"})", deadline));
   return Until("query-migrate", "completed", deadline);
+}
+
+// The file's node takes the place of the empty one, by which nothing changes for the device above:
+// QEMU opens no path, so this works in any root, and in a fork, which may open none.
+Result<void> QemuMachine::FillSlot(int slot, int file_fd, TimePoint deadline) {
+  CR_TRY(Greet(deadline));
+  const int set = slot + 1;  // a number of ours for the descriptor
+  const std::string layer = fmt::format("layer{}", slot);
+  CR_TRY(qmp_.CallWithFd("add-fd", fmt::format(R"({{"fdset-id":{}}})", set), file_fd, deadline));
+  const nlohmann::json file = {{"driver", "file"},
+                     {"node-name", layer},
+                     {"filename", fmt::format("/dev/fdset/{}", set)},
+                     {"read-only", true},
+                     // Nobody may write to it; a lock would be for all who read it to respect.
+                     {"locking", "off"}};
+  CR_TRY(qmp_.Call("blockdev-add", file.dump(), deadline));
+  const nlohmann::json slot_now = {{"driver", "raw"},
+                         {"node-name", SlotNode(slot)},
+                         {"read-only", true},
+                         {"file", layer}};
+  CR_TRY(qmp_.Call("blockdev-reopen", nlohmann::json{{"options", {slot_now}}}.dump(), deadline));
+  return {};
 }
 
 Result<void> QemuMachine::Resume(TimePoint deadline) {
@@ -77,11 +99,15 @@ Result<void> QemuMachine::Continue(TimePoint deadline) {
 
 Result<std::string> QemuMachine::Ask(std::string_view command, std::string_view arguments,
                                      TimePoint deadline) {
-  if (!greeted_) {
-    CR_TRY(qmp_.Handshake(deadline));
-    greeted_ = true;
-  }
+  CR_TRY(Greet(deadline));
   return qmp_.Call(command, arguments, deadline);
+}
+
+Result<void> QemuMachine::Greet(TimePoint deadline) {
+  if (greeted_) return {};
+  CR_TRY(qmp_.Handshake(deadline));
+  greeted_ = true;
+  return {};
 }
 
 Result<void> QemuMachine::LeaveMemoryInItsFile(TimePoint deadline) {

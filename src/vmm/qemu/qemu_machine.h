@@ -31,6 +31,7 @@ class QemuMachine : public Machine {
   os::UniqueFd TakeConsole() override { return std::move(ends_.console); }
   Result<void> Save(int state_fd, TimePoint deadline) override;
   Result<void> Pause(TimePoint deadline) override;
+  Result<void> FillSlot(int slot, int file_fd, TimePoint deadline) override;
   Result<void> Kill() override;
   Result<os::ExitStatus> Quit(std::chrono::milliseconds timeout) override;
   Result<os::ExitStatus> Wait() override { return process_.Wait(); }
@@ -42,6 +43,8 @@ class QemuMachine : public Machine {
 
  private:
   Result<std::string> Ask(std::string_view command, std::string_view arguments, TimePoint deadline);
+  // Once, before anything is asked.
+  Result<void> Greet(TimePoint deadline);
   Result<void> LeaveMemoryInItsFile(TimePoint deadline);
   // Asks until the answer's status is `wanted`.
   Result<void> Until(std::string_view query, std::string_view wanted, TimePoint deadline);

@@ -116,12 +116,11 @@ Result<std::string> Qmp::Call(std::string_view command, std::string_view argumen
   return ReadAnswer(id, command, deadline);
 }
 
-Result<void> Qmp::PassFd(std::string_view name, int fd, steady_clock::time_point deadline) {
+Result<std::string> Qmp::CallWithFd(std::string_view command, std::string_view arguments, int fd,
+                                    steady_clock::time_point deadline) {
   const uint64_t id = next_id_++;
-  const std::string arguments = Json{{"fdname", name}}.dump();
-  CR_TRY(SendWithFd(fd_.get(), Line("getfd", arguments, id), fd));
-  CR_TRY(ReadAnswer(id, "getfd", deadline));
-  return {};
+  CR_TRY(SendWithFd(fd_.get(), Line(command, arguments, id), fd));
+  return ReadAnswer(id, command, deadline);
 }
 
 Result<std::string> Qmp::ReadAnswer(uint64_t id, std::string_view command,

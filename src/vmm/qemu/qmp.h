@@ -31,9 +31,9 @@ class Qmp {
   Result<std::string> Call(std::string_view command, std::string_view arguments,
                            std::chrono::steady_clock::time_point deadline);
 
-  // Gives QEMU a copy of the descriptor, by this name.
-  Result<void> PassFd(std::string_view name, int fd,
-                      std::chrono::steady_clock::time_point deadline);
+  // The same with a descriptor beside the command, which QEMU keeps a copy of.
+  Result<std::string> CallWithFd(std::string_view command, std::string_view arguments, int fd,
+                                 std::chrono::steady_clock::time_point deadline);
 
  private:
   Result<std::string> ReadAnswer(uint64_t id, std::string_view command,

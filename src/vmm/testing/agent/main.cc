@@ -3,7 +3,7 @@
 //   e TEXT     -> "TEXT"
 //   b          -> per disk, by serial: "cr-image:ro:FIRST16 cr-disk:rw:FIRST16"
 //   w          -> writes "written by guest" to the start of cr-disk, "done"
-//   s NUMBER   -> takes the driver off that slot and on again: like b, with its MiB in front
+//   s NUMBER   -> of that slot, like b
 //   n ADDRESS  -> connects to ADDRESS port 80 over eth0: "ERRNO MILLISECONDS"
 //   f          -> floods the console with 512 KiB, "done"
 //   c          -> the clock source, e.g. "tsc"
@@ -96,24 +96,6 @@ std::string DescribeDisk(const std::string& serial) {
          std::string(first, strnlen(first, n > 0 ? n : 0));
 }
 
-std::string DescribeSlot(const std::string& number) {
-  const std::string serial = cleanroom::guest_link::SlotSerial(std::stoul(number));
-  // Its virtio device: /sys/block/vdc/device -> ../../../virtio3
-  const std::string path = DeviceWithSerial(serial);
-  if (path.empty()) return serial + ":missing";
-  char target[256] = {};
-  const std::string link = "/sys/block/" + path.substr(5) + "/device";
-  if (readlink(link.c_str(), target, sizeof target - 1) < 0) return strerror(errno);
-  const std::string device = strrchr(target, '/') + 1;
-  std::ofstream("/sys/bus/virtio/drivers/virtio_blk/unbind") << device;
-  std::ofstream("/sys/bus/virtio/drivers/virtio_blk/bind") << device;
-  for (int tries = 0; tries < 5000 && DeviceWithSerial(serial).empty(); ++tries) usleep(1000);
-  const std::string again = DeviceWithSerial(serial);
-  if (again.empty()) return serial + ":lost";
-  const std::string sectors = FirstLine("/sys/block/" + again.substr(5) + "/size");
-  return std::to_string(std::stoul(sectors) / 2048) + " " + DescribeDisk(serial);
-}
-
 std::string WriteDisk() {
   const int fd = open(DeviceWithSerial(kDisk).c_str(), O_WRONLY | O_CLOEXEC);
   const bool ok = write(fd, "written by guest", 16) == 16 && fsync(fd) == 0;
@@ -199,7 +181,7 @@ std::string Answer(const std::string& line) {
     case 'o':
       return BringProcessorsOnline();
     case 's':
-      return DescribeSlot(argument);
+      return DescribeDisk(cleanroom::guest_link::SlotSerial(std::stoi(argument)));
     case 'n':
       return Connect(argument);
     case 'f':
