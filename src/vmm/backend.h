@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,7 +46,7 @@ struct MachineSpec {
   std::string image;  // raw ext4, attached read-only; empty: none
   std::string disk;   // raw, attached writable; empty: none
   // Further disks, which are only read and have nothing in them until they are filled
-  // (Machine::FillSlot). A copy or a fork has as many as the machine that it comes from.
+  // (Machine::FillSlots). A copy or a fork has as many as the machine that it comes from.
   int slots = 0;
   TapSource network;
   std::string guest_mac = "02:00:00:00:00:02";
@@ -55,6 +56,11 @@ struct MachineSpec {
 
 // What an empty slot seems to hold: more than any file that is put into one.
 inline constexpr uint64_t kSlotBytes = uint64_t{1} << 40;
+
+struct SlotFile {
+  int slot;
+  int fd;  // the caller's, to read from
+};
 
 // One running virtual machine. Destroying it kills it and reaps it; it also dies with the thread
 // that started it (PR_SET_PDEATHSIG), so a multi-threaded owner starts it from its main thread. It
@@ -83,15 +89,14 @@ class Machine {
   // Stops the processors until the machine ends; forks of it run. Blocks until all disks are idle.
   virtual Result<void> Pause(std::chrono::steady_clock::time_point deadline) = 0;
 
-  // Puts a file into a slot that is empty: slots let a machine have files that the one which it
+  // Puts files into slots that are empty: slots let a machine have files that the one which it
   // comes from did not know, however it was started. A slot is a block device from the start on,
   // also while it is empty; then it is kSlotBytes of zeros. A guest goes on to believe in that
-  // size, so whatever is in the file has to know its own, and nobody may have used the device
-  // before. The descriptor is the caller's; the file must not be written to any more, and may be
-  // shared by any number of machines. Takes some tenths of a millisecond, whether the processors
-  // run or not.
-  virtual Result<void> FillSlot(int slot, int file_fd,
-                                std::chrono::steady_clock::time_point deadline) = 0;
+  // size, so whatever is in a file has to know its own, and nobody may have used the device before.
+  // The files must not be written to any more, and may be shared by any number of machines. Takes a
+  // millisecond or two, whether the processors run or not.
+  virtual Result<void> FillSlots(std::span<const SlotFile> files,
+                                 std::chrono::steady_clock::time_point deadline) = 0;
 
   // Kills the VMM.
   virtual Result<void> Kill() = 0;

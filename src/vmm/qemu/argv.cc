@@ -40,16 +40,14 @@ std::string BlockDevice(std::string_view name, const std::string& path, bool rea
   return node.dump();
 }
 
-// Zeros, until another node takes the place of the one below (QemuMachine::FillSlot).
+// Zeros, until another node takes the place of the one below (QemuMachine::FillSlots).
 std::string Slot(int slot) {
-  return Json{{"driver", "raw"},
-              {"node-name", SlotNode(slot)},
-              {"read-only", true},
-              {"file",
-               {{"driver", "null-co"},
-                {"read-only", true},
-                {"size", kSlotBytes},
-                {"read-zeroes", true}}}}
+  return Json{
+      {"driver", "raw"},
+      {"node-name", SlotNode(slot)},
+      {"read-only", true},
+      {"file",
+       {{"driver", "null-co"}, {"read-only", true}, {"size", kSlotBytes}, {"read-zeroes", true}}}}
       .dump();
 }
 

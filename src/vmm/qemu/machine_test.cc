@@ -147,7 +147,8 @@ class MachineTest : public testing::Test {
     auto file = os::Open(path, O_RDONLY);
     ASSERT_TRUE(file);
     const auto since = steady_clock::now();
-    ASSERT_THAT(machine_->FillSlot(slot, file->get(), Soon()), IsOk());
+    const SlotFile filled[] = {{.slot = slot, .fd = file->get()}};
+    ASSERT_THAT(machine_->FillSlots(filled, Soon()), IsOk());
     std::cout << "filled slot " << slot << ": "
               << std::chrono::duration<double, std::milli>(steady_clock::now() - since).count()
               << " ms\n";
@@ -238,7 +239,8 @@ TEST_F(MachineTest, SlotsAreFilledWhileTheMachineRuns) {
   spec_.slots = kMaxSlots;
   ASSERT_EQ(BootMachine(), "");
   EXPECT_EQ(Ask("s 0"), "cr-slot-0:ro:");
-  for (const int slot : {0, 1, kMaxSlots - 1}) Fill(slot, std::to_string(slot) + " bytes of a layer");
+  for (const int slot : {0, 1, kMaxSlots - 1})
+    Fill(slot, std::to_string(slot) + " bytes of a layer");
   EXPECT_EQ(Ask("s 1"), "cr-slot-1:ro:1 bytes of a lay");
   EXPECT_EQ(Ask("s 2"), "cr-slot-2:ro:");
   EXPECT_EQ(Ask(fmt::format("s {}", kMaxSlots - 1)),

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "document/bounded_json.h"
 #include "vmm/qemu/argv.h"
@@ -55,31 +56,36 @@ Result<void> QemuMachine::Pause(TimePoint deadline) {
 Result<void> QemuMachine::Save(int state_fd, TimePoint deadline) {
   CR_TRY(Pause(deadline));
   CR_TRY(LeaveMemoryInItsFile(deadline));
-  CR_TRY(qmp_.CallWithFd("getfd", R"({"fdname":"state"})", state_fd, deadline));
+  CR_TRY(qmp_.CallAll({{{.name = "getfd", .arguments = R"({"fdname":"state"})", .fd = state_fd}}},
+                      deadline));
   CR_TRY(Ask("migrate", R"({"uri":"fd:state"})", deadline));
   return Until("query-migrate", "completed", deadline);
 }
 
-// The file's node takes the place of the empty one, by which nothing changes for the device above:
+// A file's node takes the place of the empty one, by which nothing changes for the device above:
 // QEMU opens no path, so this works in any root, and in a fork, which may open none.
-Result<void> QemuMachine::FillSlot(int slot, int file_fd, TimePoint deadline) {
+Result<void> QemuMachine::FillSlots(std::span<const SlotFile> files, TimePoint deadline) {
   CR_TRY(Greet(deadline));
-  const int set = slot + 1;  // a number of ours for the descriptor
-  const std::string layer = fmt::format("layer{}", slot);
-  CR_TRY(qmp_.CallWithFd("add-fd", fmt::format(R"({{"fdset-id":{}}})", set), file_fd, deadline));
-  const nlohmann::json file = {{"driver", "file"},
-                     {"node-name", layer},
-                     {"filename", fmt::format("/dev/fdset/{}", set)},
-                     {"read-only", true},
-                     // Nobody may write to it; a lock would be for all who read it to respect.
-                     {"locking", "off"}};
-  CR_TRY(qmp_.Call("blockdev-add", file.dump(), deadline));
-  const nlohmann::json slot_now = {{"driver", "raw"},
-                         {"node-name", SlotNode(slot)},
-                         {"read-only", true},
-                         {"file", layer}};
-  CR_TRY(qmp_.Call("blockdev-reopen", nlohmann::json{{"options", {slot_now}}}.dump(), deadline));
-  return {};
+  std::vector<Qmp::Command> commands;
+  nlohmann::json slots = nlohmann::json::array();
+  for (const auto [slot, fd] : files) {
+    const int set = slot + 1;  // a number of ours for the descriptor
+    const std::string layer = fmt::format("layer{}", slot);
+    commands.push_back(
+        {.name = "add-fd", .arguments = fmt::format(R"({{"fdset-id":{}}})", set), .fd = fd});
+    const nlohmann::json file = {{"driver", "file"},
+                                 {"node-name", layer},
+                                 {"filename", fmt::format("/dev/fdset/{}", set)},
+                                 {"read-only", true},
+                                 // A lock would be for all to respect who read the file.
+                                 {"locking", "off"}};
+    commands.push_back({.name = "blockdev-add", .arguments = file.dump()});
+    slots.push_back(
+        {{"driver", "raw"}, {"node-name", SlotNode(slot)}, {"read-only", true}, {"file", layer}});
+  }
+  commands.push_back(
+      {.name = "blockdev-reopen", .arguments = nlohmann::json{{"options", slots}}.dump()});
+  return qmp_.CallAll(commands, deadline);
 }
 
 Result<void> QemuMachine::Resume(TimePoint deadline) {

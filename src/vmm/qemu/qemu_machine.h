@@ -31,7 +31,7 @@ class QemuMachine : public Machine {
   os::UniqueFd TakeConsole() override { return std::move(ends_.console); }
   Result<void> Save(int state_fd, TimePoint deadline) override;
   Result<void> Pause(TimePoint deadline) override;
-  Result<void> FillSlot(int slot, int file_fd, TimePoint deadline) override;
+  Result<void> FillSlots(std::span<const SlotFile> files, TimePoint deadline) override;
   Result<void> Kill() override;
   Result<os::ExitStatus> Quit(std::chrono::milliseconds timeout) override;
   Result<os::ExitStatus> Wait() override { return process_.Wait(); }

@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "document/bounded_json.h"
+#include "os/socket.h"
 
 namespace cleanroom::vmm {
 namespace {
@@ -28,27 +28,6 @@ Result<Json> ParseObject(const std::string& line) {
     return Err(ErrorCode::kDataCorrupt, "QEMU's monitor sent what is not a QMP message");
   }
   return value;
-}
-
-// A line with a descriptor beside it.
-Result<void> SendWithFd(int socket, std::string data, int fd) {
-  iovec piece{data.data(), data.size()};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof fd)> control = {};
-  msghdr message = {};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  const ssize_t sent = sendmsg(socket, &message, MSG_NOSIGNAL);
-  if (sent != static_cast<ssize_t>(data.size())) {
-    return ErrErrno(ErrorCode::kUnavailable, "write to QEMU's monitor");
-  }
-  return {};
 }
 
 std::string Line(std::string_view command, std::string_view arguments, uint64_t id) {
@@ -116,11 +95,22 @@ Result<std::string> Qmp::Call(std::string_view command, std::string_view argumen
   return ReadAnswer(id, command, deadline);
 }
 
-Result<std::string> Qmp::CallWithFd(std::string_view command, std::string_view arguments, int fd,
-                                    steady_clock::time_point deadline) {
-  const uint64_t id = next_id_++;
-  CR_TRY(SendWithFd(fd_.get(), Line(command, arguments, id), fd));
-  return ReadAnswer(id, command, deadline);
+Result<void> Qmp::CallAll(std::span<const Command> commands, steady_clock::time_point deadline) {
+  const uint64_t first = next_id_;
+  for (const Command& command : commands) {
+    const std::string line = Line(command.name, command.arguments, next_id_++);
+    const std::span<const int> fds(&command.fd, command.fd < 0 ? 0 : 1);
+    CR_TRY(os::SendHandover(fd_.get(), fds, line));
+  }
+  Result<void> done;
+  for (size_t i = 0; i < commands.size(); ++i) {
+    auto answer = ReadAnswer(first + i, commands[i].name, deadline);
+    if (!answer && answer.error().code() != ErrorCode::kRuntimeLaunchFailed) {
+      return Err(std::move(answer).error());  // of the connection
+    }
+    if (!answer && done) done = Err(std::move(answer).error());
+  }
+  return done;
 }
 
 Result<std::string> Qmp::ReadAnswer(uint64_t id, std::string_view command,

@@ -6,6 +6,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -31,9 +33,14 @@ class Qmp {
   Result<std::string> Call(std::string_view command, std::string_view arguments,
                            std::chrono::steady_clock::time_point deadline);
 
-  // The same with a descriptor beside the command, which QEMU keeps a copy of.
-  Result<std::string> CallWithFd(std::string_view command, std::string_view arguments, int fd,
-                                 std::chrono::steady_clock::time_point deadline);
+  struct Command {
+    std::string name;
+    std::string arguments;
+    int fd = -1;  // sent beside the command; QEMU keeps a copy of it
+  };
+  // Sends all of them at once, and waits for all answers; the first error counts.
+  Result<void> CallAll(std::span<const Command> commands,
+                       std::chrono::steady_clock::time_point deadline);
 
  private:
   Result<std::string> ReadAnswer(uint64_t id, std::string_view command,
