@@ -14,6 +14,7 @@ inline constexpr std::string_view kAgentPort = "cleanroom.agent";
 inline constexpr std::string_view kImageSerial = "cr-image";
 inline constexpr std::string_view kDiskSerial = "cr-disk";
 // and slots (read-only), which are numbered from 0.
+inline constexpr int kSlots = 8;  // that a sandbox's machine has
 inline std::string SlotSerial(int index) { return "cr-slot-" + std::to_string(index); }
 
 // The word of the kernel's command line that makes a machine prepare itself before anybody speaks

@@ -265,7 +265,8 @@ TEST_F(AuthenticatorTest, AServerThatRepeatsCredentialsDoesNotPutThemIntoErrors)
 TEST_F(AuthenticatorTest, ASecretThatLooksLikeWhatHidesItIsHiddenOnce) {
   Background server({"python3", CLEANROOM_SOURCE "/tests/support/odd_registry.py", "echo"},
                     "listening on ");
-  Config(R"({"auths":{")" + server.found() + R"(":{"auth":")" + Base64Encode("user:…", Padding::kEquals) + R"("}}})");
+  Config(R"({"auths":{")" + server.found() + R"(":{"auth":")" +
+         Base64Encode("user:…", Padding::kEquals) + R"("}}})");
   EXPECT_THAT(Try(server.found(), "r"), HasSubstr("answers with status 403: you sent Bearer …"));
 }
 

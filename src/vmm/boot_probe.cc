@@ -59,8 +59,7 @@ Result<milliseconds> ProbeBoot(const Backend& backend, MachineSpec spec, millise
     const ssize_t n = read(console.get(), chunk.data(), chunk.size());
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      return Err(ErrorCode::kRuntimeLaunchFailed,
-                 fmt::format("the VMM ended: {}", LastLine(said)));
+      return Err(ErrorCode::kRuntimeLaunchFailed, fmt::format("the VMM ended: {}", LastLine(said)));
     }
     said.append(chunk.data(), static_cast<size_t>(n));
     if (said.find(kStarted) != std::string::npos) {

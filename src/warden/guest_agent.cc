@@ -40,6 +40,14 @@ Awaitable<Result<std::string>> GiveIdentity(std::shared_ptr<rpc::Channel> agent,
   co_return answer->kernel_release().substr(0, kMaxRelease);
 }
 
+Awaitable<Result<void>> MountLayers(std::shared_ptr<rpc::Channel> agent, pb::MountRequest request,
+                                    steady_clock::time_point deadline) {
+  const rpc::CallOptions options{.deadline = deadline};
+  auto mounted = co_await pb::GuestStub(*agent).Mount(std::move(request), options);
+  if (!mounted) co_return Err(std::move(mounted).error());
+  co_return Result<void>();
+}
+
 Awaitable<Result<void>> CopyFile(std::shared_ptr<rpc::Channel> agent, pb::ReadFileRequest request,
                                  rpc::Writer<pb::FileChunk>& out) {
   int64_t left = request.max_bytes();

@@ -22,6 +22,10 @@ Awaitable<Result<std::string>> GiveIdentity(std::shared_ptr<rpc::Channel> agent,
                                             pb::ConfigureRequest identity,
                                             std::chrono::steady_clock::time_point deadline);
 
+// Has it make a folder of the layers in these slots, the topmost first.
+Awaitable<Result<void>> MountLayers(std::shared_ptr<rpc::Channel> agent, pb::MountRequest request,
+                                    std::chrono::steady_clock::time_point deadline);
+
 // Copies a file of the guest's to `out`, as much as was asked for and no more.
 Awaitable<Result<void>> CopyFile(std::shared_ptr<rpc::Channel> agent, pb::ReadFileRequest request,
                                  rpc::Writer<pb::FileChunk>& out);

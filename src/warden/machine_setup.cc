@@ -57,6 +57,7 @@ Result<vmm::MachineSpec> MachineSpecOf(const std::string& sandbox_id,
   spec.memory_mib = static_cast<int>(machine.memory_mib());
   spec.image = machine.image_path();
   spec.disk = machine.disk_path();
+  spec.slots = guest_link::kSlots;
   spec.network = {.fd = tap_fd, .name = network.tap_name};
   spec.guest_mac = network.guest_mac;
   spec.accelerator = machine.accelerator() == ToString(vmm::Accelerator::kKvm)

@@ -2,12 +2,12 @@
 // credentials.
 //
 //   cleanroom-warden --sandbox-id ID --dir FOLDER [--read PATH]... [--write FILE]... [--user UID]
-//                    [--hold FD | --fork FD]
+//                    [--handover FD] [--hold FD | --fork FD]
 //   cleanroom-warden --check …the same…      (reports what it is confined to, see jail_check.h)
 //
 // (started by cleanroomd, with a listening socket as fd 3). Of the host's files it sees FOLDER, and
 // its VMM the PATHs, the FILEs, and the distribution's programs. UID is whom it becomes when it is
-// started as root. FD is a listening socket, where forks of the machine will be asked for, or a
+// started as root. FD is a socket: to hand over files that the machine gets later, a listening socket, where forks of the machine will be asked for, or a
 // connection to the VMM of a held machine, to be forked once.
 //
 // Before it does anything else it has the sandbox's network namespace made and gives up every
@@ -75,6 +75,7 @@ struct Arguments {
   ConfinementConfig confinement;
   int hold_fd = -1;
   int fork_fd = -1;
+  int handover_fd = -1;
 };
 
 Result<uid_t> ParseUser(std::string_view text) {
@@ -101,6 +102,7 @@ Result<Arguments> ParseArguments(int argc, char** argv) {
       out.hold_fd = std::atoi(argv[i + 1]);
       out.confinement.hold = true;
     }
+    if (name == "--handover") out.handover_fd = std::atoi(argv[i + 1]);
     if (name == "--fork") out.fork_fd = std::atoi(argv[i + 1]);
   }
   CR_TRY(CheckId(out.sandbox_id, "sandbox id"));
@@ -201,6 +203,7 @@ int Main(int argc, char** argv) {
                           .space_took = confined->took,
                           .fork_listener = os::UniqueFd(arguments->hold_fd),
                           .fork_connection = os::UniqueFd(arguments->fork_fd),
+                          .handover = os::UniqueFd(arguments->handover_fd),
                           // It still serves: Launch then says why.
                           .launch_error = ForDaemon(confined->problem())};
   NetworkLog network_log(io.get_executor(), config.folder);

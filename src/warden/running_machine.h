@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -49,6 +50,10 @@ class RunningMachine {
   // Hangs up on the agent and waits until it says so by this line on the console, each time. After
   // ExpectHangUps; the next use of agent() is a new connection.
   Awaitable<Result<void>> HangUp(std::string_view line, TimePoint deadline);
+  // Puts files into its slots (vmm::Machine::FillSlots). Blocks for a millisecond or two.
+  Result<void> FillSlots(std::span<const vmm::SlotFile> files, TimePoint deadline) {
+    return machine_->FillSlots(files, deadline);
+  }
   // Pauses the machine, on whose agent one has hung up, and of which forks run from then on.
   Result<void> Hold(TimePoint deadline);
   std::string ConsoleTail() const;

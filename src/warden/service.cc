@@ -15,6 +15,13 @@ Awaitable<Result<void>> WardenService::Prepare(rpc::CallContext&, pb::PrepareMac
   return supervisor_.Prepare(std::move(request), out);
 }
 
+Awaitable<Result<pb::AttachResponse>> WardenService::Attach(rpc::CallContext&,
+                                                            pb::AttachRequest request) {
+  auto attached = co_await supervisor_.Attach(std::move(request));
+  if (!attached) co_return Err(std::move(attached).error());
+  co_return pb::AttachResponse();
+}
+
 Awaitable<Result<pb::StartExecutionResponse>> WardenService::StartExecution(
     rpc::CallContext&, pb::StartExecutionRequest request) {
   auto started = supervisor_.StartExecution(std::move(request));

@@ -24,6 +24,8 @@ class WardenService final : public pb::WardenService {
       rpc::CallContext& call, pb::MakeTemplateRequest request) override;
   Awaitable<Result<void>> WatchState(rpc::CallContext& call, pb::WatchStateRequest request,
                                      rpc::Writer<pb::WardenState>& out) override;
+  Awaitable<Result<pb::AttachResponse>> Attach(rpc::CallContext& call,
+                                               pb::AttachRequest request) override;
   Awaitable<Result<pb::StartExecutionResponse>> StartExecution(
       rpc::CallContext& call, pb::StartExecutionRequest request) override;
   Awaitable<Result<void>> AttachExecution(rpc::CallContext& call, rpc::Reader<pb::AttachInput>& in,

@@ -67,7 +67,8 @@ Supervisor::Supervisor(asio::any_io_executor executor, SupervisorConfig config)
       config_(std::move(config)),
       tasks_(executor),
       changed_(executor),
-      guest_watch_(executor) {
+      guest_watch_(executor),
+      slots_(std::move(config_.handover)) {
   state_.set_phase(pb::WardenState::PHASE_IDLE);
 }
 
@@ -347,6 +348,22 @@ Awaitable<Result<void>> Supervisor::WatchState(rpc::Writer<pb::WardenState>& out
       if (cancelled) co_return Err(ErrorCode::kCanceled, "no longer watched");
     }
   }
+}
+
+Awaitable<Result<void>> Supervisor::Attach(pb::AttachRequest request) {
+  if (state_.phase() != pb::WardenState::PHASE_READY || stopping_ || !machine_) {
+    co_return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
+  }
+  const auto machine = machine_;
+  const auto deadline = steady_clock::now() + milliseconds(request.deadline_ms());
+  CR_CO_TRY_ASSIGN(auto mounts, slots_.Fill(request, *machine, deadline));
+  for (pb::MountRequest& mount : mounts) {
+    auto mounted = co_await MountLayers(machine->agent(), std::move(mount), deadline);
+    if (mounted) continue;
+    Error why = co_await Explain(machine, std::move(mounted).error());
+    co_return Err(std::move(why));
+  }
+  co_return Result<void>();
 }
 
 Result<void> Supervisor::StartExecution(pb::StartExecutionRequest request) {

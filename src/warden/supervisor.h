@@ -32,6 +32,7 @@
 #include "warden/guest_watch.h"
 #include "warden/network_log.h"
 #include "warden/running_machine.h"
+#include "warden/slots.h"
 
 namespace cleanroom::warden {
 
@@ -46,6 +47,7 @@ struct SupervisorConfig {
   std::chrono::steady_clock::duration space_took{};  // to make
   os::UniqueFd fork_listener{};                      // for a machine to hold
   os::UniqueFd fork_connection{};                    // to the VMM of a held machine, for one fork
+  os::UniqueFd handover{};                           // where files to attach come from
   // Set when the namespace could not be made: what Launch answers.
   std::optional<Error> launch_error;
   // Told which commands run and what the doors decide; required. Outlives the supervisor.
@@ -69,6 +71,8 @@ class Supervisor {
   Awaitable<Result<void>> WatchState(rpc::Writer<pb::WardenState>& out);
   // Switches the doors' rules; failed_precondition before the launch and after the end.
   Result<void> SetStage(const pb::SetStageRequest& request);
+  // Gives the machine further files and has the guest mount them.
+  Awaitable<Result<void>> Attach(pb::AttachRequest request);
   Result<void> StartExecution(pb::StartExecutionRequest request);
   // kNotFound when no such command was started here.
   Result<std::shared_ptr<Execution>> FindExecution(const std::string& id) const;
@@ -131,6 +135,7 @@ class Supervisor {
   std::deque<std::string> ended_;  // those of them, the oldest first
   size_t running_ = 0;
   GuestWatch guest_watch_;
+  Slots slots_;
 };
 
 }  // namespace cleanroom::warden

@@ -21,23 +21,22 @@ constexpr size_t kMaxListBytes = 64 << 10;
 constexpr size_t kMaxAttributeBytes = 4096;
 constexpr unsigned kDeviceEventGroup = 1;  // the kernel's own events
 
-// The entry of `directory` whose file `attribute` holds `wanted`.
-Result<std::string> FindByAttribute(const std::string& directory, std::string_view attribute,
-                                    std::string_view wanted) {
+// Tells `one` of each entry of the directory with the value that its file `attribute` holds, until
+// it has heard enough (true).
+void ForEach(const std::string& directory, std::string_view attribute,
+             const std::function<bool(std::string_view name, std::string value)>& one) {
   const std::unique_ptr<DIR, int (*)(DIR*)> listing(opendir(directory.c_str()), closedir);
   while (listing) {
     const dirent* entry = readdir(listing.get());
-    if (entry == nullptr) break;
+    if (entry == nullptr) return;
     const std::string_view name = entry->d_name;
     if (name.starts_with('.')) continue;
     auto value =
         os::ReadFile(fmt::format("{}/{}/{}", directory, name, attribute), kMaxAttributeBytes);
     if (!value) continue;
     while (!value->empty() && value->back() == '\n') value->pop_back();
-    if (*value == wanted) return std::string(name);
+    if (one(name, *std::move(value))) return;
   }
-  return Err(ErrorCode::kNotFound,
-             fmt::format("nothing in {} has the {} '{}'", directory, attribute, wanted));
 }
 
 Result<void> LoadModule(const std::string& path) {
@@ -64,11 +63,22 @@ Result<void> LoadModules(const std::string& list) {
 }
 
 Result<std::string> FindSerialPort(const std::string& sysfs, std::string_view name) {
-  return FindByAttribute(sysfs + "/class/virtio-ports", "name", name);
+  std::string found;
+  ForEach(sysfs + "/class/virtio-ports", "name", [&](std::string_view device, std::string value) {
+    if (value == name) found = device;
+    return !found.empty();
+  });
+  if (!found.empty()) return found;
+  return Err(ErrorCode::kNotFound, fmt::format("no serial port has the name '{}'", name));
 }
 
-Result<std::string> FindBlockDevice(const std::string& sysfs, std::string_view serial) {
-  return FindByAttribute(sysfs + "/block", "serial", serial);
+BlockDevices ListBlockDevices(const std::string& sysfs) {
+  BlockDevices all;
+  ForEach(sysfs + "/block", "serial", [&](std::string_view device, std::string value) {
+    all.emplace(std::move(value), device);
+    return false;
+  });
+  return all;
 }
 
 Result<DeviceEvents> DeviceEvents::Create() {

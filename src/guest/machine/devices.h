@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -18,8 +19,9 @@ Result<void> LoadModules(const std::string& list);
 // The device name ("vport1p1") of the virtio-serial port with that name. `sysfs` is "/sys".
 Result<std::string> FindSerialPort(const std::string& sysfs, std::string_view name);
 
-// The device name ("vda") of the block device with that serial.
-Result<std::string> FindBlockDevice(const std::string& sysfs, std::string_view serial);
+// The names ("vda") of all block devices that have a serial, by that.
+using BlockDevices = std::map<std::string, std::string, std::less<>>;
+BlockDevices ListBlockDevices(const std::string& sysfs);
 
 // Hears when the kernel adds devices. Create it before looking for the first time.
 class DeviceEvents {

@@ -8,8 +8,10 @@
 #include "cleanroom/internal/v1/guest.pb.h"
 #include "guest/machine/devices.h"
 #include "guest/machine/identity.h"
+#include "guest/machine/layers.h"
 #include "guest/machine/mounts.h"
 #include "guest/machine/network.h"
+#include "guest_link/devices.h"
 #include "os/file.h"
 
 namespace cleanroom::guest {
@@ -18,18 +20,27 @@ namespace {
 // Block devices are there when their driver is loaded; on a slow host they may come a little later.
 constexpr std::chrono::seconds kDeviceTimeout(5);
 
-Result<std::string> WaitForDisk(DeviceEvents& events, const std::string& serial) {
-  const auto find = [&serial] { return FindBlockDevice("/sys", serial); };
-  CR_TRY_ASSIGN(const std::string name, events.WaitFor(find, kDeviceTimeout));
-  return "/dev/" + name;
-}
-
 }  // namespace
 
-Result<Root> GuestMachine::Prepare(const internal::v1::PrepareRequest& request) {
+Result<std::string> GuestMachine::FindDisk(const std::string& serial) {
+  if (const auto known = disks_.find(serial); known != disks_.end()) return "/dev/" + known->second;
   CR_TRY_ASSIGN(DeviceEvents events, DeviceEvents::Create());
-  CR_TRY_ASSIGN(const std::string image, WaitForDisk(events, request.image_device()));
-  CR_TRY_ASSIGN(const std::string disk, WaitForDisk(events, request.disk_device()));
+  const auto find = [this, &serial]() -> Result<std::string> {
+    disks_ = ListBlockDevices("/sys");
+    const auto found = disks_.find(serial);
+    if (found == disks_.end()) {
+      return Err(ErrorCode::kNotFound, "no block device has the serial " + serial);
+    }
+    return "/dev/" + found->second;
+  };
+  return events.WaitFor(find, kDeviceTimeout);
+}
+
+Result<Root> GuestMachine::Prepare(const internal::v1::PrepareRequest& request) {
+  CR_TRY_ASSIGN(const std::string image, FindDisk(request.image_device()));
+  CR_TRY_ASSIGN(const std::string disk, FindDisk(request.disk_device()));
+  // Slots are looked for once, before the machine is saved.
+  CR_TRY(FindDisk(guest_link::SlotSerial(guest_link::kSlots - 1)));
   CR_TRY_ASSIGN(Root root, MountRoot({.image = image, .disk = disk}));
   const auto& network = request.network();
   const NetworkConfig config{.mac = network.interface_mac(),
@@ -40,6 +51,15 @@ Result<Root> GuestMachine::Prepare(const internal::v1::PrepareRequest& request) 
                                              network.nameservers().end());
   CR_TRY(WriteNetworkFiles(root, nameservers));
   return root;
+}
+
+Result<void> GuestMachine::Mount(const internal::v1::MountRequest& request, const Root& root) {
+  LayeredFolder folder{.target = request.target(), .devices = {}};
+  for (const int32_t slot : request.slots()) {
+    CR_TRY_ASSIGN(std::string device, FindDisk(guest_link::SlotSerial(slot)));
+    folder.devices.push_back(std::move(device));
+  }
+  return MountLayers(root, folder, folders_++);
 }
 
 Result<void> GuestMachine::Identify(const internal::v1::ConfigureRequest& request,

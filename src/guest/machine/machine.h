@@ -7,9 +7,11 @@
 
 #include "base/result.h"
 #include "guest/files/root.h"
+#include "guest/machine/devices.h"
 
 namespace cleanroom::internal::v1 {
 class ConfigureRequest;
+class MountRequest;
 class PrepareRequest;
 }  // namespace cleanroom::internal::v1
 
@@ -25,6 +27,8 @@ class Machine {
   virtual Result<void> Identify(const internal::v1::ConfigureRequest& request,
                                 const Root& root) = 0;
   virtual Result<void> AdjustClock(int64_t nanoseconds) = 0;
+  // Makes a folder of layers.
+  virtual Result<void> Mount(const internal::v1::MountRequest& request, const Root& root) = 0;
   // Forgets what has been read of the disks.
   virtual Result<void> DropCaches() = 0;
   // Sends the signal to every process but this one.
@@ -39,9 +43,16 @@ class GuestMachine : public Machine {
   Result<Root> Prepare(const internal::v1::PrepareRequest& request) override;
   Result<void> Identify(const internal::v1::ConfigureRequest& request, const Root& root) override;
   Result<void> AdjustClock(int64_t nanoseconds) override;
+  Result<void> Mount(const internal::v1::MountRequest& request, const Root& root) override;
   Result<void> DropCaches() override;
   void SignalAll(int signal) override;
   void Quiesce() override;
+
+ private:
+  Result<std::string> FindDisk(const std::string& serial);
+
+  BlockDevices disks_;  // that have been found
+  int folders_ = 0;     // that were made of layers
 };
 
 }  // namespace cleanroom::guest

@@ -14,7 +14,6 @@ namespace cleanroom::guest {
 namespace {
 
 constexpr const char* kImage = "/image";
-constexpr const char* kDisk = "/disk";
 constexpr const char* kNewRoot = "/newroot";
 
 struct Mount {

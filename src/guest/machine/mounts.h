@@ -13,6 +13,7 @@ namespace cleanroom::guest {
 
 inline constexpr const char* kTerminalMultiplexer = "/dev/pts/ptmx";
 inline constexpr const char* kCgroups = "/sys/fs/cgroup";
+inline constexpr const char* kDisk = "/disk";  // the sandbox's disk, in the agent's own view
 
 // Mounts /proc, /sys and /dev in the initramfs. The first thing PID 1 does.
 Result<void> MountOwnFilesystems();

@@ -70,6 +70,12 @@ Awaitable<Result<AdjustClockResponse>> GuestService::AdjustClock(rpc::CallContex
   co_return AdjustClockResponse();
 }
 
+Awaitable<Result<MountResponse>> GuestService::Mount(rpc::CallContext&, MountRequest request) {
+  CR_CO_TRY(CheckUsable());
+  CR_CO_TRY(machine_.Mount(request, *root_));
+  co_return MountResponse();
+}
+
 Awaitable<Result<void>> GuestService::Exec(rpc::CallContext&, rpc::Reader<ExecInput>& in,
                                            rpc::Writer<ExecOutput>& out) {
   CR_CO_TRY(CheckUsable());

@@ -43,6 +43,8 @@ class GuestService final : public internal::v1::GuestService {
       rpc::CallContext& call, internal::v1::ConfigureRequest request) override;
   Awaitable<Result<internal::v1::AdjustClockResponse>> AdjustClock(
       rpc::CallContext& call, internal::v1::AdjustClockRequest request) override;
+  Awaitable<Result<internal::v1::MountResponse>> Mount(rpc::CallContext& call,
+                                                       internal::v1::MountRequest request) override;
   Awaitable<Result<void>> Exec(rpc::CallContext& call, rpc::Reader<internal::v1::ExecInput>& in,
                                rpc::Writer<internal::v1::ExecOutput>& out) override;
   Awaitable<Result<internal::v1::ControlResponse>> Control(

@@ -21,6 +21,7 @@ namespace {
 constexpr std::string_view kProgramName = "cleanroom-warden";
 constexpr int kListenFd = 3;
 constexpr int kForkFd = 4;
+constexpr int kHandoverFd = 5;
 // Longest command line that is looked at; ours are far shorter.
 constexpr size_t kMaxCommandLine = 16U << 10;
 
@@ -34,11 +35,13 @@ Awaitable<Result<void>> WaitReadable(asio::posix::stream_descriptor& descriptor)
 
 Result<WardenProcess> WardenProcess::Start(const WardenSpec& spec) {
   CR_TRY_ASSIGN(const auto listener, os::ListenUnix(spec.folder + "/warden.sock"));
+  CR_TRY_ASSIGN(auto handover, os::SocketPair());
   CR_TRY_ASSIGN(const auto log,
                 os::Open(spec.folder + "/warden.log", O_WRONLY | O_CREAT | O_APPEND, 0600));
   os::SpawnOptions options;
   options.env = std::vector<std::string>();
   options.fds = {{.child = kListenFd, .parent = listener.get()},
+                 {.child = kHandoverFd, .parent = handover.second.get()},
                  {.child = STDERR_FILENO, .parent = log.get()}};
   options.cwd = spec.folder;
   options.new_session = true;
@@ -50,6 +53,7 @@ Result<WardenProcess> WardenProcess::Start(const WardenSpec& spec) {
   };
   for (const std::string& path : spec.readable) add("--read", path);
   for (const std::string& path : spec.writable) add("--write", path);
+  add("--handover", std::to_string(kHandoverFd));
   if (spec.user) add("--user", std::to_string(*spec.user));
   if (spec.fork_listener >= 0) {
     options.fds.push_back({.child = kForkFd, .parent = spec.fork_listener});
@@ -66,7 +70,18 @@ Result<WardenProcess> WardenProcess::Start(const WardenSpec& spec) {
   os::UniqueFd pidfd(fcntl(child->pidfd(), F_DUPFD_CLOEXEC, 0));
   if (!pidfd) return ErrErrno(ErrorCode::kResourceExhausted, "cannot duplicate a pidfd");
   const pid_t pid = child->pid();
-  return WardenProcess(pid, std::move(pidfd), std::move(*child));
+  WardenProcess process(pid, std::move(pidfd), std::move(*child));
+  process.handover_ = std::move(handover.first);
+  return process;
+}
+
+Result<void> WardenProcess::HandOver(std::span<const int> fds) {
+  if (!handover_) {
+    return Err(ErrorCode::kFailedPrecondition,
+               "a sandbox that was found again gets no further files");
+  }
+  // A byte for them to travel with.
+  return os::SendHandover(handover_.get(), fds, "f");
 }
 
 Result<WardenProcess> WardenProcess::Adopt(const FoundWarden& found) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,6 +56,9 @@ class WardenProcess {
   Awaitable<bool> WaitEnd(std::chrono::steady_clock::time_point deadline);
   // SIGKILL; its machine dies with it. Nothing happens when it has ended.
   void Kill();
+  // Sends copies of the descriptors to the warden, which takes them when it is asked to attach
+  // files. failed_precondition for one that was found again: it has no such connection.
+  Result<void> HandOver(std::span<const int> fds);
   // How it ended, for people; empty while it runs, and for an adopted one.
   std::string EndText() const { return end_text_; }
   pid_t pid() const { return pid_; }
@@ -65,6 +69,7 @@ class WardenProcess {
 
   pid_t pid_;
   os::UniqueFd pidfd_;
+  os::UniqueFd handover_;             // nothing for an adopted one
   std::optional<os::Process> child_;  // nothing for an adopted one, which is no child of ours
   std::string end_text_;
 };
