@@ -3,7 +3,7 @@
 //
 // The bytes are hostile. What is checked here: the framing, the length of paths and link targets,
 // the size of headers and extended attributes, ids that fit 32 bits. Whether a path may be written
-// is the tree's business (tree.h).
+// is the tree's business (ext4/tree.h).
 #pragma once
 
 #include <cstdint>

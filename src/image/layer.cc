@@ -75,7 +75,7 @@ class Hashed : public archive::ByteSource {
 
 Result<RootfsBuilder> RootfsBuilder::Create(const std::filesystem::path& path,
                                             const Limits& limits) {
-  CR_TRY_ASSIGN(Ext4Writer writer, Ext4Writer::Create(path));
+  CR_TRY_ASSIGN(ext4::Writer writer, ext4::Writer::Create(path));
   return RootfsBuilder(std::move(writer), limits);
 }
 
@@ -116,9 +116,9 @@ Result<RootfsBuilder::Applied> RootfsBuilder::ApplyUnnamed(archive::ByteSource& 
       return Err(ErrorCode::kResourceExhausted,
                  fmt::format("the image has more than {} entries", limits_.max_entries));
     }
-    CR_TRY_ASSIGN(const Tree::NodeId node, tree_.Apply(entry));
+    CR_TRY_ASSIGN(const ext4::Tree::NodeId node, tree_.Apply(entry));
     CR_TRY(writer_.Release(tree_.TakeReleased()));
-    if (entry.type != archive::EntryType::kFile || node == Tree::kRoot) continue;
+    if (entry.type != archive::EntryType::kFile || node == ext4::Tree::kRoot) continue;
     Result<void> read = tar.ReadData(
         [this, &entry, &hashed](uint64_t offset, std::span<const uint8_t> data) -> Result<void> {
           if (offset > entry.size || data.size() > entry.size - offset) {

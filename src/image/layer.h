@@ -8,9 +8,9 @@
 
 #include "archive/byte_source.h"
 #include "base/result.h"
+#include "ext4/tree.h"
+#include "ext4/writer.h"
 #include "image/control.h"
-#include "image/ext4_writer.h"
-#include "image/tree.h"
 
 namespace cleanroom::image {
 
@@ -38,7 +38,7 @@ class RootfsBuilder {
   Result<uint64_t> Finish(std::string_view identity) { return writer_.Finish(tree_, identity); }
 
  private:
-  RootfsBuilder(Ext4Writer writer, const Limits& limits)
+  RootfsBuilder(ext4::Writer writer, const Limits& limits)
       : limits_(limits), tree_(limits), writer_(std::move(writer)) {}
   Result<Applied> ApplyUnnamed(archive::ByteSource& blob, const Layer& layer,
                                const Control& control);
@@ -46,8 +46,8 @@ class RootfsBuilder {
   Result<void> CheckBlocks(uint64_t unpacked) const;
 
   Limits limits_;
-  Tree tree_;
-  Ext4Writer writer_;
+  ext4::Tree tree_;
+  ext4::Writer writer_;
   uint64_t entries_ = 0;
   uint64_t unpacked_bytes_ = 0;
 };

@@ -1,4 +1,4 @@
-// Ext4Writer::Finish: folders, links, inodes and the file system's own structures.
+// Writer::Finish: folders, links, inodes and the file system's own structures.
 extern "C" {  // the header does not say so itself
 #include <com_err.h>
 }
@@ -15,12 +15,12 @@ extern "C" {  // the header does not say so itself
 #include <cstring>
 
 #include "base/sha256/digest.h"
-#include "image/ext4_writer.h"
+#include "ext4/writer.h"
 
-namespace cleanroom::image {
+namespace cleanroom::ext4 {
 namespace {
 
-constexpr uint32_t kBlock = Ext4Writer::kBlockBytes;
+constexpr uint32_t kBlock = Writer::kBlockBytes;
 constexpr uint32_t kBlocksPerGroup = 8 * kBlock;
 constexpr uint32_t kInodeBytes = 256;
 constexpr uint32_t kInodesPerBlock = kBlock / kInodeBytes;
@@ -134,8 +134,8 @@ void SetTime(int64_t seconds, uint32_t nanoseconds, uint32_t& low, uint32_t& ext
 
 }  // namespace
 
-struct Ext4Writer::Builder {
-  Ext4Writer& writer;
+struct Writer::Builder {
+  Writer& writer;
   Tree& tree;
   std::string_view identity;
   std::vector<uint32_t> inode_of = {};              // by node; 0: none yet
@@ -476,9 +476,9 @@ struct Ext4Writer::Builder {
   }
 };
 
-Result<uint64_t> Ext4Writer::Finish(Tree& tree, std::string_view identity) {
+Result<uint64_t> Writer::Finish(Tree& tree, std::string_view identity) {
   Builder builder{.writer = *this, .tree = tree, .identity = identity};
   return builder.Run();
 }
 
-}  // namespace cleanroom::image
+}  // namespace cleanroom::ext4

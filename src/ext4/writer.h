@@ -18,19 +18,19 @@
 #include <vector>
 
 #include "base/result.h"
-#include "image/tree.h"
+#include "ext4/tree.h"
 #include "os/scratch.h"
 
-namespace cleanroom::image {
+namespace cleanroom::ext4 {
 
-class Ext4Writer {
+class Writer {
  public:
   static constexpr uint32_t kBlockBytes = 4096;
   // Behind the superblock and the descriptors of 1920 groups (240 GiB).
   static constexpr uint64_t kFirstDataBlock = 16;
 
   // The file is made; it must not exist. Whoever calls removes it when anything fails.
-  static Result<Ext4Writer> Create(const std::filesystem::path& path);
+  static Result<Writer> Create(const std::filesystem::path& path);
 
   // One file's content at a time: Write in ascending order of offset, then EndFile, which answers
   // where it lies.
@@ -50,7 +50,7 @@ class Ext4Writer {
 
  private:
   struct Builder;  // ext4_finish.cc
-  Ext4Writer(std::filesystem::path path, os::UniqueFd fd)
+  Writer(std::filesystem::path path, os::UniqueFd fd)
       : path_(std::move(path)), fd_(std::move(fd)) {}
 
   Result<void> Append(std::span<const uint8_t> data);
@@ -75,4 +75,4 @@ class Ext4Writer {
   std::vector<Extent> released_;
 };
 
-}  // namespace cleanroom::image
+}  // namespace cleanroom::ext4

@@ -1,10 +1,10 @@
-#include "image/tree.h"
+#include "ext4/tree.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-namespace cleanroom::image {
+namespace cleanroom::ext4 {
 namespace {
 
 constexpr size_t kMaxNameBytes = 255;
@@ -38,7 +38,7 @@ void SetMetadata(Tree::Node& node, const archive::TarEntry& entry) {
 
 }  // namespace
 
-Tree::Tree(const Limits& limits) : limits_(limits) {
+Tree::Tree(const archive::Limits& limits) : limits_(limits) {
   nodes_.emplace_back();
   nodes_[kRoot].names = 1;
   nodes_[kRoot].children = std::make_unique<Children>();
@@ -278,4 +278,4 @@ void Tree::Release(NodeId id) {
   free_.push_back(id);
 }
 
-}  // namespace cleanroom::image
+}  // namespace cleanroom::ext4

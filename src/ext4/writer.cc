@@ -1,4 +1,4 @@
-#include "image/ext4_writer.h"
+#include "ext4/writer.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace cleanroom::image {
+namespace cleanroom::ext4 {
 namespace {
 
 constexpr size_t kBufferBytes = 1 << 20;
@@ -15,16 +15,16 @@ constexpr uint32_t kMaxExtentBlocks = 32768;  // of an initialised extent in ext
 
 }  // namespace
 
-Result<Ext4Writer> Ext4Writer::Create(const std::filesystem::path& path) {
+Result<Writer> Writer::Create(const std::filesystem::path& path) {
   CR_TRY_ASSIGN(os::UniqueFd fd, os::Open(path, O_RDWR | O_CREAT | O_EXCL, 0644));
-  Ext4Writer out(path, std::move(fd));
+  Writer out(path, std::move(fd));
   out.buffer_.reserve(kBufferBytes);
   out.next_block_ = kFirstDataBlock;
   out.buffer_offset_ = kFirstDataBlock * kBlockBytes;
   return out;
 }
 
-Result<void> Ext4Writer::Flush() {
+Result<void> Writer::Flush() {
   CR_TRY(os::PwriteAll(fd_.get(), buffer_, buffer_offset_));
   buffer_offset_ += buffer_.size();
   buffer_.clear();
@@ -37,7 +37,7 @@ Result<void> Ext4Writer::Flush() {
   return {};
 }
 
-Result<void> Ext4Writer::Append(std::span<const uint8_t> data) {
+Result<void> Writer::Append(std::span<const uint8_t> data) {
   while (!data.empty()) {
     const size_t room = kBufferBytes - buffer_.size();
     const auto head = data.first(std::min(room, data.size()));
@@ -48,7 +48,7 @@ Result<void> Ext4Writer::Append(std::span<const uint8_t> data) {
   return {};
 }
 
-Result<void> Ext4Writer::AppendZeros(uint64_t count) {
+Result<void> Writer::AppendZeros(uint64_t count) {
   static constexpr uint8_t kZeros[kBlockBytes] = {};
   while (count > 0) {
     const uint64_t n = std::min<uint64_t>(count, kBlockBytes);
@@ -58,14 +58,14 @@ Result<void> Ext4Writer::AppendZeros(uint64_t count) {
   return {};
 }
 
-Result<void> Ext4Writer::PadBlock() {
+Result<void> Writer::PadBlock() {
   const uint64_t end = buffer_offset_ + buffer_.size();
   CR_TRY(AppendZeros((kBlockBytes - end % kBlockBytes) % kBlockBytes));
   next_block_ = (buffer_offset_ + buffer_.size()) / kBlockBytes;
   return {};
 }
 
-void Ext4Writer::EndRun() {
+void Writer::EndRun() {
   if (!in_run_) return;
   in_run_ = false;
   uint64_t count = next_block_ - run_physical_;
@@ -78,7 +78,7 @@ void Ext4Writer::EndRun() {
   }
 }
 
-Result<void> Ext4Writer::Write(uint64_t offset, std::span<const uint8_t> data) {
+Result<void> Writer::Write(uint64_t offset, std::span<const uint8_t> data) {
   if (data.empty()) return {};
   if (offset < position_)
     return Err(ErrorCode::kDataCorrupt, "the tar has a file whose parts overlap");
@@ -98,14 +98,14 @@ Result<void> Ext4Writer::Write(uint64_t offset, std::span<const uint8_t> data) {
   return Append(data);
 }
 
-Result<std::vector<Extent>> Ext4Writer::EndFile() {
+Result<std::vector<Extent>> Writer::EndFile() {
   CR_TRY(PadBlock());
   EndRun();
   position_ = 0;
   return std::exchange(extents_, {});
 }
 
-Result<void> Ext4Writer::Release(const std::vector<Extent>& extents) {
+Result<void> Writer::Release(const std::vector<Extent>& extents) {
   if (extents.empty()) return {};
   CR_TRY(Flush());
   for (const Extent& extent : extents) {
@@ -118,11 +118,11 @@ Result<void> Ext4Writer::Release(const std::vector<Extent>& extents) {
   return {};
 }
 
-Result<uint64_t> Ext4Writer::AppendBlocks(std::span<const uint8_t> data) {
+Result<uint64_t> Writer::AppendBlocks(std::span<const uint8_t> data) {
   const uint64_t first = next_block_;
   CR_TRY(Append(data));
   CR_TRY(PadBlock());
   return first;
 }
 
-}  // namespace cleanroom::image
+}  // namespace cleanroom::ext4

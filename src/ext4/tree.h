@@ -20,11 +20,11 @@
 #include <string_view>
 #include <vector>
 
+#include "archive/limits.h"
 #include "archive/tar_reader.h"
 #include "base/result.h"
-#include "image/control.h"
 
-namespace cleanroom::image {
+namespace cleanroom::ext4 {
 
 // A run of blocks that holds a part of a file.
 struct Extent {
@@ -60,7 +60,7 @@ class Tree {
     std::unique_ptr<Children> children;  // of folders
   };
 
-  explicit Tree(const Limits& limits);
+  explicit Tree(const archive::Limits& limits);
 
   void BeginLayer() { ++layer_; }
   // Applies one entry. For a kFile the answer is the node that is to get the extents; else what the
@@ -92,7 +92,7 @@ class Tree {
   void Remove(Children& children, Children::iterator it);
   void Release(NodeId id);
 
-  Limits limits_;
+  archive::Limits limits_;
   uint32_t layer_ = 0;
   uint64_t metadata_bytes_ = 0;  // of all entries so far
   std::vector<Node> nodes_;
@@ -100,4 +100,4 @@ class Tree {
   std::vector<Extent> released_;
 };
 
-}  // namespace cleanroom::image
+}  // namespace cleanroom::ext4
