@@ -15,6 +15,7 @@ extern "C" {  // the header does not say so itself
 #include <cstring>
 
 #include "base/sha256/digest.h"
+#include "ext4/inode_numbers.h"
 #include "ext4/writer.h"
 
 namespace cleanroom::ext4 {
@@ -26,7 +27,6 @@ constexpr uint32_t kInodeBytes = 256;
 constexpr uint32_t kInodesPerBlock = kBlock / kInodeBytes;
 constexpr uint32_t kMaxInodesPerGroup = 8 * kBlock;
 constexpr uint32_t kMaxGroups = 1920;
-constexpr uint32_t kFirstInode = 11;
 constexpr uint32_t kMaxFolderLinks = 65000;
 constexpr size_t kFastLinkBytes = 60;  // with its NUL: kept in the inode
 constexpr uint64_t kExtentsPerBlock = (kBlock - sizeof(ext3_extent_header)) / sizeof(ext3_extent);
@@ -38,10 +38,10 @@ static_assert(std::endian::native == std::endian::little,
 std::unexpected<Error> Ext2Error(errcode_t code, std::string_view what) {
   if (code == ENOSPC) {
     return Err(Error::FromErrno(ErrorCode::kResourceExhausted, ENOSPC,
-                                fmt::format("writing the image's file system: {}", what)));
+                                fmt::format("writing a file system: {}", what)));
   }
   return Err(code == EXT2_ET_EA_NO_SPACE ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
-             fmt::format("writing the image's file system: {}: {}", what, error_message(code)));
+             fmt::format("writing a file system: {}: {}", what, error_message(code)));
 }
 
 #define CR_EXT2(call)                                                         \
@@ -150,17 +150,17 @@ struct Writer::Builder {
     if (fs != nullptr) ext2fs_free(fs);
   }
 
-  void Number(Tree::NodeId id) {
-    // Folder by folder, so that what lies together is read together.
-    for (const auto& [name, child] : *tree.node(id).children) {
-      if (inode_of[child.node] != 0) continue;
-      inode_of[child.node] = kFirstInode + static_cast<uint32_t>(node_of.size());
-      node_of.push_back(child.node);
-    }
-    for (const auto& [name, child] : *tree.node(id).children) {
-      if (tree.node(child.node).type != archive::EntryType::kFolder) continue;
-      folder_parent[child.node] = inode_of[id];
-      Number(child.node);
+  // The nodes in the order of their inodes.
+  void Order() {
+    const auto highest = std::ranges::max_element(inode_of);
+    if (*highest >= kFirstInode) node_of.resize(*highest - kFirstInode + 1);
+    for (Tree::NodeId id = 0; id < inode_of.size(); ++id) {
+      if (inode_of[id] >= kFirstInode) node_of[inode_of[id] - kFirstInode] = id;
+      if (inode_of[id] == 0 || tree.node(id).children == nullptr) continue;
+      for (const auto& [name, child] : *tree.node(id).children) {
+        if (tree.node(child.node).type == archive::EntryType::kFolder)
+          folder_parent[child.node] = inode_of[id];
+      }
     }
   }
 
@@ -289,14 +289,13 @@ struct Writer::Builder {
       const uint64_t need_groups = std::max((need + kBlocksPerGroup - 1) / kBlocksPerGroup,
                                             (inodes + kMaxInodesPerGroup - 1) / kMaxInodesPerGroup);
       if (need_groups > kMaxGroups)
-        return Err(ErrorCode::kResourceExhausted,
-                   "the image is larger than its file system can be");
+        return Err(ErrorCode::kResourceExhausted, "this is larger than a file system can be");
       if (need_groups <= groups) break;
       groups = need_groups;
     }
     const uint64_t blocks = groups * kBlocksPerGroup;
     if (::ftruncate(writer.fd_.get(), static_cast<off_t>(blocks * kBlock)) != 0) {
-      return ErrErrno(ErrorCode::kResourceExhausted, "make room for the image");
+      return ErrErrno(ErrorCode::kResourceExhausted, "make room for a file system");
     }
     ext2_super_block param = {};
     ext2fs_blocks_count_set(&param, blocks);
@@ -444,13 +443,12 @@ struct Writer::Builder {
 
   Result<uint64_t> Run() {
     const size_t slots = tree.slots();
-    inode_of.resize(slots);
+    inode_of = InodeNumbers(tree);
     folder_parent.resize(slots);
     extra_blocks.resize(slots);
     roots.resize(slots);
-    inode_of[Tree::kRoot] = EXT2_ROOT_INO;
-    folder_parent[Tree::kRoot] = EXT2_ROOT_INO;
-    Number(Tree::kRoot);
+    folder_parent[Tree::kRoot] = inode_of[Tree::kRoot];
+    Order();
     CR_TRY(WriteContent(Tree::kRoot));
     for (const Tree::NodeId id : node_of) CR_TRY(WriteContent(id));
     CR_TRY(writer.Flush());
@@ -471,7 +469,8 @@ struct Writer::Builder {
     const uint64_t bytes = ext2fs_blocks_count(fs->super) * kBlock;
     fs->now = 1;  // what libext2fs stamps the superblock with: the same bytes every time
     CR_EXT2(ext2fs_close_free(&fs));
-    if (::fsync(writer.fd_.get()) != 0) return ErrErrno(ErrorCode::kInternal, "fsync the image");
+    if (::fsync(writer.fd_.get()) != 0)
+      return ErrErrno(ErrorCode::kInternal, "fsync a file system");
     return bytes;
   }
 };

@@ -75,7 +75,7 @@ Result<Tree::NodeId> Tree::NewNode() {
   // Parents that no entry named count too: one path may imply many.
   if (nodes_.size() > limits_.max_entries) {
     return Err(ErrorCode::kResourceExhausted,
-               fmt::format("the image has more than {} files", limits_.max_entries));
+               fmt::format("more than {} files", limits_.max_entries));
   }
   nodes_.emplace_back();
   return static_cast<NodeId>(nodes_.size() - 1);
@@ -87,8 +87,7 @@ Result<void> Tree::Charge(std::string_view name, const archive::TarEntry& entry)
     metadata_bytes_ += sizeof(archive::Xattr) + xattr.name.size() + xattr.value.size();
   if (metadata_bytes_ <= limits_.max_metadata_bytes) return {};
   return Err(ErrorCode::kResourceExhausted,
-             fmt::format("the image has more than {} bytes of names, link targets and extended "
-                         "attributes",
+             fmt::format("more than {} bytes of names, link targets and extended attributes",
                          limits_.max_metadata_bytes));
 }
 
@@ -112,7 +111,7 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
     if (next.name.empty() || next.name == ".") continue;
     if (next.name == "..") {  // only links have these: Split refuses them
       if (place.folders.size() == 1)
-        return Refuse("the path '{}' leaves the image through a symbolic link", Shown(path));
+        return Refuse("the path '{}' leaves the root through a symbolic link", Shown(path));
       place.folders.pop_back();
       place.entries.pop_back();
       continue;
@@ -121,12 +120,10 @@ Result<Tree::Place> Tree::Locate(std::string_view path, bool create, bool allow_
     auto it = children.find(next.name);
     if (it == children.end()) {
       if (next.from_link) {
-        return Refuse(
-            "the path '{}' goes through a symbolic link to a folder that the image does not have",
-            Shown(path));
+        return Refuse("the path '{}' goes through a symbolic link to a folder that is not there",
+                      Shown(path));
       }
-      if (!create)
-        return Err(ErrorCode::kNotFound, fmt::format("'{}' is not in the image", Shown(path)));
+      if (!create) return Err(ErrorCode::kNotFound, fmt::format("there is no '{}'", Shown(path)));
       CR_TRY(Charge(next.name, {}));
       CR_TRY_ASSIGN(const NodeId made, NewNode());
       nodes_[made].children = std::make_unique<Children>();
@@ -196,6 +193,37 @@ Result<Tree::NodeId> Tree::Apply(const archive::TarEntry& entry) {
   return Insert(place, entry);
 }
 
+Result<Tree::NodeId> Tree::Add(const archive::TarEntry& entry) {
+  CR_TRY_ASSIGN(const std::vector<std::string_view> parts,
+                Split(entry.path, /*allow_absolute=*/false));
+  CR_TRY(Charge(parts.empty() ? std::string_view() : parts.back(), entry));
+  Place place{.folders = {kRoot}, .entries = {}, .name = {}};
+  if (!parts.empty()) place.name = parts.back();
+  for (size_t i = 0; i + 1 < parts.size(); ++i) {
+    const std::string_view part = parts[i];
+    Children& children = *nodes_[place.folders.back()].children;
+    auto it = children.find(part);
+    if (it == children.end()) {
+      CR_TRY(Charge(part, {}));
+      CR_TRY_ASSIGN(const NodeId made, NewNode());
+      nodes_[made].children = std::make_unique<Children>();
+      nodes_[made].names = 1;
+      it = children.emplace(part, Child{made, layer_}).first;
+    }
+    if (nodes_[it->second.node].type != archive::EntryType::kFolder)
+      return Refuse("the path '{}' goes through something that is no folder", Shown(entry.path));
+    place.folders.push_back(it->second.node);
+  }
+  const Children& siblings = *nodes_[place.folders.back()].children;
+  const auto existing = siblings.find(place.name);
+  if (existing != siblings.end() &&
+      (entry.type != archive::EntryType::kFolder ||
+       nodes_[existing->second.node].type != archive::EntryType::kFolder)) {
+    return Refuse("the path '{}' is there twice", Shown(entry.path));
+  }
+  return Insert(place, entry);
+}
+
 Result<Tree::NodeId> Tree::Insert(const Place& place, const archive::TarEntry& entry) {
   if (place.name.empty()) {
     if (entry.type != archive::EntryType::kFolder)
@@ -230,7 +258,7 @@ Result<void> Tree::Link(const Place& place, const archive::TarEntry& entry) {
   const auto it = source != nullptr ? source->find(from->name) : Children::const_iterator();
   if (!from && from.error().code() != ErrorCode::kNotFound) return Err(std::move(from).error());
   if (!from || from->name.empty() || place.name.empty() || it == source->end()) {
-    return Refuse("the hard link '{}' is to '{}', which the image does not have", Shown(entry.path),
+    return Refuse("the hard link '{}' is to '{}', which is not there", Shown(entry.path),
                   Shown(entry.target));
   }
   const NodeId id = it->second.node;

@@ -1,10 +1,10 @@
-// The merged file tree of an image while its layers are applied: everything but file content, in
-// memory.
+// The tree of files that a file system is made of: everything but file content, in memory. Of an
+// image, while its layers are applied (Apply); or of anything else, whose names mean themselves (Add).
 //
-// Paths come from hostile tars. The rules (containerd's and umoci's, made strict):
+// Paths come from hostile tars. The rules for an image's layers (containerd's and umoci's, made strict):
 //  - a path is relative, has no "..", and no component over 255 bytes: else data_corrupt;
 //  - parents that are symbolic links are followed inside the image only, an absolute target meaning
-//    the image's root; a link that climbs above the root, or leads to a folder the image does not
+//    the tree's root; a link that climbs above the root, or leads to a folder the tree does not
 //    have, is refused;
 //  - the last component is never followed: an entry replaces what is there (a folder over a folder
 //    keeps the content), whiteouts (".wh.NAME", ".wh..wh..opq") hide what lower layers put there,
@@ -66,6 +66,11 @@ class Tree {
   // Applies one entry. For a kFile the answer is the node that is to get the extents; else what the
   // entry made, or kRoot when it made nothing.
   Result<NodeId> Apply(const archive::TarEntry& entry);
+
+  // Adds one entry, no hard link, as it stands: a name like ".wh.x" is a name. Each parent must be a
+  // folder, and what is there already stays: data_corrupt otherwise, but for a folder that is named
+  // again. The answer is the entry's node.
+  Result<NodeId> Add(const archive::TarEntry& entry);
 
   Node& node(NodeId id) { return nodes_[id]; }
   const Node& node(NodeId id) const { return nodes_[id]; }

@@ -1,0 +1,85 @@
+#include "ext4/writer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+
+#include "base/testing/result_matchers.h"
+#include "ext4/inode_numbers.h"
+#include "tests/support/command.h"
+#include "tests/support/file_tree.h"
+
+namespace cleanroom::ext4 {
+namespace {
+
+using archive::EntryType;
+using testing::RunScript;
+
+archive::TarEntry Entry(EntryType type, const std::string& path, const std::string& target = "") {
+  archive::TarEntry out;
+  out.type = type;
+  out.path = path;
+  out.target = target;
+  out.permissions = type == EntryType::kFolder ? 0755 : 0644;
+  out.mtime = 1'600'000'000;
+  return out;
+}
+
+class WriterTest : public ::testing::Test {
+ protected:
+  void Finish(std::string_view identity = "test") {
+    Result<Writer> writer = Writer::Create(file_);
+    ASSERT_THAT(writer, IsOk());
+    ASSERT_THAT(writer->Finish(tree_, identity), IsOk());
+    const auto check = RunScript("e2fsck -fn " + file_);
+    EXPECT_EQ(check.status, 0) << check.output;
+  }
+
+  testing::TestFolder folder_;
+  std::string file_ = folder_ / "layer.ext4";
+  Tree tree_{archive::Limits{}};
+};
+
+TEST_F(WriterTest, InodeNumbersAreKnownBeforehand) {
+  for (const char* path : {"z", "a/b/c", "a/b/a", "a/x"})
+    ASSERT_THAT(tree_.Add(Entry(EntryType::kFile, path)), IsOk());
+  const Result<Tree::NodeId> node = tree_.Add(Entry(EntryType::kFile, "a/b/m"));
+  ASSERT_THAT(node, IsOk());
+  const uint32_t number = InodeNumbers(tree_)[*node];
+  Finish();
+  const auto stat = RunScript("debugfs -R 'stat a/b/m' " + file_ + " 2>&1 | head -1");
+  EXPECT_THAT(stat.output, ::testing::StartsWith("Inode: " + std::to_string(number) + " "));
+}
+
+TEST_F(WriterTest, OverlayMarksGoIn) {
+  archive::TarEntry opaque = Entry(EntryType::kFolder, "new");
+  opaque.xattrs = {{"trusted.overlay.opaque", "y"}};
+  ASSERT_THAT(tree_.Add(opaque), IsOk());
+  ASSERT_THAT(tree_.Add(Entry(EntryType::kCharDevice, "gone")), IsOk());
+  Finish();
+  const auto tree = testing::ListExt4(file_);
+  EXPECT_THAT(tree.at("gone"), ::testing::EndsWith("device=0:0"));
+  EXPECT_THAT(tree.at("new"), ::testing::EndsWith("trusted.overlay.opaque=79"));
+}
+
+TEST_F(WriterTest, AddTakesNamesAsTheyAre) {
+  ASSERT_THAT(tree_.Add(Entry(EntryType::kFile, "d/.wh.x")), IsOk());
+  ASSERT_THAT(tree_.Add(Entry(EntryType::kFile, "d/.wh..wh..opq")), IsOk());
+  ASSERT_THAT(tree_.Add(Entry(EntryType::kFolder, "d/")), IsOk());
+  Finish();
+  const auto tree = testing::ListExt4(file_);
+  EXPECT_TRUE(tree.contains("d/.wh.x"));
+  EXPECT_TRUE(tree.contains("d/.wh..wh..opq"));
+}
+
+TEST_F(WriterTest, AddGoesThroughNoLinkAndReplacesNothing) {
+  ASSERT_THAT(tree_.Add(Entry(EntryType::kSymlink, "link", "elsewhere")), IsOk());
+  ASSERT_THAT(tree_.Add(Entry(EntryType::kFolder, "elsewhere")), IsOk());
+  for (const char* path : {"link/x", "link", "elsewhere", "../x", "/x", ""})
+    EXPECT_THAT(tree_.Add(Entry(EntryType::kFile, path)), HasError(ErrorCode::kDataCorrupt))
+        << path;
+}
+
+}  // namespace
+}  // namespace cleanroom::ext4
