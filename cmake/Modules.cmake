@@ -82,7 +82,7 @@ function(cr_real_peers name)
       ${CMAKE_SOURCE_DIR}/tests/support/command.cc
       ${CMAKE_SOURCE_DIR}/tests/support/docker_registry.cc
       ${CMAKE_SOURCE_DIR}/tests/support/file_tree.cc)
-    target_link_libraries(${name}_test PRIVATE PkgConfig::ext2fs)
+    target_link_libraries(${name}_test PRIVATE PkgConfig::ext2fs cr_crypto)
     target_include_directories(${name}_test PRIVATE ${CMAKE_SOURCE_DIR})
     target_compile_definitions(${name}_test PRIVATE CLEANROOM_SOURCE="${CMAKE_SOURCE_DIR}")
   endif()
