@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "guest/exec/users.h"
+#include "accounts/users.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view rest(reinterpret_cast<const char*>(data), size);
@@ -15,8 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const size_t divide = std::min(rest.find("\n%\n"), rest.size());
   const std::string_view passwd = rest.substr(0, divide);
   const std::string_view group = rest.substr(std::min(divide + 3, rest.size()));
-  const auto user = cleanroom::guest::ResolveUser(spec, passwd, group);
-  if (user && (user->groups.size() > cleanroom::guest::kMaxGroups || user->home.empty() ||
+  const auto user = cleanroom::accounts::ResolveUser(spec, passwd, group);
+  if (user && (user->groups.size() > cleanroom::accounts::kMaxGroups || user->home.empty() ||
                user->home.front() != '/' || user->uid == UINT32_MAX || user->gid == UINT32_MAX)) {
     abort();
   }

@@ -15,7 +15,7 @@ constexpr size_t kMaxKnown = 16;
 constexpr int64_t kSettledNs = 1'000'000'000;
 
 Result<std::string> ReadAccounts(const Root& root, const std::string& path) {
-  auto text = root.ReadFile(path, kMaxAccountFileBytes);
+  auto text = root.ReadFile(path, accounts::kMaxAccountFileBytes);
   if (!text && text.error().code() == ErrorCode::kNotFound) return std::string();
   return text;
 }
@@ -39,7 +39,7 @@ Accounts::Version Accounts::Look(const Root& root, const char* path) {
   return {.device = info.st_dev, .inode = info.st_ino, .size = info.st_size, .changed_ns = changed};
 }
 
-Result<User> Accounts::Find(const Root& root, const std::string& spec) {
+Result<accounts::User> Accounts::Find(const Root& root, const std::string& spec) {
   const Version passwd = Look(root, "etc/passwd");
   const Version group = Look(root, "etc/group");
   const bool settled = passwd.inode != 0 && group.inode != 0;
@@ -48,7 +48,7 @@ Result<User> Accounts::Find(const Root& root, const std::string& spec) {
   if (known != known_.end()) return known->second;
   CR_TRY_ASSIGN(const std::string passwd_text, ReadAccounts(root, "/etc/passwd"));
   CR_TRY_ASSIGN(const std::string group_text, ReadAccounts(root, "/etc/group"));
-  CR_TRY_ASSIGN(User user, ResolveUser(spec, passwd_text, group_text));
+  CR_TRY_ASSIGN(accounts::User user, accounts::ResolveUser(spec, passwd_text, group_text));
   if (settled && known_.size() < kMaxKnown) {
     passwd_ = passwd;
     group_ = group;

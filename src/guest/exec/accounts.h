@@ -7,17 +7,17 @@
 #include <map>
 #include <string>
 
+#include "accounts/users.h"
 #include "base/result.h"
-#include "guest/exec/users.h"
 #include "guest/files/root.h"
 
 namespace cleanroom::guest {
 
 class Accounts {
  public:
-  // The user of this specification, as ResolveUser has it from /etc/passwd and /etc/group; an image
+  // The user of this specification, as accounts::ResolveUser has it from /etc/passwd and /etc/group; an image
   // without such a file has only numbers and root.
-  Result<User> Find(const Root& root, const std::string& spec);
+  Result<accounts::User> Find(const Root& root, const std::string& spec);
 
  private:
   // Of one file; any change of it changes this.
@@ -32,7 +32,7 @@ class Accounts {
 
   Version passwd_;
   Version group_;
-  std::map<std::string, User> known_;
+  std::map<std::string, accounts::User> known_;
 };
 
 }  // namespace cleanroom::guest

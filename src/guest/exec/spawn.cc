@@ -48,7 +48,7 @@ void Check(Plan* plan, Step step, long result) {
 }
 
 // What the agent is; where its processor is emulated, each of these calls costs.
-bool IsPlainRoot(const User& user) {
+bool IsPlainRoot(const accounts::User& user) {
   static const bool agent_is = geteuid() == 0 && getegid() == 0 && getgroups(0, nullptr) == 0;
   return agent_is && user.uid == 0 && user.gid == 0 && user.groups.empty();
 }
@@ -100,7 +100,7 @@ bool IsPlainRoot(const User& user) {
   // As container runtimes do: an image may start its user in a directory that only root may enter,
   // and a user may have one that root may not (a network file system).
   const bool entered = chdir(request.workdir.c_str()) == 0;
-  if (const User& user = request.user; plan->change_user) {
+  if (const accounts::User& user = request.user; plan->change_user) {
     Check(plan, Step::kUser, os::BecomeUser(user.uid, user.gid, user.groups));
   }
   if (!entered) Check(plan, Step::kWorkdir, chdir(request.workdir.c_str()));

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "guest/exec/users.h"
+#include "accounts/users.h"
 
 namespace cleanroom::guest {
 
@@ -15,7 +15,7 @@ struct SpawnRequest {
   std::vector<std::string> argv;
   std::vector<std::string> env;  // the whole of it
   std::string workdir = "/";     // inside the root; must exist
-  User user{};
+  accounts::User user{};
   // Takes the user's ids on. False only where the agent's own unit tests run without root.
   bool change_user = true;
   // A directory that becomes the command's root; -1: the caller's root stays.

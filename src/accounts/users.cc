@@ -1,4 +1,4 @@
-#include "guest/exec/users.h"
+#include "accounts/users.h"
 
 #include <fmt/format.h>
 
@@ -7,7 +7,7 @@
 #include <charconv>
 #include <optional>
 
-namespace cleanroom::guest {
+namespace cleanroom::accounts {
 namespace {
 
 constexpr size_t kMaxNameBytes = 256;
@@ -144,4 +144,4 @@ Result<User> ResolveUser(std::string_view spec, std::string_view passwd, std::st
   return user;
 }
 
-}  // namespace cleanroom::guest
+}  // namespace cleanroom::accounts

@@ -1,9 +1,9 @@
-#include "guest/exec/users.h"
+#include "accounts/users.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace cleanroom::guest {
+namespace cleanroom::accounts {
 namespace {
 
 using ::testing::ElementsAre;
@@ -99,4 +99,4 @@ TEST(UsersTest, TooManyGroupsIsAnError) {
 }
 
 }  // namespace
-}  // namespace cleanroom::guest
+}  // namespace cleanroom::accounts

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace cleanroom::guest {
+namespace cleanroom::accounts {
 
 // The two files come from the image and are hostile. The caller reads at most this much of each;
 // lines that do not parse are passed over, as libc does.
@@ -30,4 +30,4 @@ struct User {
 // invalid_argument a specification that cannot be one.
 Result<User> ResolveUser(std::string_view spec, std::string_view passwd, std::string_view group);
 
-}  // namespace cleanroom::guest
+}  // namespace cleanroom::accounts

@@ -1,0 +1,130 @@
+#include "server/launch/checkout_plan.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+#include "git/remote_url.h"
+#include "policy/load.h"
+#include "policy/match.h"
+#include "server/launch/policy_gate.h"
+
+namespace cleanroom::server {
+namespace {
+
+namespace v1 = ::cleanroom::v1;
+
+constexpr std::array<std::string_view, 2> kPolicyFiles = {"cleanroom.yaml",
+                                                          ".buildkite/cleanroom.yaml"};
+constexpr size_t kMaxWord = 4096;  // of a URL, a path, a name
+
+Result<CheckoutWish> WishOf(const v1::RepositoryCheckout& message) {
+  for (const std::string* word :
+       {&message.remote_url(), &message.commit_sha(), &message.destination_dir(),
+        &message.branch(), &message.revision()}) {
+    if (word->size() > kMaxWord || word->find('\0') != std::string::npos) {
+      return Err(ErrorCode::kInvalidArgument,
+                 fmt::format("a word of repository_checkout is longer than {} bytes", kMaxWord));
+    }
+  }
+  if (!message.commit_sha().empty() && !message.revision().empty()) {
+    return Err(ErrorCode::kInvalidArgument,
+               "repository_checkout names a commit_sha and a revision: one of them is enough");
+  }
+  const std::string& path = message.destination_dir();
+  if (!path.empty() && (path[0] != '/' || path == "/" || path.find("/../") != path.npos ||
+                        path.ends_with("/.."))) {
+    return Err(ErrorCode::kInvalidArgument,
+               fmt::format("the checkout's folder must be an absolute path below /, not {}", path));
+  }
+  return CheckoutWish{.remote_url = message.remote_url(),
+                      .commit = message.commit_sha(),
+                      .revision = message.revision(),
+                      .branch = message.branch()};
+}
+
+// The commit's policy, as it travels.
+Awaitable<Result<std::string>> AddPolicyOf(const store::Checkout& checkout, Checkouts& checkouts,
+                                           v1::CreateSandboxRequest& request) {
+  for (const std::string_view name : kPolicyFiles) {
+    auto text = co_await checkouts.ReadFile(checkout, std::string(name));
+    if (!text && text.error().code() == ErrorCode::kNotFound) continue;
+    if (!text) co_return Err(std::move(text).error());
+    auto parsed = policy::Parse(*text, name);
+    if (!parsed) {
+      std::string lines;
+      for (const auto& diagnostic : parsed.error()) {
+        lines += (lines.empty() ? "" : "\n") + diagnostic.ToString();
+      }
+      co_return Err(ErrorCode::kPolicyInvalid, std::move(lines));
+    }
+    CR_CO_TRY_ASSIGN(const auto compiled, policy::CompiledPolicy::Compile(*std::move(parsed)));
+    request.mutable_policy()->set_canonical_json(compiled.CanonicalJson());
+    request.mutable_policy()->set_hash(compiled.hash());
+    co_return fmt::format("repository:{}", name);
+  }
+  co_return Err(Error(ErrorCode::kPolicyInvalid,
+                      fmt::format("commit {} of {} has neither {} nor {}", checkout.commit,
+                                  checkout.remote_url, kPolicyFiles[0], kPolicyFiles[1]))
+                    .Remedy("add one of them, or send a policy with the request"));
+}
+
+Result<void> CheckHost(const policy::CompiledPolicy& policy, const git::RemoteUrl& remote) {
+  const auto decision = policy::Match(policy, {.host = remote.host,
+                                               .port = remote.port,
+                                               .protocol = policy::Protocol::kTcp,
+                                               .stage = policy::Stage::kRepository});
+  if (decision.allowed) return {};
+  return Err(Error(ErrorCode::kHostNotAllowed,
+                   fmt::format("the policy does not allow {}:{}, from which the repository is to "
+                               "be fetched",
+                               remote.host, remote.port))
+                 .About(SubjectKind::kRepository, remote.ToString())
+                 .Remedy(fmt::format("add to cleanroom.yaml: repository: {{ network: {{ allow: "
+                                     "[\"{}:{}\"] }} }}",
+                                     remote.host, remote.port)));
+}
+
+}  // namespace
+
+Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& request,
+                                                Checkouts& checkouts, ProgressFn progress) {
+  PlannedCheckout planned;
+  if (!request.has_repository_checkout()) {
+    if (request.has_repository_changeset() || request.has_repository_commit_bundle()) {
+      co_return Err(ErrorCode::kInvalidArgument,
+                    "local changes and commits need the checkout that they belong to");
+    }
+    co_return planned;
+  }
+  const v1::RepositoryCheckout asked = request.repository_checkout();
+  CR_CO_TRY_ASSIGN(CheckoutWish wish, WishOf(asked));
+  CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, checkouts.Remote(wish.remote_url));
+  if (request.has_policy()) {
+    CR_CO_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
+    CR_CO_TRY(CheckHost(policy, remote));
+  }
+  auto resolved = co_await checkouts.Resolve(std::move(wish), std::move(progress));
+  if (!resolved) co_return Err(std::move(resolved).error());
+  if (!request.has_policy()) {
+    auto source = co_await AddPolicyOf(*resolved, checkouts, request);
+    if (!source) co_return Err(std::move(source).error());
+    planned.policy_source = *std::move(source);
+  }
+  CR_CO_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
+  CR_CO_TRY(CheckHost(policy, remote));
+  const policy::Repository wanted = policy.spec().repository.value_or(policy::Repository());
+  if (!wanted.enabled) {
+    co_return Err(Error(ErrorCode::kPolicyConflict,
+                        "the policy says repository.enabled: false, and the request has a checkout")
+                      .Remedy("remove that key, or use `cleanroom sandbox create`"));
+  }
+  planned.checkout = *std::move(resolved);
+  planned.checkout->path =
+      asked.destination_dir().empty() ? wanted.path : asked.destination_dir();
+  planned.checkout->submodules = asked.submodules() || wanted.submodules;
+  co_return planned;
+}
+
+}  // namespace cleanroom::server

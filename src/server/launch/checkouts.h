@@ -1,0 +1,54 @@
+// Checkouts: the repository in a sandbox, as far as the life of sandboxes needs it. Implemented by
+// Repositories; an interface so that that life can be tested without git.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/async.h"
+#include "base/result.h"
+#include "git/remote_url.h"
+#include "os/unique_fd.h"
+#include "server/progress.h"
+#include "store/records.h"
+
+namespace cleanroom::server {
+
+// Which commit of which repository is wanted, in the words of whoever asks.
+struct CheckoutWish {
+  std::string remote_url;
+  std::string commit;    // a full id, or empty
+  std::string revision;  // a branch, a tag, an abbreviated id, "latest"; or empty
+  std::string branch;    // that HEAD is to be attached to; or empty
+};
+
+// What is in the sandbox before anything runs there.
+struct CheckoutLayers {
+  std::vector<os::UniqueFd> files;    // the topmost first, to be read from
+  std::vector<std::string> warnings;  // for the client: pointers to large files that stay pointers, …
+};
+
+// Whom the work tree belongs to in the sandbox.
+struct CheckoutOwner {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+};
+
+class Checkouts {
+ public:
+  virtual ~Checkouts() = default;
+  // What is named by a URL; invalid_argument for what is not fetched from here.
+  virtual Result<git::RemoteUrl> Remote(const std::string& url) const = 0;
+  // The commit that is meant, which the mirror of the repository has from then on. Of the answer
+  // `path` and `submodules` are the caller's to fill in. upstream_error, not_found, unauthenticated
+  // and their like say what the remote said; cancelled with the task.
+  virtual Awaitable<Result<store::Checkout>> Resolve(CheckoutWish wish, ProgressFn progress) = 0;
+  // A file of the commit as text; not_found when there is none.
+  virtual Awaitable<Result<std::string>> ReadFile(store::Checkout checkout, std::string path) = 0;
+  // Makes what is missing of the layers; wishes for the same ones share the work.
+  virtual Awaitable<Result<CheckoutLayers>> Layers(store::Checkout checkout, CheckoutOwner owner,
+                                                   ProgressFn progress) = 0;
+};
+
+}  // namespace cleanroom::server
