@@ -35,7 +35,7 @@ constexpr std::array<std::pair<ErrorCode, std::string_view>, 23> kNames = {{
     {ErrorCode::kInternal, "internal"},
 }};
 
-constexpr std::array<std::pair<SubjectKind, std::string_view>, 10> kSubjects = {{
+constexpr std::array<std::pair<SubjectKind, std::string_view>, 11> kSubjects = {{
     {SubjectKind::kDaemon, "daemon"},
     {SubjectKind::kCertificate, "certificate"},
     {SubjectKind::kSandbox, "sandbox"},
@@ -46,6 +46,7 @@ constexpr std::array<std::pair<SubjectKind, std::string_view>, 10> kSubjects = {
     {SubjectKind::kPolicy, "policy"},
     {SubjectKind::kConfig, "config"},
     {SubjectKind::kFile, "file"},
+    {SubjectKind::kRepository, "repository"},
 }};
 
 }  // namespace

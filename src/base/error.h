@@ -88,6 +88,7 @@ enum class SubjectKind : uint8_t {
   kPolicy,       // a policy file, by its path
   kConfig,       // a file of the runtime configuration, by its path
   kFile,         // by its path
+  kRepository,   // by its URL, without credentials
 };
 std::string_view ToString(SubjectKind kind);  // "" for kNone
 SubjectKind SubjectKindFromString(std::string_view name);

@@ -37,7 +37,7 @@ TEST(ErrorTest, WhatIsSaidNearestToTheCauseStays) {
 }
 
 TEST(ErrorTest, EveryKindOfSubjectHasItsOwnSpelling) {
-  for (int i = 0; i <= static_cast<int>(SubjectKind::kFile); ++i) {
+  for (int i = 0; i <= static_cast<int>(SubjectKind::kRepository); ++i) {
     const auto kind = static_cast<SubjectKind>(i);
     EXPECT_EQ(SubjectKindFromString(ToString(kind)), kind) << i;
   }

@@ -7,6 +7,7 @@
 
 #include "base/testing/result_matchers.h"
 #include "ext4/inode_numbers.h"
+#include "ext4/read_file.h"
 #include "tests/support/command.h"
 #include "tests/support/file_tree.h"
 
@@ -50,6 +51,33 @@ TEST_F(WriterTest, InodeNumbersAreKnownBeforehand) {
   Finish();
   const auto stat = RunScript("debugfs -R 'stat a/b/m' " + file_ + " 2>/dev/null | head -1");
   EXPECT_THAT(stat.output, ::testing::StartsWith("Inode: " + std::to_string(number) + " "));
+}
+
+TEST_F(WriterTest, SmallFilesCanBeReadBack) {
+  {
+    Result<Writer> writer = Writer::Create(file_);
+    ASSERT_THAT(writer, IsOk());
+    archive::TarEntry entry = Entry(EntryType::kFile, "etc/passwd");
+    const std::string text = "root:x:0:0::/:\n";
+    entry.size = text.size();
+    const Result<Tree::NodeId> node = tree_.Add(entry);
+    ASSERT_THAT(node, IsOk());
+    ASSERT_THAT(
+        writer->Write(0, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size())),
+        IsOk());
+    auto extents = writer->EndFile();
+    ASSERT_THAT(extents, IsOk());
+    tree_.node(*node).extents = *std::move(extents);
+    ASSERT_THAT(tree_.Add(Entry(EntryType::kSymlink, "link", "/etc/passwd")), IsOk());
+    ASSERT_THAT(tree_.Add(Entry(EntryType::kSymlink, "loop", "loop")), IsOk());
+    ASSERT_THAT(writer->Finish(tree_, "test"), IsOk());
+  }
+  EXPECT_EQ(ReadFile(file_, "/etc/passwd", 100).value(), "root:x:0:0::/:\n");
+  EXPECT_EQ(ReadFile(file_, "/link", 100).value(), "root:x:0:0::/:\n");
+  EXPECT_THAT(ReadFile(file_, "/etc/passwd", 3), HasError(ErrorCode::kResourceExhausted));
+  EXPECT_THAT(ReadFile(file_, "/etc", 100), HasError(ErrorCode::kInvalidArgument));
+  EXPECT_THAT(ReadFile(file_, "/etc/group", 100), HasError(ErrorCode::kNotFound));
+  EXPECT_FALSE(ReadFile(file_, "/loop", 100));
 }
 
 TEST_F(WriterTest, OverlayMarksGoIn) {

@@ -16,7 +16,7 @@ constexpr std::string_view kSandboxColumns =
     "id, status, backend, policy_hash, policy_json, image_ref, image_digest, vcpus, memory_mib, "
     "disk_mib, accelerator, keep, ttl_minutes, reason, console_tail, phases, created_us, "
     "updated_us, last_activity_us, last_execution_id, coalesce((SELECT max(e.id) FROM executions e "
-    "WHERE e.sandbox_id = sandboxes.id AND e.status IN (1, 2)), ''), reason_code, remedy";
+    "WHERE e.sandbox_id = sandboxes.id AND e.status IN (1, 2)), ''), reason_code, remedy, checkout";
 // Of IsFinal, in SQL.
 constexpr std::string_view kEndedSandbox = "status IN (4, 5)";
 constexpr std::string_view kLiveSandbox = "status IN (1, 2, 3, 100)";
@@ -24,9 +24,9 @@ constexpr std::string_view kLiveSandbox = "status IN (1, 2, 3, 100)";
 constexpr std::string_view kWrittenSandboxColumns =
     "status, backend, policy_hash, policy_json, image_ref, image_digest, vcpus, memory_mib, "
     "disk_mib, accelerator, keep, ttl_minutes, reason, console_tail, phases, updated_us, "
-    "last_activity_us, reason_code, remedy";
+    "last_activity_us, reason_code, remedy, checkout";
 constexpr std::string_view kWrittenSandboxMarks =
-    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?";
+    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?";
 constexpr std::string_view kExecutionColumns =
     "id, sandbox_id, status, kind, command, tty, exit_code, reason, phases, created_us, "
     "started_us, finished_us, reason_code, remedy";
@@ -52,6 +52,30 @@ std::vector<Phase> PhasesFromText(const std::string& text) {
     }
   }
   return phases;
+}
+
+// Empty for none.
+std::string CheckoutToText(const std::optional<Checkout>& checkout) {
+  if (!checkout) return "";
+  return Dump({{"remote_url", checkout->remote_url},
+               {"commit", checkout->commit},
+               {"branch", checkout->branch},
+               {"path", checkout->path},
+               {"submodules", checkout->submodules}});
+}
+
+std::optional<Checkout> CheckoutFromText(const std::string& text) {
+  const Json json = document::ParseBoundedJson(text);
+  if (!json.is_object()) return std::nullopt;
+  const auto word = [&json](const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_string() ? found->get<std::string>() : std::string();
+  };
+  return Checkout{.remote_url = word("remote_url"),
+                  .commit = word("commit"),
+                  .branch = word("branch"),
+                  .path = word("path"),
+                  .submodules = json.value("submodules", Json()) == true};
 }
 
 std::vector<std::string> StringsFromText(const std::string& text) {
@@ -96,6 +120,7 @@ SandboxRecord ReadSandbox(const Statement& row) {
   record.last_activity_us = row.Int(18);
   record.last_execution_id = row.Text(19);
   record.active_execution_id = row.Text(20);
+  record.checkout = CheckoutFromText(row.Text(23));
   return record;
 }
 
@@ -107,7 +132,8 @@ Statement& BindSandbox(Statement& statement, const SandboxRecord& record) {
   statement.Bind(record.accelerator).Bind(int64_t{record.keep}).Bind(record.ttl_minutes);
   statement.Bind(record.reason.message).Bind(record.console_tail).Bind(PhasesToText(record.phases));
   statement.Bind(record.updated_us).Bind(record.last_activity_us);
-  return statement.Bind(CodeText(record.reason)).Bind(record.reason.remedy);
+  statement.Bind(CodeText(record.reason)).Bind(record.reason.remedy);
+  return statement.Bind(CheckoutToText(record.checkout));
 }
 
 ExecutionRecord ReadExecution(const Statement& row) {

@@ -69,6 +69,16 @@ struct Reason {
   bool operator==(const Reason&) const = default;
 };
 
+// The commit of a repository that a sandbox has in it.
+struct Checkout {
+  std::string remote_url;
+  std::string commit;  // its full id
+  std::string branch;  // that HEAD is attached to; empty: it is detached
+  std::string path;    // of the work tree in the sandbox
+  bool submodules = false;
+  bool operator==(const Checkout&) const = default;
+};
+
 struct SandboxRecord {
   std::string id;
   SandboxStatus status = SandboxStatus::kProvisioning;
@@ -77,6 +87,7 @@ struct SandboxRecord {
   std::string policy_json;  // canonical
   std::string image_ref;
   std::string image_digest;
+  std::optional<Checkout> checkout;
   int32_t vcpus = 0;
   int64_t memory_mib = 0;
   int64_t disk_mib = 0;

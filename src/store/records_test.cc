@@ -23,6 +23,12 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+const Checkout kCheckout = {.remote_url = "https://git.example/a.git",
+                            .commit = std::string(40, 'c'),
+                            .branch = "main",
+                            .path = "/workspace",
+                            .submodules = true};
+
 class RecordStoreTest : public testing::Test {
  protected:
   RecordStoreTest() {
@@ -48,6 +54,7 @@ class RecordStoreTest : public testing::Test {
     record.memory_mib = 1024;
     record.ttl_minutes = 60;
     record.phases = {{"image", 1.5}};
+    record.checkout = kCheckout;
     record.created_us = record.updated_us = record.last_activity_us = time_us;
     return record;
   }
@@ -75,6 +82,7 @@ TEST_F(RecordStoreTest, KeepsRecordsOverAReopen) {
   ASSERT_TRUE(sandbox);
   EXPECT_EQ(sandbox->memory_mib, 1024);
   EXPECT_THAT(sandbox->phases, ElementsAre(Phase{"image", 1.5}));
+  EXPECT_EQ(sandbox->checkout, kCheckout);
   EXPECT_EQ(sandbox->last_execution_id, "e1");
   EXPECT_EQ(sandbox->active_execution_id, "e1");
   EXPECT_EQ(sandbox->last_activity_us, 2000);

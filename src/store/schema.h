@@ -6,7 +6,7 @@
 
 namespace cleanroom::store {
 
-inline constexpr std::array<std::string_view, 3> kMigrations = {
+inline constexpr std::array<std::string_view, 4> kMigrations = {
     R"sql(
     CREATE TABLE sandboxes (
       id TEXT PRIMARY KEY,
@@ -87,6 +87,9 @@ inline constexpr std::array<std::string_view, 3> kMigrations = {
       reason = substr(reason, instr(reason, ': ') + 2)
       WHERE substr(reason, 1, instr(reason, ': ') - 1) IN (SELECT code FROM known_codes);
     DROP TABLE known_codes;
+    )sql",
+    R"sql(
+    ALTER TABLE sandboxes ADD COLUMN checkout TEXT NOT NULL DEFAULT '';
     )sql",
 };
 
