@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 #include <set>
 
 #include "base/printable.h"
 #include "os/file.h"
+#include "os/scratch.h"
 
 namespace cleanroom::workspace {
 namespace {
@@ -115,25 +117,24 @@ Result<void> Git::LoadConfig() {
   return {};
 }
 
-// A driver that the repository's config touches gets the user's own values, or none: git passes
-// contents on unchanged where a driver has an empty command and is not required.
+// What the repository's config says of a filter driver gives way to what the user's says, or to
+// nothing: git passes contents on unchanged where a command is empty and the driver not required.
+// (An empty `process` also turns the user's `clean` off; git knows no way to say that there is none.)
 void Git::SilenceFilters() {
-  std::set<std::string> drivers;
+  std::set<std::string> of_repository;
   std::map<std::string, std::string> of_user;
   for (const Entry& entry : config_) {
     if (!entry.key.starts_with("filter.")) continue;
     if (entry.scope == Entry::Scope::kUser) {
       of_user[entry.key] = entry.value;
     } else {
-      drivers.insert(entry.key.substr(0, entry.key.rfind('.')));
+      of_repository.insert(entry.key);
     }
   }
-  for (const std::string& driver : drivers) {
-    for (const char* name : {".clean", ".smudge", ".process", ".required"}) {
-      const auto own = of_user.find(driver + name);
-      const std::string_view none = std::string_view(name) == ".required" ? "false" : "";
-      Override(driver + name, std::string(own == of_user.end() ? none : own->second));
-    }
+  for (const std::string& key : of_repository) {
+    const auto own = of_user.find(key);
+    const std::string_view none = key.ends_with(".required") ? "false" : "";
+    Override(key, std::string(own == of_user.end() ? none : own->second));
   }
 }
 
@@ -284,6 +285,36 @@ Result<void> Git::ReadInto(const std::string& file, uint64_t max_bytes, std::str
   }
   CR_TRY_ASSIGN(const auto says, os::ReadFile(file + ".err", size_t{1} << 20));
   return Err(Failure(args, *status, says));
+}
+
+Result<void> Git::Stream(const std::vector<std::string>& args, const DataFn& on_data,
+                         const GitCall& call) const {
+  CR_TRY_ASSIGN(const auto scratch, os::TempDir::Create());
+  const std::string in_path = scratch.path() + "/in", err_path = scratch.path() + "/err";
+  CR_TRY(os::ReplaceFile(in_path, call.input));
+  CR_TRY_ASSIGN(const os::UniqueFd in, os::Open(in_path, O_RDONLY));
+  CR_TRY_ASSIGN(const os::UniqueFd err, os::Open(err_path, O_WRONLY | O_CREAT));
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return ErrErrno(ErrorCode::kResourceExhausted, "pipe");
+  const os::UniqueFd out(ends[0]);
+  os::UniqueFd write_end(ends[1]);
+  os::SpawnOptions spawn;
+  spawn.env = Environment(call);
+  spawn.cwd = folder_;
+  spawn.new_session = true;
+  spawn.fds = {{0, in.get()}, {1, write_end.get()}, {2, err.get()}};
+  CR_TRY_ASSIGN(auto process, os::Process::Spawn(Argv(args), spawn));
+  write_end.reset();
+  std::vector<uint8_t> buffer(size_t{256} << 10);
+  while (true) {
+    CR_TRY_ASSIGN(const size_t size, os::ReadSome(out.get(), buffer));
+    if (size == 0) break;
+    CR_TRY(on_data({reinterpret_cast<const char*>(buffer.data()), size}));
+  }
+  CR_TRY_ASSIGN(const auto status, process.Wait());
+  if (status.ok()) return {};
+  CR_TRY_ASSIGN(const auto says, os::ReadFile(err_path, size_t{1} << 20));
+  return Err(Failure(args, status, says));
 }
 
 }  // namespace cleanroom::workspace

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -49,10 +50,15 @@ class Git {
                                              const GitCall& call = {}) const;
   // However it exits.
   Result<os::Output> Try(const std::vector<std::string>& args, const GitCall& call = {}) const;
-  // Prints into the file, which is made; call.input goes through a file beside it.
+  // Prints into the file, which is made; call.input and errors go through files beside it.
   // resource_exhausted, naming `what`, when it would print more than `max_bytes`.
   Result<void> ReadInto(const std::string& file, uint64_t max_bytes, std::string_view what,
                         const std::vector<std::string>& args, const GitCall& call = {}) const;
+
+  // Prints to `on_data`, piece by piece; an error of `on_data` ends git and is returned.
+  using DataFn = std::function<Result<void>(std::string_view data)>;
+  Result<void> Stream(const std::vector<std::string>& args, const DataFn& on_data,
+                      const GitCall& call = {}) const;
 
   // The last value of a key (section and name in lower case) in the config, wherever it stands.
   std::optional<std::string> Config(std::string_view key) const;
