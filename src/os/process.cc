@@ -72,11 +72,16 @@ void DieWithParent(ChildPlan* plan) {
   if (syscall(SYS_poll, &parent, 1, 0) != 0) _exit(127);  // it has died before
 }
 
+bool IsIgnored(const ChildPlan* plan, int signal) {
+  const std::vector<int>& ignored = plan->options->ignored_signals;
+  return std::find(ignored.begin(), ignored.end(), signal) != ignored.end();
+}
+
 [[noreturn]] void RunChild(ChildPlan* plan) {
   for (int signal = 1; signal < NSIG; ++signal) {
     if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33) continue;
     struct sigaction action = {};
-    action.sa_handler = SIG_DFL;
+    action.sa_handler = IsIgnored(plan, signal) ? SIG_IGN : SIG_DFL;
     sigaction(signal, &action, nullptr);
   }
   const SpawnOptions& options = *plan->options;

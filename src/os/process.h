@@ -82,6 +82,8 @@ struct SpawnOptions {
   // Soft and hard alike, and no higher than the parent's hard ones. A limit on processes counts
   // those in the child's own user namespace, where it has one.
   std::vector<ResourceLimit> limits{};
+  // Signals that the child begins with ignored; all others are at their defaults.
+  std::vector<int> ignored_signals{};
   // Sets PR_SET_NO_NEW_PRIVS.
   bool no_new_privileges = false;
 };
@@ -89,8 +91,8 @@ struct SpawnOptions {
 class Process {
  public:
   // Starts argv[0], which is a path, or a name looked up in the PATH of the child's environment.
-  // Signals are at their defaults and unblocked in the child. An error of any step up to execve is
-  // returned here: not_found or permission_denied when the program or cwd is missing or may not be
+  // Signals are at their defaults (but see ignored_signals) and unblocked in the child. An error of
+  // any step up to execve is returned here: not_found or permission_denied when the program or cwd is missing or may not be
   // run.
   static Result<Process> Spawn(const std::vector<std::string>& argv, const SpawnOptions& options);
   // A process that another one started and reaps: of its end nothing is known but that. It is not

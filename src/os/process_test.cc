@@ -39,6 +39,14 @@ TEST(ProcessTest, RunMovesMoreThanAPipeHoldsAndBoundsOutput) {
   EXPECT_TRUE(unread->status.ok());
 }
 
+TEST(ProcessTest, SignalsAreAtTheirDefaultsButTheIgnoredOnes) {
+  const std::vector<std::string> script = {"sh", "-c", "kill -XFSZ $$; echo alive"};
+  EXPECT_EQ(os::Run(script)->out, "");
+  RunOptions ignoring;
+  ignoring.spawn.ignored_signals = {SIGXFSZ};
+  EXPECT_EQ(os::Run(script, ignoring)->out, "alive\n");
+}
+
 TEST(ProcessTest, RunKillsAtTheTimeout) {
   auto output = os::Run({"sleep", "100"}, {.timeout = milliseconds(50)});
   ASSERT_FALSE(output);
