@@ -47,6 +47,15 @@ std::vector<std::string> Begin(const GitConfig& config, const Command& command) 
   return out;
 }
 
+// The last one counts, as it would not for a program that finds a name twice.
+void AddVariables(std::vector<std::string>& out, const std::vector<std::string>& variables) {
+  for (const std::string& variable : variables) {
+    const std::string name = variable.substr(0, variable.find('=') + 1);
+    std::erase_if(out, [&](const std::string& other) { return other.starts_with(name); });
+    out.push_back(variable);
+  }
+}
+
 std::string Protocols(const UrlRules& rules) {
   std::string out = "https:ssh";
   if (rules.http == PlainHttp::kAllowed) out += ":http";
@@ -75,7 +84,7 @@ std::vector<std::string> LocalEnvironment(const Command& command) {
       // For commands that want one (hash-object writes no object with it).
       "GIT_AUTHOR_NAME=cleanroom", "GIT_AUTHOR_EMAIL=cleanroom@localhost",
       "GIT_COMMITTER_NAME=cleanroom", "GIT_COMMITTER_EMAIL=cleanroom@localhost"};
-  out.insert(out.end(), command.environment.begin(), command.environment.end());
+  AddVariables(out, command.environment);
   return out;
 }
 
@@ -114,9 +123,9 @@ std::vector<std::string> UpstreamEnvironment(const GitConfig& config, const Comm
                                          "GIT_NO_REPLACE_OBJECTS=1",
                                          "GIT_NO_LAZY_FETCH=1",
                                          "GCM_INTERACTIVE=never"};
-  out.insert(out.end(), ours.begin(), ours.end());
-  out.insert(out.end(), config.environment.begin(), config.environment.end());
-  out.insert(out.end(), command.environment.begin(), command.environment.end());
+  AddVariables(out, ours);
+  AddVariables(out, config.environment);
+  AddVariables(out, command.environment);
   return out;
 }
 

@@ -55,6 +55,8 @@ os::SpawnOptions Options(const GitConfig& config, Kind kind, const Command& comm
   out.new_session = true;
   out.parent_death_signal = SIGKILL;
   out.no_new_privileges = kind == Kind::kLocal;
+  // Instead of the signal that ends its helpers without a word, writes beyond the limit fail.
+  out.ignored_signals = {SIGXFSZ};
   out.limits = {{RLIMIT_CORE, 0}, {RLIMIT_FSIZE, command.max_file_bytes}};
   if (kind == Kind::kUpstream) {
     out.env = UpstreamEnvironment(config, command, ::getenv);
