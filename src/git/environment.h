@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "git/run.h"
+#include "git/command.h"
 
 namespace cleanroom::git {
 

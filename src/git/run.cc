@@ -66,6 +66,8 @@ class Stream : public archive::ByteSource {
 
 }  // namespace
 
+bool Git::IsConfined() { return LocalRunsAreConfined(); }
+
 Result<Git::Answer> Git::LocalAnswer(const Command& command, const Control& control) const {
   return RunToEnd(config_, Kind::kLocal, command, control);
 }

@@ -13,57 +13,17 @@
 // its deadline, the stop token, or whoever started it, and takes its children along.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
-#include <filesystem>
-#include <functional>
 #include <memory>
-#include <span>
-#include <stop_token>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "archive/byte_source.h"
 #include "base/result.h"
-#include "git/remote_url.h"
+#include "git/command.h"
 #include "os/process.h"
 
 namespace cleanroom::git {
-
-// What every long operation takes.
-struct Control {
-  std::stop_token stop{};
-  // What git tells of its progress ("Receiving objects:  42% (…)"), from the thread that runs it.
-  std::function<void(std::string_view line)> progress{};
-};
-
-struct Command {
-  // Everything behind "git" and our own options. What somebody else chose stands behind
-  // "--end-of-options" or "--".
-  std::vector<std::string> args;
-  std::filesystem::path git_dir{};         // absolute; empty: none
-  std::vector<std::string> environment{};  // "KEY=value", beside ours
-  std::vector<std::string> config{};       // "key=value", beside ours
-  std::string input{};
-  std::chrono::seconds timeout{120};
-  size_t max_output = 16u << 20;  // resource_exhausted beyond it
-  // The largest file that it may write.
-  uint64_t max_file_bytes = 20ull << 30;
-};
-
-struct GitConfig {
-  std::string program = "git";
-  UrlRules rules{};
-  // Of upstream runs: what ssh is, without a user to ask.
-  std::string ssh_command = "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=15";
-  // Of upstream runs: beside HOME and its like, which are the daemon's; "KEY=value". For tests.
-  std::vector<std::string> environment{};
-  std::vector<std::string> config{};
-  // A transfer slower than this for so long is given up.
-  uint32_t low_speed_bytes = 1000;
-  std::chrono::seconds low_speed_time{30};
-};
 
 class Git {
  public:

@@ -91,7 +91,7 @@ Error NoGit(Error error) {
 
 }  // namespace
 
-bool Git::IsConfined() { return !namespaces_refused; }
+bool LocalRunsAreConfined() { return !namespaces_refused; }
 
 Running::Running(os::Process process, os::UniqueFd out, os::UniqueFd err, Kind kind,
                  std::chrono::seconds timeout, Control control)

@@ -9,12 +9,15 @@
 #include <string>
 
 #include "archive/byte_source.h"
-#include "git/run.h"
+#include "git/command.h"
 #include "os/process.h"
 
 namespace cleanroom::git {
 
 enum class Kind : uint8_t { kLocal, kUpstream };
+
+// Whether local runs get namespaces of their own on this host. Known after the first.
+bool LocalRunsAreConfined();
 
 // Used by one thread.
 class Running : public archive::ByteSource {
