@@ -1,0 +1,226 @@
+#include "repository/checkout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "base/sha256/sha256.h"
+#include "git/mirror.h"
+#include "git/ref_name.h"
+#include "os/scratch.h"
+#include "repository/objects.h"
+#include "repository/work_tree.h"
+
+namespace cleanroom::repository {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kWorkTreeKind = "work-tree";
+constexpr const char* kFormat =
+    "work tree 1";                // changes when other bytes are made of the same commit
+constexpr size_t kMostBases = 3;  // that are compared with a commit
+
+using Facts = std::map<std::string, std::string>;
+
+std::string Fact(const layers::LayerRecord& record, const std::string& name) {
+  const auto it = record.notes.facts.find(name);
+  return it == record.notes.facts.end() ? std::string() : it->second;
+}
+
+uint64_t Number(const layers::LayerRecord& record, const std::string& name) {
+  const std::string text = Fact(record, name);
+  uint64_t out = 0;
+  std::from_chars(text.data(), text.data() + text.size(), out);
+  return out;
+}
+
+struct Base {
+  layers::LayerRecord record;
+  Difference difference;
+};
+
+class Checkout {
+ public:
+  Checkout(const git::MirrorStore& mirrors, const layers::LayerStore& layers,
+           const git::Resolved& resolved, const CheckoutOptions& options,
+           const CheckoutControl& control)
+      : mirror_(mirrors.git(), resolved.mirror),
+        layers_(layers),
+        resolved_(resolved),
+        options_(options),
+        control_(control),
+        objects_(mirrors, layers, mirror_, control_.git),
+        rules_{options.least_pack_for_generation, options.percent_for_generation, options.limits} {}
+
+  Result<CheckedOut> Run() {
+    CR_TRY(Check());
+    Tell(Phase::kObjects, 0, 0);
+    CR_TRY_ASSIGN(generation_, objects_.Current(rules_));
+    const layers::LayerId id{kWorkTreeKind, Key()};
+    if (std::optional<layers::LayerRecord> there = layers_.Use(id)) {
+      CR_TRY_ASSIGN(std::optional<CheckedOut> whole, Whole(std::move(*there), false));
+      if (whole) return std::move(*whole);
+      // What it lies over is gone, so it is of no use.
+      CR_TRY(layers_.Remove(id, {}, control_.git.stop));
+    }
+    return MakeWorkTree();
+  }
+
+ private:
+  Result<void> Check() const {
+    if (options_.submodules == Submodules::kCheckedOut) {
+      return Err(Error(ErrorCode::kUnimplemented, "submodules cannot be checked out yet")
+                     .Remedy("Leave them out (repository.submodules: false), or have a command in "
+                             "the sandbox get them"));
+    }
+    for (const char c : options_.origin) {
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+        return Err(ErrorCode::kInvalidArgument, "the remote's URL has a control character");
+    }
+    if (!git::IsFullId(resolved_.commit) ||
+        (!resolved_.branch.empty() && !git::IsBranchName(resolved_.branch)))
+      return Err(ErrorCode::kInvalidArgument, "not a resolved commit");
+    return {};
+  }
+
+  void Tell(Phase phase, uint64_t files, uint64_t bytes) const {
+    if (control_.progress) control_.progress({phase, files, bytes});
+  }
+
+  std::string OwnerText() const {
+    return fmt::format("{}:{}", options_.owner.uid, options_.owner.gid);
+  }
+
+  // Of all that decides about the layer's bytes but the remote's other branches and tags: those are as
+  // they were when it was made.
+  std::string Key() const {
+    std::string upstream;
+    if (const auto id = mirror_.FindRef("refs/heads/" + resolved_.branch, control_.git);
+        !resolved_.branch.empty() && id && *id)
+      upstream = **id;
+    return Sha256OfParts({kFormat, generation_.record.id.key, resolved_.commit, resolved_.branch,
+                          resolved_.default_branch, upstream, options_.origin, OwnerText()});
+  }
+
+  // All layers of a work tree layer that is there; nothing when one of them is missing.
+  Result<std::optional<CheckedOut>> Whole(layers::LayerRecord record, bool made_now) const {
+    CheckedOut out;
+    out.files = Number(record, "files");
+    out.bytes = Number(record, "bytes");
+    out.lfs_pointers = Number(record, "lfs_pointers");
+    const std::string base = Fact(record, "base");
+    out.layers.push_back({std::move(record), made_now});
+    if (!base.empty()) {
+      std::optional<layers::LayerRecord> below = layers_.Use({kWorkTreeKind, base});
+      if (!below) return std::nullopt;
+      out.layers.push_back({std::move(*below), false});
+    }
+    out.layers.push_back({generation_.record, generation_.made_now});
+    return out;
+  }
+
+  Result<CheckedOut> MakeWorkTree() {
+    CR_TRY_ASSIGN(const os::TempFolder packs,
+                  os::TempFolder::Create(resolved_.mirror.parent_path() / "tmp"));
+    WorkTreePlan plan;
+    CR_TRY_ASSIGN(plan.refs, mirror_.Refs(control_.git));
+    CR_TRY(PackRest(plan, packs.path()));
+    plan.git_folder = {resolved_.commit, resolved_.branch, resolved_.default_branch,
+                       options_.origin, resolved_.object_format};
+    plan.owner = options_.owner;
+    plan.limits = options_.limits;
+    plan.progress = [this](uint64_t files, uint64_t bytes) {
+      Tell(Phase::kWorkTree, files, bytes);
+    };
+    plan.identity = Key();  // the generation may be another one now
+    const layers::LayerId id{kWorkTreeKind, plan.identity};
+    const std::optional<Base> base = NearestBase();
+    if (base) {
+      plan.base = base->record.folder;
+      plan.changed = base->difference.changed;
+      plan.removed = base->difference.removed;
+    }
+    CR_TRY_ASSIGN(layers::LayerStore::Made made,
+                  layers_.Make(
+                      id, [&](const fs::path& folder) { return Build(plan, base, folder); },
+                      control_.git.stop));
+    CR_TRY_ASSIGN(std::optional<CheckedOut> whole, Whole(std::move(made.record), made.now));
+    if (!whole) return Err(ErrorCode::kUnavailable, "a layer was removed while it was needed");
+    Tell(Phase::kWorkTree, whole->files, whole->bytes);
+    return std::move(*whole);
+  }
+
+  Result<void> PackRest(WorkTreePlan& plan, const fs::path& folder) {
+    std::vector<std::string> wanted = {resolved_.commit};
+    for (const git::Ref& ref : plan.refs) wanted.push_back(ref.id);
+    plan.packs = folder;
+    CR_TRY_ASSIGN(plan.pack_files, objects_.PackRest(generation_, wanted, folder));
+    if (!Objects::IsTooMuch(generation_, folder, rules_)) return {};
+    CR_TRY_ASSIGN(generation_, objects_.Renew(rules_));
+    std::error_code error;
+    for (const std::string& name : plan.pack_files) fs::remove(folder / name, error);
+    CR_TRY_ASSIGN(plan.pack_files, objects_.PackRest(generation_, wanted, folder));
+    return {};
+  }
+
+  Result<layers::LayerNotes> Build(const WorkTreePlan& plan, const std::optional<Base>& base,
+                                   const fs::path& folder) const {
+    WorkTreeBuilder builder(mirror_, plan, control_.git);
+    CR_TRY_ASSIGN(const WorkTreeCounts counts, builder.Build(folder));
+    return layers::LayerNotes{
+        .of = fmt::format("{} at {}", options_.origin, resolved_.commit.substr(0, 12)),
+        .facts = {{"mirror", resolved_.mirror.stem().string()},
+                  {"commit", resolved_.commit},
+                  {"owner", OwnerText()},
+                  {"base", base ? base->record.id.key : std::string()},
+                  {"files", std::to_string(counts.files)},
+                  {"bytes", std::to_string(counts.bytes)},
+                  {"lfs_pointers", std::to_string(counts.lfs_pointers)}}};
+  }
+
+  // The whole work tree, of those last used, that differs least from the commit.
+  std::optional<Base> NearestBase() const {
+    std::vector<layers::LayerRecord> candidates;
+    for (layers::LayerRecord& record : layers_.List(kWorkTreeKind)) {
+      if (Fact(record, "mirror") == resolved_.mirror.stem().string() &&
+          Fact(record, "owner") == OwnerText() && Fact(record, "base").empty() &&
+          Number(record, "files") >= options_.least_files_for_delta)
+        candidates.push_back(std::move(record));
+    }
+    std::ranges::sort(candidates, std::greater<>(), &layers::LayerRecord::last_used);
+    if (candidates.size() > kMostBases) candidates.resize(kMostBases);
+    std::optional<Base> best;
+    for (const layers::LayerRecord& candidate : candidates) {
+      const uint64_t most =
+          std::min(options_.most_changes_in_delta, Number(candidate, "files") / 4);
+      Result<Difference> difference =
+          Compare(mirror_, Fact(candidate, "commit"), resolved_.commit, most, control_.git);
+      // Too many changes, or a commit that the mirror no longer has: it is no base, and no error.
+      if (!difference || difference->attributes) continue;
+      const auto size = [](const Difference& of) { return of.changed.size() + of.removed.size(); };
+      if (best && size(best->difference) <= size(*difference)) continue;
+      if (layers_.Use(candidate.id)) best = Base{candidate, std::move(*difference)};
+    }
+    return best;
+  }
+
+  git::Mirror mirror_;
+  const layers::LayerStore& layers_;
+  const git::Resolved& resolved_;
+  const CheckoutOptions& options_;
+  const CheckoutControl& control_;
+  Objects objects_;
+  GenerationRules rules_;
+  Generation generation_;
+};
+
+}  // namespace
+
+Result<CheckedOut> Checkouts::Make(const git::Resolved& resolved, const CheckoutOptions& options,
+                                   const CheckoutControl& control) const {
+  return Checkout(mirrors_, layers_, resolved, options, control).Run();
+}
+
+}  // namespace cleanroom::repository
