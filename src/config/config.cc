@@ -121,6 +121,7 @@ void ReadGateway(const Node& node, Gateway& out, Report& report) {
   if (const Node* git = fields.Get("git")) {
     Fields section(*git, fields.Path("git"), report);
     ReadHosts(section, "cache_hosts", out.git_cache_hosts);
+    ReadHosts(section, "http_hosts", out.git_http_hosts);
     section.Finish();
   }
   if (const Node* oci = fields.Get("oci")) {
@@ -347,6 +348,7 @@ default_backend: {}    # qemu, firecracker or darwin-vz (of a macOS host)
 #       token_env: GIT_TOKEN       # or token_file: /path
 #   git:
 #     cache_hosts: []
+#     http_hosts: []       # hosts whose repositories may be fetched by http://, unprotected on the way
 #   oci:
 #     registries: []
 #   fetch:

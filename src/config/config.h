@@ -66,6 +66,7 @@ struct Gateway {
   std::string listen;  // "" for the default; host:port or unix:///path
   std::map<std::string, GatewayCredential> credentials;  // by host
   std::vector<std::string> git_cache_hosts;
+  std::vector<std::string> git_http_hosts;  // from which repositories come by plain http
   std::vector<std::string> oci_registries;
   std::vector<std::string> fetch_hosts;
   bool operator==(const Gateway&) const = default;

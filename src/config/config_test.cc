@@ -51,7 +51,7 @@ gateway:
   credentials:
     Git.example.com: { username: u, token_env: GIT_TOKEN }
     b.example.com: { token: s3cret }
-  git: { cache_hosts: [git.example.com] }
+  git: { cache_hosts: [git.example.com], http_hosts: [git.internal.example] }
   oci: { registries: ["localhost:5000", registry.example.com] }
   fetch: { hosts: ["*.example.com"] }
 network: { resolvers: [192.0.2.1, "192.0.2.2:5353", "2001:db8::1", "[2001:db8::2]:54"] }
@@ -81,6 +81,7 @@ retention: { audit_days: 7 }
   EXPECT_EQ(c.gateway.credentials.at("git.example.com").token.env, "GIT_TOKEN");
   EXPECT_EQ(c.gateway.credentials.at("b.example.com").token.value.Reveal(), "s3cret");
   EXPECT_THAT(c.gateway.oci_registries, ElementsAre("localhost:5000", "registry.example.com"));
+  EXPECT_THAT(c.gateway.git_http_hosts, ElementsAre("git.internal.example"));
   EXPECT_THAT(c.gateway.fetch_hosts, ElementsAre("*.example.com"));
   EXPECT_THAT(c.network.resolvers, ElementsAre("192.0.2.1:53", "192.0.2.2:5353", "[2001:db8::1]:53",
                                                "[2001:db8::2]:54"));

@@ -41,15 +41,15 @@ Result<void> CheckItself(const std::string& commit, const ChangeSet& changes) {
   return {};
 }
 
-struct Difference {
+struct ChangedEntry {
   std::string path;
   std::string mode, id;  // afterwards
   bool deleted;
 };
 
 // ":OLDMODE NEWMODE OLDID NEWID STATUS", NUL, path, NUL: what `git diff-tree -z --raw` prints.
-Result<std::vector<Difference>> ParseRaw(std::string_view text) {
-  std::vector<Difference> out;
+Result<std::vector<ChangedEntry>> ParseRaw(std::string_view text) {
+  std::vector<ChangedEntry> out;
   const auto damaged = [] { return Err(ErrorCode::kDataCorrupt, "git's list of changes is cut"); };
   while (!text.empty()) {
     const size_t head = text.find('\0');
@@ -72,7 +72,7 @@ Result<std::vector<Difference>> ParseRaw(std::string_view text) {
   return out;
 }
 
-Result<void> CheckFiles(const std::vector<Difference>& made, const std::vector<ChangedPath>& said) {
+Result<void> CheckFiles(const std::vector<ChangedEntry>& made, const std::vector<ChangedPath>& said) {
   std::vector<std::pair<std::string_view, bool>> a, b;
   for (const auto& one : made) a.emplace_back(one.path, one.deleted);
   for (const auto& one : said) b.emplace_back(one.path, one.deleted);
@@ -182,7 +182,7 @@ Result<AppliedChanges> ApplyChangeSet(const git::Git& git, const std::filesystem
   CR_TRY_ASSIGN(const auto differences, ParseRaw(raw));
   CR_TRY(CheckFiles(differences, changes.files));
   std::string entries;  // as `update-index --index-info` reads them
-  for (const Difference& one : differences) {
+  for (const ChangedEntry& one : differences) {
     if (one.deleted) {
       out.removed_.push_back(one.path);
     } else {

@@ -31,6 +31,14 @@ v1::Sandbox ToMessage(const store::SandboxRecord& record) {
   *message.mutable_updated_at() = ToTimestamp(record.updated_us);
   message.set_last_execution_id(record.last_execution_id);
   message.set_active_execution_id(record.active_execution_id);
+  if (record.checkout) {
+    v1::RepositoryCheckout& checkout = *message.mutable_repository_checkout();
+    checkout.set_remote_url(record.checkout->remote_url);
+    checkout.set_commit_sha(record.checkout->commit);
+    checkout.set_branch(record.checkout->branch);
+    checkout.set_destination_dir(record.checkout->path);
+    checkout.set_submodules(record.checkout->submodules);
+  }
   message.set_image_ref(record.image_ref);
   message.set_image_digest(record.image_digest);
   message.set_reason(record.reason.ToString());

@@ -52,6 +52,9 @@ struct Settings {
   std::vector<std::string> resolvers;
   std::filesystem::path resolv_conf = "/etc/resolv.conf";
 
+  // Patterns of hosts whose repositories may be fetched by plain http.
+  std::vector<std::string> git_http_hosts;
+
   // Of sandboxes' users; nothing: they run as we do (sandbox_user.h).
   std::optional<UserRange> users;
   // Where the groups of sandboxes are made; nothing: the host offers none, and limits neither the

@@ -12,6 +12,7 @@
 
 #include "cli/commands/network.h"
 #include "cli/output/text.h"
+#include "cli/session/errors.h"
 #include "cli/session/invocation.h"
 #include "cli/terminal/stdio.h"
 #include "cli/terminal/terminal.h"
@@ -130,6 +131,7 @@ Awaitable<void> CommandRun::Create() {
   auto created = co_await CreateSandbox(api_, std::move(request_.create), progress, id);
   co_await progress.Finish();
   const bool made = created.has_value();
+  if (made && request_.notes == RunRequest::Notes::kShow) PrintNotes(*created);
   if (!made) error_ = std::move(created).error();
   // An interrupt may have come after the daemon had made it: then nobody else knows of it.
   if (made || interrupts_ > 0) {
@@ -366,11 +368,19 @@ void CommandRun::Say(const std::string& text) {
 
 }  // namespace
 
-Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
-                                             Progress& progress, std::string& id) {
+void PrintNotes(const CreatedSandbox& created) {
+  for (const std::string& warning : created.warnings) PrintWarning(warning);
+  if (!created.sandbox.has_repository_checkout()) return;
+  const std::string line =
+      "commit=" + Printable(created.sandbox.repository_checkout().commit_sha()) + "\n";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+Awaitable<Result<CreatedSandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
+                                                Progress& progress, std::string& id) {
   auto stream = co_await api.sandboxes.CreateSandboxStream(std::move(request));
   if (!stream) co_return Err(std::move(stream).error());
-  v1::Sandbox sandbox;
+  CreatedSandbox created;
   for (;;) {
     auto event = co_await stream->Next();
     if (!event) co_return Err(std::move(event).error());
@@ -378,14 +388,15 @@ Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandbox
     if (!event->has_value()) break;
     if (!(*event)->sandbox_id().empty()) id = (*event)->sandbox_id();
     if ((*event)->has_progress()) progress.Update((*event)->progress());
+    if ((*event)->has_warning()) created.warnings.push_back((*event)->warning());
     if ((*event)->has_created())
-      sandbox = std::move(*(*event)->mutable_created()->mutable_sandbox());
+      created.sandbox = std::move(*(*event)->mutable_created()->mutable_sandbox());
   }
-  if (sandbox.sandbox_id().empty()) {
+  if (created.sandbox.sandbox_id().empty()) {
     co_return Err(ErrorCode::kUnavailable, "the daemon stopped while it made the sandbox");
   }
-  id = sandbox.sandbox_id();
-  co_return sandbox;
+  id = created.sandbox.sandbox_id();
+  co_return created;
 }
 
 Awaitable<Result<int>> RunCommand(client::Api& api, RunRequest request) {

@@ -28,16 +28,25 @@ struct RunRequest {
   // What the network refused the command, on standard error at its end.
   enum class Refusals { kShow, kHide } refusals = Refusals::kShow;
 
+  // Which commit the sandbox has, and warnings of its making, on standard error.
+  enum class Notes { kShow, kHide } notes = Notes::kShow;
+
   // Without the sandbox's id, which is filled in. options.tty decides about raw mode.
   v1::CreateExecutionRequest execution;
   StdinMode stdin_mode = StdinMode::kForward;
 };
 
-// Creates the sandbox, showing progress; the reply carries it. Cancelling the task removes it
-// again, unless it had been made already. `id` is set as soon as the daemon has told it, whatever
-// comes of it.
-Awaitable<Result<v1::Sandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
-                                             Progress& progress, std::string& id);
+struct CreatedSandbox {
+  v1::Sandbox sandbox;
+  std::vector<std::string> warnings;
+};
+// Creates the sandbox, showing progress. Cancelling the task removes it again, unless it had been
+// made already. `id` is set as soon as the daemon has told it, whatever comes of it.
+Awaitable<Result<CreatedSandbox>> CreateSandbox(client::Api& api, v1::CreateSandboxRequest request,
+                                                Progress& progress, std::string& id);
+// On standard error: its warnings, and "commit=ID" where it has a repository, so that the same can
+// be had again.
+void PrintNotes(const CreatedSandbox& created);
 
 // Runs to the end and returns the program's exit code: the command's own, 128 + signal, 124, 130
 // after an interrupt (128 + signal after another), 141 when standard output's reader is gone.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "cli/output/text.h"
+#include "cli/session/errors.h"
 #include "cli/session/invocation.h"
 #include "cli/session/session.h"
 #include "config/paths.h"
@@ -56,8 +57,7 @@ int Validate(const Flags& flags) {
   const auto parsed = config::Load(*path);
   if (!parsed) return Fail(parsed.error());
   for (const document::Diagnostic& warning : parsed->warnings) {
-    const std::string line = "cleanroom: warning: " + Printable(document::Format(warning)) + "\n";
-    std::fwrite(line.data(), 1, line.size(), stderr);
+    PrintWarning(document::Format(warning));
   }
   return PrintAnswer(fmt::format("source: {}\n", Printable(*path)));
 }

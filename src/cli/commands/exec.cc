@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/id.h"
+#include "cli/commands/checkout_source.h"
 #include "cli/commands/command_run.h"
 #include "cli/commands/policy_source.h"
 #include "cli/commands/run_flags.h"
@@ -25,7 +26,11 @@ constexpr CommandHelp kExec = {
     "Run a command in a sandbox\n\n"
     "Makes a sandbox under the policy of cleanroom.yaml (here, or at the top of the repository), "
     "or of --image, and runs the\n"
-    "command in it. The sandbox holds what its image has: the repository is not copied into it.\n"
+    "command in it. In a git work tree the sandbox has the repository in /workspace, checked out "
+    "at "
+    "HEAD, which the\n"
+    "daemon fetches from the remote; --repo-url takes another repository. What is not committed "
+    "stays here.\n"
     "Standard input, output and error pass through unchanged, and so does the exit "
     "code: the\n"
     "command's own, 128 + signal, 124 after --timeout, 130 after an interrupt, 1 for an error of "
@@ -39,6 +44,7 @@ constexpr CommandHelp kExec = {
     "cleanroom exec -- uname -a\n"
     "cleanroom exec --rm --image docker.io/library/alpine:latest -- uname -a\n"
     "cleanroom exec --in 01kr7p9ksmfa7rmyypyqw2w8r0 -e CI -- make check\n"
+    "cleanroom exec --repo-url https://git.example.com/tool.git --repo-commit v1.2 -- make\n"
     "tar c src | cleanroom exec --rm -- tar x -C /tmp"};
 
 constexpr CommandHelp kConsole = {
@@ -100,7 +106,7 @@ Result<v1::CreateExecutionRequest> ExecutionFor(const RunFlags& flags, RunKind k
 }
 
 Awaitable<Result<int>> RunWith(client::Api& api, RunRequest run, PolicySource source) {
-  if (!run.sandbox_id) {
+  if (!run.sandbox_id && !source.of_commit) {
     auto policy = co_await FinishPolicy(api, std::move(source));
     if (!policy) co_return Err(std::move(policy).error());
     *run.create.mutable_policy() = std::move(*policy);
@@ -133,6 +139,7 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   run.afterwards = flags.rm ? Afterwards::kRemove : Afterwards::kLeave;
   run.print_id = flags.print_sandbox_id ? RunRequest::PrintId::kYes : RunRequest::PrintId::kNo;
   run.progress = ChooseProgress(invocation, flags.quiet ? Quiet::kYes : Quiet::kNo);
+  if (flags.quiet) run.notes = RunRequest::Notes::kHide;
   // In a terminal's session the program itself shows what it was refused.
   if (flags.quiet || kind == RunKind::kConsole) run.refusals = RunRequest::Refusals::kHide;
   auto execution = ExecutionFor(flags, kind, std::move(command));
@@ -146,12 +153,13 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
     run.sandbox_id = flags.sandbox_id;
   } else {
     if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(invocation, moved.error());
-    auto found = LocatePolicy(flags, DefaultImage);
+    auto found = LocateCheckout(flags, DefaultImage);
     if (!found) return Fail(invocation, found.error());
-    source = std::move(*found);
-    WarnAbout(invocation, source);
+    WarnAbout(invocation, *found);
     WarnAboutAllowAll(invocation, flags);
     run.create = CreateRequestFor(flags);
+    if (found->checkout) *run.create.mutable_repository_checkout() = *std::move(found->checkout);
+    source = std::move(found->policy);
   }
   return RunConnected(invocation, [&](client::Api& api) {
     return RunWith(api, std::move(run), std::move(source));
@@ -162,7 +170,7 @@ int Create(const Invocation& invocation, const RunFlags& flags) {
   if (auto checked = CheckRunFlags(flags, RunKind::kCreate); !checked)
     return Fail(invocation, checked.error());
   if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(invocation, moved.error());
-  auto source = LocatePolicy(flags, DefaultImage);
+  auto source = LocateCheckout(flags, DefaultImage);
   if (!source) return Fail(invocation, source.error());
   return CreateAndPrint(invocation, flags, std::move(*source));
 }

@@ -12,11 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-policy::NetworkDefault NetworkDefaultOf(const RunFlags& flags) {
-  return flags.dangerously_allow_all ? policy::NetworkDefault::kAllow
-                                     : policy::NetworkDefault::kDeny;
-}
-
 Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* default_image,
                                std::string_view otherwise) {
   std::string text = flags.image;
@@ -38,7 +33,31 @@ Result<PolicySource> ImageOnly(const RunFlags& flags, DefaultImageSource* defaul
   return source;
 }
 
+// For what no file says.
+Result<policy::CompiledPolicy> WithRemote(const policy::CompiledPolicy& compiled,
+                                          const std::string& host, uint16_t port) {
+  CR_TRY_ASSIGN(policy::Target target, policy::ParseHostTarget(host));
+  policy::Policy spec = compiled.spec();
+  policy::AllowRule rule{.target = std::move(target), .ports = {port}, .reason = {}};
+  spec.repository.emplace().allow.push_back(std::move(rule));
+  return policy::CompiledPolicy::Compile(std::move(spec));
+}
+
 }  // namespace
+
+policy::NetworkDefault NetworkDefaultOf(const RunFlags& flags) {
+  return flags.dangerously_allow_all ? policy::NetworkDefault::kAllow
+                                     : policy::NetworkDefault::kDeny;
+}
+
+Result<void> TakeImage(const RunFlags& flags, PolicySource& source) {
+  if (flags.image.empty()) return {};
+  auto image = ImageRef::Parse(flags.image);
+  if (!image) return Err(std::move(image).error().Context("--image"));
+  source.image = std::move(*image);
+  source.image_text = flags.image;
+  return {};
+}
 
 std::optional<std::string> FindRepository(const std::string& directory) {
   std::error_code error;
@@ -81,12 +100,7 @@ Result<PolicySource> LocatePolicy(const RunFlags& flags, DefaultImageSource* def
   }
   CR_TRY_ASSIGN(source.compiled, policy::LoadAndCompile(source.path));
   source.network_default = NetworkDefaultOf(flags);
-  if (!flags.image.empty()) {
-    auto image = ImageRef::Parse(flags.image);
-    if (!image) return Err(std::move(image).error().Context("--image"));
-    source.image = std::move(*image);
-    source.image_text = flags.image;
-  }
+  CR_TRY(TakeImage(flags, source));
   return source;
 }
 
@@ -104,6 +118,10 @@ Awaitable<Result<v1::Policy>> FinishPolicy(client::Api& api, PolicySource source
   }
   if (!source.compiled) {
     CR_CO_TRY_ASSIGN(source.compiled, policy::PolicyForImage(source.image->ToString()));
+    if (!source.fetched_from.host.empty()) {
+      CR_CO_TRY_ASSIGN(source.compiled, WithRemote(*source.compiled, source.fetched_from.host,
+                                                   source.fetched_from.port));
+    }
   } else if (source.image) {
     CR_CO_TRY_ASSIGN(source.compiled, source.compiled->WithImage(*source.image));
   }

@@ -2,6 +2,7 @@
 // image.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -26,7 +27,20 @@ struct PolicySource {
   std::string image_text;  // as typed: the daemon may know a short name by an import
   // What is allowed when no rule says anything; no file can say kAllow, only the flag.
   policy::NetworkDefault network_default = policy::NetworkDefault::kDeny;
+  // Of a policy without a file: where the repository may be fetched from. Empty host: nowhere.
+  struct {
+    std::string host{};
+    uint16_t port = 0;
+  } fetched_from{};
+  // The daemon takes the policy of the commit that is checked out; nothing above counts but
+  // network_default.
+  bool of_commit = false;
 };
+
+// What --dangerously-allow-all makes of it.
+policy::NetworkDefault NetworkDefaultOf(const RunFlags& flags);
+// --image takes the place of the source's image.
+Result<void> TakeImage(const RunFlags& flags, PolicySource& source);
 
 // The directory of the repository that holds `directory`: the nearest one upwards with a .git;
 // nothing outside one.

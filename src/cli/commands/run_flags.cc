@@ -62,14 +62,9 @@ Result<void> CheckPairs(const RunFlags& flags, RunKind kind) {
 
 Result<void> CheckEnforceable(const RunFlags& flags) {
   const Given unsupported[] = {
-      {"--from", !flags.from.empty()},
-      {"--repo-url", !flags.repo_url.empty()},
-      {"--repo-commit", !flags.repo_commit.empty()},
-      {"--copy-in", flags.copy_in},
-      {"--copy-out", flags.copy_out},
-      {"--sync", flags.sync},
-      {"--expose", !flags.expose.empty()},
-      {"--expose-https", !flags.expose_https.empty()},
+      {"--from", !flags.from.empty()},     {"--copy-in", flags.copy_in},
+      {"--copy-out", flags.copy_out},      {"--sync", flags.sync},
+      {"--expose", !flags.expose.empty()}, {"--expose-https", !flags.expose_https.empty()},
       {"--docker", flags.docker},
   };
   for (const Given& flag : unsupported) {
@@ -124,7 +119,9 @@ void AddRunFlags(CLI::App& command, RunKind kind, RunFlags& flags) {
         .add_option("--repo-url", flags.repo_url,
                     "Check this repository out instead of the local one")
         ->option_text("URL");
-    command.add_option("--repo-commit", flags.repo_commit, "The commit to check out")
+    command
+        .add_option("--repo-commit", flags.repo_commit,
+                    "The commit to check out: a commit, tag or branch of the remote, or latest")
         ->option_text("COMMIT");
     command.add_flag("--copy-in", flags.copy_in, "Copy local changes into the sandbox first");
     command.add_flag("--copy-out", flags.copy_out, "Copy changes back afterwards");

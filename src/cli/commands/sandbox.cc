@@ -142,7 +142,9 @@ void AddSandboxCommands(CLI::App& root, Invocation& invocation) {
           return Fail(invocation, checked.error());
         auto source = PolicyOfImage(*flags, DefaultImage);
         if (!source) return Fail(invocation, source.error());
-        return CreateAndPrint(invocation, *flags, std::move(*source));
+        CheckoutSource made;
+        made.policy = *std::move(source);
+        return CreateAndPrint(invocation, *flags, std::move(made));
       };
     });
   }

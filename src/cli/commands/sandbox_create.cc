@@ -6,6 +6,7 @@
 #include "cli/commands/command_run.h"
 #include "cli/output/progress.h"
 #include "cli/output/text.h"
+#include "cli/session/errors.h"
 #include "cli/session/session.h"
 #include "config/config.h"
 #include "config/paths.h"
@@ -17,18 +18,21 @@ namespace {
 constexpr int kAbandonedMinutes = 1;
 
 Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request,
-                              PolicySource source, ProgressStyle style) {
-  auto policy = co_await FinishPolicy(api, std::move(source));
-  if (!policy) co_return Err(std::move(policy).error());
-  *request.mutable_policy() = std::move(*policy);
+                              PolicySource source, ProgressStyle style, Quiet quiet) {
+  if (!source.of_commit) {
+    auto policy = co_await FinishPolicy(api, std::move(source));
+    if (!policy) co_return Err(std::move(policy).error());
+    *request.mutable_policy() = std::move(*policy);
+  }
   const auto executor = co_await asio::this_coro::executor;
   Progress progress(executor, style);
   progress.Start();
   std::string id;
-  auto sandbox = co_await CreateSandbox(api, std::move(request), progress, id);
+  auto created = co_await CreateSandbox(api, std::move(request), progress, id);
   co_await progress.Finish();
-  if (!sandbox) co_return Err(std::move(sandbox).error());
-  co_return PrintAnswer(sandbox->sandbox_id() + "\n");
+  if (!created) co_return Err(std::move(created).error());
+  if (quiet == Quiet::kNo) PrintNotes(*created);
+  co_return PrintAnswer(created->sandbox.sandbox_id() + "\n");
 }
 
 }  // namespace
@@ -51,8 +55,13 @@ v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags) {
 
 void WarnAbout(const Invocation& invocation, const PolicySource& source) {
   if (source.warning.empty() || invocation.client.log_level < LogLevel::kWarn) return;
-  const std::string line = "cleanroom: warning: " + Printable(source.warning) + "\n";
-  std::fwrite(line.data(), 1, line.size(), stderr);
+  PrintWarning(source.warning);
+}
+
+void WarnAbout(const Invocation& invocation, const CheckoutSource& source) {
+  WarnAbout(invocation, source.policy);
+  if (invocation.client.log_level < LogLevel::kWarn) return;
+  for (const std::string& note : source.notes) PrintWarning(note);
 }
 
 void WarnAboutAllowAll(const Invocation& invocation, const RunFlags& flags) {
@@ -63,12 +72,15 @@ void WarnAboutAllowAll(const Invocation& invocation, const RunFlags& flags) {
       stderr);
 }
 
-int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, PolicySource source) {
+int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, CheckoutSource source) {
   WarnAbout(invocation, source);
   WarnAboutAllowAll(invocation, flags);
-  const ProgressStyle style = ChooseProgress(invocation, flags.quiet ? Quiet::kYes : Quiet::kNo);
+  const Quiet quiet = flags.quiet ? Quiet::kYes : Quiet::kNo;
+  const ProgressStyle style = ChooseProgress(invocation, quiet);
+  v1::CreateSandboxRequest request = CreateRequestFor(flags);
+  if (source.checkout) *request.mutable_repository_checkout() = *std::move(source.checkout);
   return RunConnected(invocation, [&](client::Api& api) {
-    return Create(api, CreateRequestFor(flags), std::move(source), style);
+    return Create(api, std::move(request), std::move(source.policy), style, quiet);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cleanroom/v1/sandbox.pb.h"
+#include "cli/commands/checkout_source.h"
 #include "cli/commands/policy_source.h"
 #include "cli/commands/run_flags.h"
 #include "cli/session/invocation.h"
@@ -16,13 +17,14 @@ Result<std::string> DefaultImage();
 // Without the policy.
 v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags);
 
-// The source's warning, on standard error.
+// Warnings of the source, on standard error.
 void WarnAbout(const Invocation& invocation, const PolicySource& source);
+void WarnAbout(const Invocation& invocation, const CheckoutSource& source);
 
 // That --dangerously-allow-all was given, on standard error.
 void WarnAboutAllowAll(const Invocation& invocation, const RunFlags& flags);
 
 // Prints the bare id on standard output. Returns the exit code.
-int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, PolicySource source);
+int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, CheckoutSource source);
 
 }  // namespace cleanroom::cli

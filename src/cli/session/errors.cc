@@ -155,4 +155,9 @@ int Fail(const Invocation& invocation, const Error& error) {
   return 1;
 }
 
+void PrintWarning(std::string_view text) {
+  const std::string line = "cleanroom: warning: " + Printable(text) + "\n";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
 }  // namespace cleanroom::cli

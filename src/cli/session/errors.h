@@ -19,4 +19,7 @@ std::string Describe(const Error& error, std::string_view command = "cleanroom")
 // An invalid_argument of the command line. `command`: "cleanroom image pull".
 Error UsageError(const std::string& message, const std::string& command);
 
+// "cleanroom: warning: TEXT" on standard error.
+void PrintWarning(std::string_view text);
+
 }  // namespace cleanroom::cli

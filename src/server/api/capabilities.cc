@@ -11,7 +11,7 @@ capability::Capabilities CapabilitiesOf(std::string_view backend) {
   if (!opened) return all;
   capability::Add((*opened)->Capabilities(), all);
   capability::Add(doors::Capabilities(), all);
-  capability::Add({capability::kResources, capability::kTtl}, all);
+  capability::Add({capability::kRepositoryCheckout, capability::kResources, capability::kTtl}, all);
   return all;
 }
 

@@ -220,8 +220,8 @@ class LeavingCaller : public rpc::MessageSource, public rpc::MessageSink {
   LeavingCaller(Plane& plane, std::string_view procedure)
       : plane_(plane),
         service_(
-            *plane.sandboxes, *plane.network, plane.settings, [&] { return plane.now; },
-            Capabilities()) {
+            *plane.sandboxes, *plane.network, plane.checkouts, plane.settings,
+            [&] { return plane.now; }, Capabilities()) {
     service_.Register(router_);
     procedure_ = router_.Find(procedure);
     const auto policy =

@@ -2,17 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cleanroom/internal/v1/warden.rpc.h"
+#include "server/api/progress_relay.h"
+#include "server/launch/checkout_plan.h"
 #include "server/launch/launch_request.h"
 
 namespace cleanroom::server {
 namespace {
 
-constexpr char kPolicySource[] = "request";
 // Of DownloadSandboxFile, whose answer is one message.
 constexpr int64_t kDefaultDownload = 10 << 20;
 constexpr int64_t kMaxDownload = 64 << 20;
 constexpr size_t kMaxPath = 4096;
+// A repository and what is built of it want room; the disk is sparse.
+constexpr int64_t kCheckoutDiskMib = 8192;
 
 v1::CreateSandboxEvent ToEvent(const std::string& id, const ProgressUpdate& progress) {
   v1::CreateSandboxEvent event;
@@ -31,40 +36,67 @@ Error CallerGone() {
 
 }  // namespace
 
-SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network,
+SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network, Checkouts& checkouts,
                                const Settings& settings, WallClock clock,
                                std::set<std::string> capabilities)
     : sandboxes_(sandboxes),
       network_(network),
+      checkouts_(checkouts),
       settings_(settings),
       clock_(std::move(clock)),
       capabilities_(std::move(capabilities)) {}
 
-Result<LaunchPlan> SandboxService::Plan(const v1::CreateSandboxRequest& request) const {
-  return PlanLaunch(request, settings_, capabilities_, clock_());
+Awaitable<Result<SandboxService::Begun>> SandboxService::Begin(v1::CreateSandboxRequest request,
+                                                               ProgressFn progress) {
+  const auto since = std::chrono::steady_clock::now();
+  auto planned = co_await PlanCheckout(request, checkouts_, std::move(progress));
+  if (!planned) co_return Err(std::move(planned).error());
+  CR_CO_TRY_ASSIGN(auto plan, PlanLaunch(request, settings_, capabilities_, clock_()));
+  if (planned->checkout) {
+    plan.record.phases.push_back(PhaseSince("commit", since));
+    plan.record.disk_mib = std::max(plan.record.disk_mib, kCheckoutDiskMib);
+    plan.record.checkout = std::move(planned->checkout);
+  }
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
+  co_return Begun{.sandbox = std::move(sandbox),
+                  .policy_source = std::move(planned->policy_source)};
 }
 
 Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::CreateSandbox(
     rpc::CallContext&, v1::CreateSandboxRequest request) {
-  CR_CO_TRY_ASSIGN(auto plan, Plan(request));
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
-  auto created = co_await Await(std::move(sandbox), nullptr);
+  auto begun = co_await Begin(std::move(request), [](const ProgressUpdate&) {});
+  if (!begun) co_return Err(std::move(begun).error());
+  auto created = co_await Await(*std::move(begun), nullptr);
   co_return created;
 }
 
 Awaitable<Result<void>> SandboxService::CreateSandboxStream(
     rpc::CallContext&, v1::CreateSandboxRequest request, rpc::Writer<v1::CreateSandboxEvent>& out) {
-  CR_CO_TRY_ASSIGN(auto plan, Plan(request));
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
+  const auto executor = co_await asio::this_coro::executor;
+  auto heard = std::make_shared<Heard<Begun>>(executor);
+  auto beginning = Begin(std::move(request), HearProgress(heard));
+  auto begun = co_await Relay(std::move(beginning), heard, out);
+  // It may have begun in the moment that the caller went away.
+  if (!begun && heard->outcome && *heard->outcome) {
+    (*heard->outcome)->sandbox->RequestStop(CallerGone());
+  }
+  if (!begun) co_return Err(std::move(begun).error());
+  const auto sandbox = begun->sandbox;
   v1::CreateSandboxEvent event;
   event.set_sandbox_id(sandbox->id());
-  auto begun = co_await out.Write(event);
-  if (!begun) {
+  auto told = co_await out.Write(event);
+  if (!told) {
     sandbox->RequestStop(CallerGone());
-    co_return begun;
+    co_return told;
   }
-  auto created = co_await Await(sandbox, &out);
+  auto created = co_await Await(*std::move(begun), &out);
   if (!created) co_return Err(std::move(created).error());
+  for (const std::string& warning : sandbox->warnings()) {
+    v1::CreateSandboxEvent warned;
+    warned.set_sandbox_id(sandbox->id());
+    warned.set_warning(warning);
+    told = co_await out.Write(warned);
+  }
   *event.mutable_created() = std::move(*created);
   auto written = co_await out.Write(event);
   // Whoever was not told the id cannot use the sandbox.
@@ -75,7 +107,8 @@ Awaitable<Result<void>> SandboxService::CreateSandboxStream(
 // Only the newest progress is kept, so a caller that reads slowly misses steps and holds nothing
 // up.
 Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
-    std::shared_ptr<LiveSandbox> sandbox, rpc::Writer<v1::CreateSandboxEvent>* out) {
+    Begun begun, rpc::Writer<v1::CreateSandboxEvent>* out) {
+  const auto sandbox = begun.sandbox;
   ProgressUpdate told;
   bool gone = false;
   while (!gone && (store::IsBeingMade(sandbox->record().status) ||
@@ -112,7 +145,7 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
   CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(sandbox->id()));
   v1::CreateSandboxResponse response;
   *response.mutable_sandbox() = ToMessage(record);
-  response.set_policy_source(kPolicySource);
+  response.set_policy_source(begun.policy_source);
   response.set_message("ready");
   co_return response;
 }

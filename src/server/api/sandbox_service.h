@@ -15,8 +15,8 @@ namespace cleanroom::server {
 class SandboxService final : public v1::SandboxService {
  public:
   // `capabilities`: what the qemu backend and this control plane enforce together. All outlives it.
-  SandboxService(Sandboxes& sandboxes, NetworkRecords& network, const Settings& settings,
-                 WallClock clock, std::set<std::string> capabilities);
+  SandboxService(Sandboxes& sandboxes, NetworkRecords& network, Checkouts& checkouts,
+                 const Settings& settings, WallClock clock, std::set<std::string> capabilities);
 
  private:
   Awaitable<Result<v1::CreateSandboxResponse>> CreateSandbox(
@@ -39,12 +39,18 @@ class SandboxService final : public v1::SandboxService {
                                                v1::StreamSandboxNetworkRequest request,
                                                rpc::Writer<v1::NetworkDecision>& out) override;
 
-  Result<LaunchPlan> Plan(const v1::CreateSandboxRequest& request) const;
-  Awaitable<Result<v1::CreateSandboxResponse>> Await(std::shared_ptr<LiveSandbox> sandbox,
+  struct Begun {
+    std::shared_ptr<LiveSandbox> sandbox;
+    std::string policy_source;
+  };
+  // Everything up to the sandbox's record, which is on its way to be made from then on.
+  Awaitable<Result<Begun>> Begin(v1::CreateSandboxRequest request, ProgressFn progress);
+  Awaitable<Result<v1::CreateSandboxResponse>> Await(Begun begun,
                                                      rpc::Writer<v1::CreateSandboxEvent>* out);
 
   Sandboxes& sandboxes_;
   NetworkRecords& network_;
+  Checkouts& checkouts_;
   const Settings& settings_;
   WallClock clock_;
   std::set<std::string> capabilities_;

@@ -93,13 +93,18 @@ Result<std::unique_ptr<ControlPlane>> ControlPlane::Create(asio::any_io_executor
   vmm::RemoveVerdictDrafts(config.settings.state_dir);
   CR_TRY_ASSIGN(auto store, store::RecordStore::Open(layout.Records()));
   CR_TRY_ASSIGN(auto images, image::ImageStore::Open(config.settings.cache_dir));
-  return std::unique_ptr<ControlPlane>(new ControlPlane(
-      executor, std::move(config), std::move(*lock), std::move(store), std::move(images)));
+  CR_TRY_ASSIGN(auto repositories, Repositories::Open({.state_dir = config.settings.state_dir,
+                                                       .cache_dir = config.settings.cache_dir,
+                                                       .http_hosts = config.settings.git_http_hosts,
+                                                       .git = {}}));
+  return std::unique_ptr<ControlPlane>(
+      new ControlPlane(executor, std::move(config), std::move(*lock), std::move(store),
+                       std::move(images), std::move(repositories)));
 }
 
 ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config,
                            os::FileLock lock, std::unique_ptr<store::RecordStore> store,
-                           image::ImageStore images)
+                           image::ImageStore images, std::unique_ptr<Repositories> repositories)
     : executor_(executor),
       config_(std::move(config)),
       lock_(std::move(lock)),
@@ -108,10 +113,11 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       images_(executor, std::move(images), config_.registry),
       machines_(executor, config_.machine),
       resources_(images_, machines_, pool_, config_.settings.cache_dir, config_.settings.state_dir),
+      repositories_(std::move(repositories)),
       templates_(executor, resources_, pool_, config_.settings, layout_, SystemClock()),
       spares_(executor, templates_, resources_, pool_, config_.settings, layout_, SystemClock()),
-      sandboxes_(executor, SandboxContext{*store_, resources_, spares_, pool_, config_.settings,
-                                          layout_, SystemClock()}),
+      sandboxes_(executor, SandboxContext{*store_, resources_, spares_, *repositories_, pool_,
+                                          config_.settings, layout_, SystemClock()}),
       executions_(executor, *store_, pool_, sandboxes_, config_.settings, layout_, SystemClock()),
       network_(executor, *store_, pool_, config_.settings, layout_, SystemClock()),
       image_storage_(images_, templates_, spares_, sandboxes_, pool_),
@@ -123,7 +129,7 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
                 &cache_storage_},
                SystemClock()),
       warm_up_(resources_, templates_, spares_),
-      sandbox_service_(sandboxes_, network_, config_.settings, SystemClock(),
+      sandbox_service_(sandboxes_, network_, *repositories_, config_.settings, SystemClock(),
                        TrueOnes(CapabilitiesOf("qemu"))),
       execution_service_(executions_, SystemClock()),
       image_service_(executor, images_, image_storage_),
@@ -223,6 +229,7 @@ BootsWith ControlPlane::BootFiles() const {
 std::set<std::string> ControlPlane::OwnedCaches() {
   std::set<std::string> names = KernelStorage::Folders();
   names.insert("images");  // the image store's
+  names.insert("layers");  // the layer store's
   return names;
 }
 

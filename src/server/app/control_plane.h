@@ -21,6 +21,7 @@
 #include "server/executions/executions.h"
 #include "server/host/host_resources.h"
 #include "server/network/network_records.h"
+#include "server/repositories/repositories.h"
 #include "server/sandboxes/sandboxes.h"
 #include "server/storage/file_storage.h"
 #include "server/storage/image_storage.h"
@@ -67,7 +68,8 @@ class ControlPlane : private telemetry::MetricsSource {
 
  private:
   ControlPlane(asio::any_io_executor executor, ControlPlaneConfig config, os::FileLock lock,
-               std::unique_ptr<store::RecordStore> store, image::ImageStore images);
+               std::unique_ptr<store::RecordStore> store, image::ImageStore images,
+               std::unique_ptr<Repositories> repositories);
   Result<void> Listen();
   // The same, when the addresses are free, or will be in a moment.
   Awaitable<Result<void>> ListenSoon();
@@ -89,6 +91,7 @@ class ControlPlane : private telemetry::MetricsSource {
   Images images_;
   MachineSupply machines_;
   HostResources resources_;
+  std::unique_ptr<Repositories> repositories_;
   Templates templates_;
   Spares spares_;
   Sandboxes sandboxes_;

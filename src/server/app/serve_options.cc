@@ -84,6 +84,7 @@ Result<ServeOptions> MakeServeOptions(const ServeFlags& flags, const config::Con
   settings.memory_mib = config.qemu.memory_mib;
   settings.disk_mib = config.qemu.disk_mib;
   settings.resolvers = config.network.resolvers;
+  settings.git_http_hosts = config.gateway.git_http_hosts;
   settings.audit_days = config.audit_days;
   plane.remote.idle = std::chrono::seconds(config.listeners.idle_seconds);
   plane.remote.max_connections = static_cast<size_t>(config.listeners.max_connections);
@@ -152,7 +153,9 @@ std::vector<std::string> WithoutEffect(const config::Config& config) {
   std::vector<std::string> keys;
   if (config.default_backend != "qemu")
     keys.push_back("default_backend: " + config.default_backend);
-  if (config.gateway != config::Gateway()) keys.emplace_back("gateway");
+  config::Gateway idle = config.gateway;
+  idle.git_http_hosts.clear();
+  if (idle != config::Gateway()) keys.emplace_back("gateway");
   if (config.cache.max_bytes) keys.emplace_back("cache.max_bytes");
   if (!config.cache.peers.empty()) keys.emplace_back("cache.peers");
   if (config.pool.hold.value_or(false) && !vmm::AnyCanHold()) keys.emplace_back("pool.hold");

@@ -1,6 +1,7 @@
 #include "server/host/host_resources.h"
 
 #include "image/disk.h"
+#include "image/image_user.h"
 #include "vmm/backends/backends.h"
 
 namespace cleanroom::server {
@@ -21,8 +22,22 @@ Awaitable<Result<LaunchImage>> HostResources::Image(std::string ref, ProgressFn 
   image.env = outcome->record.config.env;
   image.workdir = outcome->record.config.workdir;
   image.user = outcome->record.config.user;
+  image.owner = co_await OwnerOf(outcome->record);
   image.was_present = outcome->was_present;
   co_return image;
+}
+
+Awaitable<CheckoutOwner> HostResources::OwnerOf(image::ImageRecord record) {
+  if (record.config.user.empty()) co_return CheckoutOwner{};
+  const auto known = owners_.find(record.digest);
+  if (known != owners_.end()) co_return known->second;
+  auto work = [record] { return image::ImageUser(record); };
+  // Who is not listed in the image fails when a command is to run as them.
+  const auto user = co_await pool_.Run(work);
+  CheckoutOwner owner;
+  if (user) owner = {.uid = user->uid, .gid = user->gid};
+  owners_[record.digest] = owner;
+  co_return owner;
 }
 
 Awaitable<Result<LaunchMachine>> HostResources::Machine(std::string backend, ProgressFn progress) {

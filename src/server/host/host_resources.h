@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
+#include <string>
 
 #include "server/host/machine_supply.h"
 #include "server/images/images.h"
@@ -22,11 +24,14 @@ class HostResources : public LaunchResources {
   Result<HostRoom> Room() override;
 
  private:
+  Awaitable<CheckoutOwner> OwnerOf(image::ImageRecord record);
+
   Images& images_;
   MachineSupply& machines_;
   BlockingPool& pool_;
   std::filesystem::path cache_dir_;
   std::filesystem::path state_dir_;
+  std::map<std::string, CheckoutOwner> owners_;  // by digest, of images that name a user
 };
 
 }  // namespace cleanroom::server

@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "document/diagnostic.h"
 #include "git/remote_url.h"
 #include "policy/load.h"
 #include "policy/match.h"
@@ -21,8 +22,8 @@ constexpr size_t kMaxWord = 4096;  // of a URL, a path, a name
 
 Result<CheckoutWish> WishOf(const v1::RepositoryCheckout& message) {
   for (const std::string* word :
-       {&message.remote_url(), &message.commit_sha(), &message.destination_dir(),
-        &message.branch(), &message.revision()}) {
+       {&message.remote_url(), &message.commit_sha(), &message.destination_dir(), &message.branch(),
+        &message.revision()}) {
     if (word->size() > kMaxWord || word->find('\0') != std::string::npos) {
       return Err(ErrorCode::kInvalidArgument,
                  fmt::format("a word of repository_checkout is longer than {} bytes", kMaxWord));
@@ -33,8 +34,8 @@ Result<CheckoutWish> WishOf(const v1::RepositoryCheckout& message) {
                "repository_checkout names a commit_sha and a revision: one of them is enough");
   }
   const std::string& path = message.destination_dir();
-  if (!path.empty() && (path[0] != '/' || path == "/" || path.find("/../") != path.npos ||
-                        path.ends_with("/.."))) {
+  if (!path.empty() &&
+      (path[0] != '/' || path == "/" || path.find("/../") != path.npos || path.ends_with("/.."))) {
     return Err(ErrorCode::kInvalidArgument,
                fmt::format("the checkout's folder must be an absolute path below /, not {}", path));
   }
@@ -52,13 +53,7 @@ Awaitable<Result<std::string>> AddPolicyOf(const store::Checkout& checkout, Chec
     if (!text && text.error().code() == ErrorCode::kNotFound) continue;
     if (!text) co_return Err(std::move(text).error());
     auto parsed = policy::Parse(*text, name);
-    if (!parsed) {
-      std::string lines;
-      for (const auto& diagnostic : parsed.error()) {
-        lines += (lines.empty() ? "" : "\n") + diagnostic.ToString();
-      }
-      co_return Err(ErrorCode::kPolicyInvalid, std::move(lines));
-    }
+    if (!parsed) co_return Err(ErrorCode::kPolicyInvalid, document::Format(parsed.error()));
     CR_CO_TRY_ASSIGN(const auto compiled, policy::CompiledPolicy::Compile(*std::move(parsed)));
     request.mutable_policy()->set_canonical_json(compiled.CanonicalJson());
     request.mutable_policy()->set_hash(compiled.hash());
@@ -71,19 +66,20 @@ Awaitable<Result<std::string>> AddPolicyOf(const store::Checkout& checkout, Chec
 }
 
 Result<void> CheckHost(const policy::CompiledPolicy& policy, const git::RemoteUrl& remote) {
-  const auto decision = policy::Match(policy, {.host = remote.host,
-                                               .port = remote.port,
+  if (remote.scheme() == git::Scheme::kFile) return {};  // in tests alone
+  const auto decision = policy::Match(policy, {.host = remote.host(),
+                                               .port = remote.port(),
                                                .protocol = policy::Protocol::kTcp,
                                                .stage = policy::Stage::kRepository});
   if (decision.allowed) return {};
   return Err(Error(ErrorCode::kHostNotAllowed,
                    fmt::format("the policy does not allow {}:{}, from which the repository is to "
                                "be fetched",
-                               remote.host, remote.port))
-                 .About(SubjectKind::kRepository, remote.ToString())
+                               remote.host(), remote.port()))
+                 .About(SubjectKind::kRepository, remote.origin())
                  .Remedy(fmt::format("add to cleanroom.yaml: repository: {{ network: {{ allow: "
                                      "[\"{}:{}\"] }} }}",
-                                     remote.host, remote.port)));
+                                     remote.host(), remote.port())));
 }
 
 }  // namespace
@@ -113,16 +109,15 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
     planned.policy_source = *std::move(source);
   }
   CR_CO_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
-  CR_CO_TRY(CheckHost(policy, remote));
   const policy::Repository wanted = policy.spec().repository.value_or(policy::Repository());
   if (!wanted.enabled) {
     co_return Err(Error(ErrorCode::kPolicyConflict,
                         "the policy says repository.enabled: false, and the request has a checkout")
                       .Remedy("remove that key, or use `cleanroom sandbox create`"));
   }
+  CR_CO_TRY(CheckHost(policy, remote));
   planned.checkout = *std::move(resolved);
-  planned.checkout->path =
-      asked.destination_dir().empty() ? wanted.path : asked.destination_dir();
+  planned.checkout->path = asked.destination_dir().empty() ? wanted.path : asked.destination_dir();
   planned.checkout->submodules = asked.submodules() || wanted.submodules;
   co_return planned;
 }

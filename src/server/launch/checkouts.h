@@ -25,8 +25,9 @@ struct CheckoutWish {
 
 // What is in the sandbox before anything runs there.
 struct CheckoutLayers {
-  std::vector<os::UniqueFd> files;    // the topmost first, to be read from
-  std::vector<std::string> warnings;  // for the client: pointers to large files that stay pointers, …
+  std::vector<os::UniqueFd> files;  // the topmost first, to be read from
+  std::vector<std::string>
+      warnings;  // for the client: pointers to large files that stay pointers, …
 };
 
 // Whom the work tree belongs to in the sandbox.

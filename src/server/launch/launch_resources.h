@@ -12,6 +12,7 @@
 #include "base/async.h"
 #include "base/result.h"
 #include "server/launch/admission.h"
+#include "server/launch/checkouts.h"
 #include "server/progress.h"
 
 namespace cleanroom::server {
@@ -22,6 +23,7 @@ struct LaunchImage {
   std::vector<std::string> env;
   std::string workdir;
   std::string user;
+  CheckoutOwner owner;       // the same user, in numbers
   bool was_present = false;  // not pulled for this launch
 };
 

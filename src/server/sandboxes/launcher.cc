@@ -160,7 +160,11 @@ Awaitable<Result<void>> Launcher::Start(pb::LaunchRequest request, std::chrono::
   machine_begun_ = false;
   request.set_deadline_ms(limit.count());
   for (const std::string& variable : machine_.shape.image.env) request.add_env(variable);
-  request.set_workdir(machine_.shape.image.workdir);
+  // What every program may know; an image cannot say otherwise.
+  for (const char* variable : {"CI=true", "CLEANROOM=1"}) request.add_env(variable);
+  request.add_env("CLEANROOM_SANDBOX_ID=" + record_.id);
+  if (record_.checkout) request.add_env("CLEANROOM_COMMIT=" + record_.checkout->commit);
+  request.set_workdir(record_.checkout ? record_.checkout->path : machine_.shape.image.workdir);
   request.set_user(machine_.shape.image.user);
   request.set_policy_json(record_.policy_json);
   request.set_guest_silence_ms(std::chrono::milliseconds(context_.settings.guest_silence).count());

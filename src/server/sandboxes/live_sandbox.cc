@@ -21,6 +21,9 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kWardenExitWait{2};
 constexpr std::chrono::seconds kWardenKillWait{10};
+// For layers to be mounted, and beyond that for a warden that does not answer.
+constexpr std::chrono::seconds kAttachLimit{10};
+constexpr std::chrono::seconds kAttachSlack{5};
 
 }  // namespace
 
@@ -85,14 +88,68 @@ Awaitable<void> LiveSandbox::MakeTask(LaunchPlan plan, std::optional<Spare> spar
   LaunchHooks hooks{
       .progress = [self](ProgressUpdate update) { self->TellProgress(std::move(update)); },
       .stop_asked = [self] { return self->stop_reason_.has_value(); }};
+  if (record_.checkout) tasks_.Spawn(FindLayers());
   Launcher launcher(executor_, context_, tasks_, record_, machine_, std::move(hooks));
   auto made = co_await launcher.Launch(std::move(plan), std::move(spare));
+  set_up_begun_ = made.has_value();
   if (made) made = co_await SetUp();
   made_ = std::move(made);
   changed_.NotifyAll();
 }
 
-Awaitable<Result<void>> LiveSandbox::SetUp() { co_return Result<void>(); }
+Awaitable<void> LiveSandbox::FindLayers() {
+  auto self = shared_from_this();
+  const ProgressFn progress = [self](ProgressUpdate update) {
+    self->TellProgress(std::move(update));
+  };
+  const auto since = steady_clock::now();
+  // Whose the work tree is to be, which an image that is still to be pulled must tell. The launch
+  // waits for the same image.
+  auto image = co_await context_.resources.Image(record_.image_ref, progress);
+  if (!image) {
+    layers_ = Err(std::move(image).error());
+  } else {
+    layers_ = co_await context_.checkouts.Layers(*record_.checkout, image->owner, progress);
+  }
+  record_.phases.push_back(PhaseSince("checkout", since));
+  changed_.NotifyAll();
+}
+
+Awaitable<Result<void>> LiveSandbox::SetUp() {
+  if (!record_.checkout) co_return Result<void>();
+  while (!layers_) {
+    co_await changed_.Wait();
+    const bool cancelled = co_await Cancelled();
+    if (cancelled) co_return Err(ErrorCode::kCanceled, "ended while the repository was fetched");
+  }
+  if (!*layers_) co_return Err(layers_->error());
+  CR_CO_TRY(Enter(store::SandboxStatus::kSetup, "setting up"));
+  auto attached = co_await AttachCheckout(**std::move(layers_));
+  co_return attached;
+}
+
+Awaitable<Result<void>> LiveSandbox::AttachCheckout(CheckoutLayers layers) {
+  const auto since = steady_clock::now();
+  std::vector<int> fds;
+  for (const os::UniqueFd& file : layers.files) fds.push_back(file.get());
+  CR_CO_TRY(machine_.link.process->HandOver(fds));
+  pb::AttachRequest request;
+  const auto limit = OnThisHost(kAttachLimit, context_.settings);
+  request.set_deadline_ms(limit.count());
+  pb::LayeredFolder* const folder = request.add_folders();
+  folder->set_target(record_.checkout->path);
+  folder->set_layers(static_cast<int32_t>(fds.size()));
+  rpc::CallOptions options;
+  options.deadline = since + limit + kAttachSlack;
+  auto attached =
+      co_await pb::WardenStub(*machine_.link.channel).Attach(std::move(request), options);
+  if (!attached) {
+    co_return Err(std::move(attached).error().Context("putting the repository into the sandbox"));
+  }
+  warnings_ = std::move(layers.warnings);
+  record_.phases.push_back(PhaseSince("attach", since));
+  co_return Result<void>();
+}
 
 Awaitable<void> LiveSandbox::Serve() {
   tasks_.Spawn(Watch());
@@ -147,7 +204,8 @@ Awaitable<void> LiveSandbox::End() {
   if (machine_.link.channel) co_await machine_.link.channel->Close();
   tasks_.Cancel();
   co_await tasks_.Join();
-  if (machine_.link.process && !stop_reason_) ReadEndFile();
+  // What failed in a machine that ran says why by itself.
+  if (machine_.link.process && !stop_reason_ && !SetUpFailed()) ReadEndFile();
   co_await observer_.OnEnding(*this);
 
   auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id());
@@ -169,7 +227,8 @@ Awaitable<void> LiveSandbox::End() {
 Awaitable<void> LiveSandbox::EndWarden() {
   if (!machine_.link.process) co_return;
   auto wait = kWardenExitWait;
-  if (stop_reason_ && machine_.link.channel && machine_.link.channel->alive()) {
+  const bool ask = stop_reason_ || SetUpFailed();
+  if (ask && machine_.link.channel && machine_.link.channel->alive()) {
     pb::StopRequest request;
     // A machine that is not up yet, or runs no command, has nothing to shut down: its disk goes.
     const bool graceful = (!made_ || made_->has_value()) && !running_.empty();

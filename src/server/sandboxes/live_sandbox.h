@@ -9,7 +9,7 @@
 //   STOPPING      STOPPED                   End: nothing of it is left
 //   STOPPED, FAILED                         final: the record never changes again
 //
-// SETUP is passed over while there are no steps: SetUp is where they belong. A control plane that
+// SETUP is passed over where there are no steps. A control plane that
 // starts again takes over what is READY, and settles everything else (Sandboxes::Recover).
 //
 // One coroutine (Create or Adopt) makes every change of its state, persists it, and only then tells
@@ -96,6 +96,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   // Why it was asked to stop, or failed; nothing while neither has happened.
   const std::optional<Error>& why_ending() const { return stop_reason_ ? stop_reason_ : failure_; }
   bool ended() const { return ended_; }
+  // For whoever creates it; complete when it is READY.
+  const std::vector<std::string>& warnings() const { return warnings_; }
   const ProgressUpdate& progress() const { return progress_; }
   bool image_was_present() const { return machine_.shape.image.was_present; }
   // Null before the warden runs.
@@ -114,9 +116,13 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
 
  private:
   Awaitable<void> MakeTask(LaunchPlan plan, std::optional<Spare> spare);
-  // What runs in the machine before the sandbox is READY: enters SETUP when there is something to
-  // do, adds a phase for each step, and tells its output as progress. Cancelled with its task.
+  // The layers of the checkout, while the machine is on its way.
+  Awaitable<void> FindLayers();
+  // What happens in the machine before the sandbox is READY: enters SETUP when there is something
+  // to do, and adds a phase for each step. Cancelled with its task.
   Awaitable<Result<void>> SetUp();
+  Awaitable<Result<void>> AttachCheckout(CheckoutLayers layers);
+  bool SetUpFailed() const { return set_up_begun_ && made_ && !made_->has_value(); }
   Awaitable<void> Serve();
   Awaitable<void> Watch();
   Awaitable<void> End();
@@ -139,10 +145,13 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
 
   SandboxMachine machine_;
   ProgressUpdate progress_;
+  std::vector<std::string> warnings_;
   std::set<std::string> running_;
   std::chrono::steady_clock::time_point idle_since_;
 
-  std::optional<Result<void>> made_;  // the machine and its set-up
+  std::optional<Result<CheckoutLayers>> layers_;  // once they are found
+  bool set_up_begun_ = false;                     // the machine runs
+  std::optional<Result<void>> made_;              // the machine and its set-up
   std::optional<Error> stop_reason_;
   std::optional<Error> failure_;  // why it ended without being asked to
   bool link_lost_ = false;  // the failure is that the warden's connection ended without a word

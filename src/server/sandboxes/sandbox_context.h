@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/async.h"
+#include "server/launch/checkouts.h"
 #include "server/launch/launch_resources.h"
 #include "server/layout.h"
 #include "server/settings.h"
@@ -19,6 +20,7 @@ struct SandboxContext {
   store::RecordStore& store;
   LaunchResources& resources;
   WarmStart& warm;
+  Checkouts& checkouts;
   BlockingPool& pool;
   const Settings& settings;
   const Layout& layout;

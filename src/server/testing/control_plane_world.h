@@ -2,6 +2,7 @@
 // warden whose machine is not (fake_warden).
 #pragma once
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <boost/asio/io_context.hpp>
@@ -42,6 +43,38 @@ class FakeResources : public LaunchResources {
 
   std::string kernel;
   HostRoom room{.memory_mib = 100'000, .disk_mib = 100'000};
+};
+
+// One repository, which has every commit; its layers are an empty file.
+class FakeCheckouts : public Checkouts {
+ public:
+  Result<git::RemoteUrl> Remote(const std::string& url) const override {
+    return git::RemoteUrl::Parse(url);
+  }
+  Awaitable<Result<store::Checkout>> Resolve(CheckoutWish wish, ProgressFn) override {
+    if (!failure.message().empty()) co_return Err(failure);
+    store::Checkout checkout;
+    checkout.remote_url = wish.remote_url;
+    checkout.commit = wish.commit.empty() ? std::string(40, 'c') : wish.commit;
+    checkout.branch = wish.branch;
+    co_return checkout;
+  }
+  Awaitable<Result<std::string>> ReadFile(store::Checkout, std::string path) override {
+    if (path == policy_file) co_return policy;
+    co_return Err(ErrorCode::kNotFound, "there is no such file");
+  }
+  Awaitable<Result<CheckoutLayers>> Layers(store::Checkout, CheckoutOwner, ProgressFn) override {
+    if (!layers_failure.message().empty()) co_return Err(layers_failure);
+    CheckoutLayers layers;
+    CR_CO_TRY_ASSIGN(os::UniqueFd file, os::Open("/dev/null", O_RDONLY));
+    layers.files.push_back(std::move(file));
+    layers.warnings = {"one warning"};
+    co_return layers;
+  }
+
+  Error failure{ErrorCode::kInternal, ""};         // of resolving
+  Error layers_failure{ErrorCode::kInternal, ""};  // of making layers
+  std::string policy_file, policy;                 // of every commit
 };
 
 // One template, or none.
@@ -93,7 +126,7 @@ struct Plane {
     const WallClock clock = [this] { return now; };
     sandboxes = std::make_unique<Sandboxes>(
         io.get_executor(),
-        SandboxContext{*store, resources, warm, pool, settings, layout, clock,
+        SandboxContext{*store, resources, warm, checkouts, pool, settings, layout, clock,
                        [this] { return std::chrono::steady_clock::time_point(passed()); }});
     executions = std::make_unique<Executions>(io.get_executor(), *store, pool, *sandboxes, settings,
                                               layout, clock);
@@ -188,6 +221,7 @@ struct Plane {
   asio::io_context io{1};
   BlockingPool pool{1};
   FakeResources resources;
+  FakeCheckouts checkouts;
   FakeWarm warm;
   std::unique_ptr<store::RecordStore> store;
   std::unique_ptr<Sandboxes> sandboxes;

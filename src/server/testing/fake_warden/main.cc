@@ -12,6 +12,7 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
@@ -73,6 +74,11 @@ struct FakeWarden final : pb::FakeWardenService {
       if (cancelled) break;
     }
     co_return Result<void>();
+  }
+  Awaitable<Result<pb::AttachResponse>> Attach(rpc::CallContext&,
+                                               pb::AttachRequest request) override {
+    std::ofstream("attached") << request.folders(0).target() << " " << request.folders(0).layers();
+    co_return pb::AttachResponse();
   }
   Awaitable<Result<pb::StartExecutionResponse>> StartExecution(
       rpc::CallContext&, pb::StartExecutionRequest request) override {

@@ -1,0 +1,187 @@
+#include "server/repositories/repositories.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "net/host_name.h"
+#include "os/file.h"
+#include "server/repositories/pool_task.h"
+
+namespace cleanroom::server {
+namespace {
+
+constexpr size_t kCommits = 4096;
+constexpr size_t kCheckouts = 1024;
+constexpr size_t kFiles = 64;
+constexpr size_t kMaxFileBytes = 1 << 20;  // as a policy file may have
+
+bool IsFullId(const std::string& id) {
+  return (id.size() == 40 || id.size() == 64) &&
+         id.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+git::Control GitControl(const PoolControl& control) {
+  return {.stop = control.stop, .progress = [control](std::string_view line) {
+            control.progress({.phase = "repository", .message = std::string(line)});
+          }};
+}
+
+repository::CheckoutControl ControlOf(const PoolControl& control) {
+  return {
+      .git = GitControl(control), .progress = [control](const repository::Progress& progress) {
+        const bool objects = progress.phase == repository::Phase::kObjects;
+        control.progress({.phase = "checkout",
+                          .message = objects ? "history" : fmt::format("{} files", progress.files),
+                          .done = static_cast<int64_t>(progress.bytes)});
+      }};
+}
+
+std::vector<std::string> WarningsOf(const repository::CheckedOut& made) {
+  if (made.lfs_pointers == 0) return {};
+  return {
+      fmt::format("{} file{} of git-lfs in the checkout {} pointers: their contents are not "
+                  "fetched",
+                  made.lfs_pointers, made.lfs_pointers == 1 ? "" : "s",
+                  made.lfs_pointers == 1 ? "is a pointer, as" : "are")};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Repositories>> Repositories::Open(RepositoriesConfig config) {
+  // Which hosts is looked at for each URL.
+  if (!config.http_hosts.empty()) config.git.rules.http = git::PlainHttp::kAllowed;
+  CR_TRY_ASSIGN(
+      auto mirrors,
+      git::MirrorStore::Open({.state_folder = config.state_dir, .git = config.git, .limits = {}}));
+  CR_TRY_ASSIGN(auto layers, layers::LayerStore::Open(config.cache_dir));
+  return std::unique_ptr<Repositories>(
+      new Repositories(std::move(config), std::move(mirrors), std::move(layers)));
+}
+
+Repositories::Repositories(RepositoriesConfig config, git::MirrorStore mirrors,
+                           layers::LayerStore layers)
+    : config_(std::move(config)),
+      mirrors_(std::move(mirrors)),
+      layers_(std::move(layers)),
+      commits_(kCommits),
+      files_(kFiles),
+      checkouts_(kCheckouts) {}
+
+Result<git::RemoteUrl> Repositories::Remote(const std::string& url) const {
+  CR_TRY_ASSIGN(git::RemoteUrl remote, mirrors_.ParseUrl(url));
+  if (remote.scheme() != git::Scheme::kHttp) return remote;
+  for (const std::string& text : config_.http_hosts) {
+    const auto pattern = net::HostPattern::Parse(text);
+    if (pattern && pattern->Matches(remote.host())) return remote;
+  }
+  return Err(
+      Error(ErrorCode::kInvalidArgument,
+            fmt::format("repositories of {} are not fetched by plain http, which anybody on "
+                        "the way can change",
+                        remote.host()))
+          .About(SubjectKind::kRepository, remote.origin())
+          .Remedy("use https, or have the operator list the host in gateway.git.http_hosts"));
+}
+
+Awaitable<Result<store::Checkout>> Repositories::Resolve(CheckoutWish wish, ProgressFn progress) {
+  CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(wish.remote_url));
+  store::Checkout checkout{.remote_url = remote.origin(),
+                           .commit = wish.commit,
+                           .branch = wish.branch,
+                           .path = {},
+                           .submodules = false};
+  if (IsFullId(wish.commit) && commits_.Find({remote.identity(), wish.commit}) != nullptr) {
+    co_return checkout;
+  }
+  std::function<Result<git::Resolved>(const PoolControl&)> work =
+      [this, remote, wish](const PoolControl& control) {
+        return mirrors_.EnsureCommit(
+            remote, {.commit = wish.commit, .revision = wish.revision, .branch = wish.branch},
+            GitControl(control));
+      };
+  auto resolved = co_await RunStoppable(pool_, std::move(work), std::move(progress));
+  if (!resolved) {
+    co_return Err(std::move(resolved).error().About(SubjectKind::kRepository, remote.origin()));
+  }
+  checkout.commit = resolved->commit;
+  checkout.branch = resolved->branch;
+  commits_.Put({remote.identity(), checkout.commit}, true);
+  co_return checkout;
+}
+
+Awaitable<Result<std::string>> Repositories::ReadFile(store::Checkout checkout, std::string path) {
+  CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(checkout.remote_url));
+  const Recent<std::string>::Key key = {remote.identity(), checkout.commit, path};
+  if (const std::string* known = files_.Find(key)) co_return *known;
+  std::function<Result<std::string>(const PoolControl&)> work =
+      [this, remote, checkout, path](const PoolControl& control) -> Result<std::string> {
+    const git::Control inner = GitControl(control);
+    CR_TRY_ASSIGN(const git::Resolved resolved,
+                  mirrors_.EnsureCommit(remote, {.commit = checkout.commit}, inner));
+    const git::Mirror mirror(mirrors_.git(), resolved.mirror);
+    CR_TRY_ASSIGN(auto text, mirror.ReadFile(checkout.commit, path, kMaxFileBytes, inner));
+    if (!text) {
+      return Err(ErrorCode::kNotFound,
+                 fmt::format("commit {} has no file {}", checkout.commit, path));
+    }
+    return *std::move(text);
+  };
+  auto text = co_await RunStoppable(pool_, std::move(work), nullptr);
+  if (text) files_.Put(key, *text);
+  co_return text;
+}
+
+std::optional<Result<CheckoutLayers>> Repositories::OpenKnown(const Known& known) const {
+  CheckoutLayers out{.files = {}, .warnings = known.warnings};
+  for (const layers::LayerId& id : known.layers) {
+    const auto record = layers_.Use(id);
+    if (!record) return std::nullopt;
+    auto file = os::Open(record->file().string(), O_RDONLY);
+    if (!file && file.error().code() == ErrorCode::kNotFound) return std::nullopt;
+    if (!file) return Err(std::move(file).error());
+    out.files.push_back(*std::move(file));
+  }
+  return out;
+}
+
+Awaitable<Result<CheckoutLayers>> Repositories::Layers(store::Checkout checkout,
+                                                       CheckoutOwner owner, ProgressFn progress) {
+  CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(checkout.remote_url));
+  const Recent<Known>::Key key = {checkout.remote_url,       checkout.commit,
+                                  checkout.branch,           std::to_string(checkout.submodules),
+                                  std::to_string(owner.uid), std::to_string(owner.gid)};
+  if (const Known* known = checkouts_.Find(key)) {
+    auto opened = OpenKnown(*known);
+    if (opened) co_return *std::move(opened);
+  }
+  std::function<Result<repository::CheckedOut>(const PoolControl&)> work =
+      [this, remote, checkout,
+       owner](const PoolControl& control) -> Result<repository::CheckedOut> {
+    const auto inner = ControlOf(control);
+    CR_TRY_ASSIGN(const git::Resolved resolved,
+                  mirrors_.EnsureCommit(
+                      remote, {.commit = checkout.commit, .branch = checkout.branch}, inner.git));
+    repository::CheckoutOptions options;
+    options.owner = {.uid = owner.uid, .gid = owner.gid};
+    options.origin = checkout.remote_url;
+    if (checkout.submodules) options.submodules = repository::Submodules::kCheckedOut;
+    return repository::Checkouts(mirrors_, layers_).Make(resolved, options, inner);
+  };
+  auto made = co_await RunStoppable(pool_, std::move(work), std::move(progress));
+  if (!made) {
+    co_return Err(std::move(made).error().About(SubjectKind::kRepository, remote.origin()));
+  }
+  Known known{.layers = {}, .warnings = WarningsOf(*made)};
+  for (const repository::CheckoutLayer& layer : made->layers) {
+    known.layers.push_back(layer.record.id);
+  }
+  auto opened = OpenKnown(known);
+  checkouts_.Put(key, std::move(known));
+  if (opened) co_return *std::move(opened);
+  co_return Err(ErrorCode::kUnavailable, "a layer of the checkout was removed while it was made");
+}
+
+}  // namespace cleanroom::server
