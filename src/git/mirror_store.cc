@@ -109,9 +109,10 @@ Result<bool> MirrorStore::Clean(const std::string& identity, const Control& cont
   CR_TRY_ASSIGN(const os::StoppableLock lock, Lock(mirror, control.stop));
   CR_TRY_ASSIGN(const std::optional<MirrorUse> alone, UseAlone(mirror));
   if (!alone) return false;
-  CR_TRY(git_->Local(
-      {.args = {"repack", "-a", "-d", "-k", "-q"}, .git_dir = mirror, .timeout = std::chrono::hours(1)},
-      control));
+  CR_TRY(git_->Local({.args = {"repack", "-a", "-d", "-k", "-q"},
+                      .git_dir = mirror,
+                      .timeout = std::chrono::hours(1)},
+                     control));
   MirrorRecord record = ReadRecord(mirror);
   record.bytes = FolderBytes(mirror);
   CR_TRY(WriteRecord(mirror, record));

@@ -72,7 +72,8 @@ Result<std::vector<ChangedEntry>> ParseRaw(std::string_view text) {
   return out;
 }
 
-Result<void> CheckFiles(const std::vector<ChangedEntry>& made, const std::vector<ChangedPath>& said) {
+Result<void> CheckFiles(const std::vector<ChangedEntry>& made,
+                        const std::vector<ChangedPath>& said) {
   std::vector<std::pair<std::string_view, bool>> a, b;
   for (const auto& one : made) a.emplace_back(one.path, one.deleted);
   for (const auto& one : said) b.emplace_back(one.path, one.deleted);
