@@ -27,7 +27,7 @@ class CheckoutTest : public testing::Test {
     return *std::move(out);
   }
   Awaitable<void> Fill(std::optional<Result<PlannedCheckout>>& out) {
-    out = co_await PlanCheckout(request_, plane_.checkouts, [](const ProgressUpdate&) {});
+    out = co_await PlanCheckout(request_, plane_.checkouts, nullptr);
   }
   // As the commit has it.
   void Policy(const std::string& more) {

@@ -64,7 +64,7 @@ Awaitable<Result<SandboxService::Begun>> SandboxService::Begin(v1::CreateSandbox
 
 Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::CreateSandbox(
     rpc::CallContext&, v1::CreateSandboxRequest request) {
-  auto begun = co_await Begin(std::move(request), [](const ProgressUpdate&) {});
+  auto begun = co_await Begin(std::move(request), nullptr);
   if (!begun) co_return Err(std::move(begun).error());
   auto created = co_await Await(*std::move(begun), nullptr);
   co_return created;
