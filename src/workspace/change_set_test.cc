@@ -13,11 +13,11 @@
 namespace cleanroom::workspace {
 namespace {
 
-using testing::Contains;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::Not;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 std::vector<std::string> PathsOf(const ChangeSet& set) {
   std::vector<std::string> out;
@@ -25,7 +25,7 @@ std::vector<std::string> PathsOf(const ChangeSet& set) {
   return out;
 }
 
-class ChangeSetTest : public testing::Test {
+class ChangeSetTest : public ::testing::Test {
  protected:
   Result<ChangeSet> Take(const ChangeSetLimits& limits = {}) {
     CR_TRY_ASSIGN(const auto repository, Discover(made_.top()));

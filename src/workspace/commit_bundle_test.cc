@@ -10,9 +10,9 @@
 namespace cleanroom::workspace {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class CommitBundleTest : public testing::Test {
+class CommitBundleTest : public ::testing::Test {
  protected:
   Result<std::optional<CommitBundle>> Make(size_t max_bytes = kMaxBundleBytes,
                                            const std::string& wanted = "origin") {

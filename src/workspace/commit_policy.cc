@@ -52,8 +52,8 @@ Error TooLarge(const std::string& path) {
 
 // What `git ls-tree -l` prints of one path: "100644 blob ID SIZE\tPATH".
 Result<MaybeText> ReadBlob(const Git& git, const std::string& commit, const std::string& path) {
-  CR_TRY_ASSIGN(const auto lines,
-                git.ReadNames({"ls-tree", "--full-tree", "-z", commit, "--", path}));
+  CR_TRY_ASSIGN(const auto lines, git.ReadNames({"--literal-pathspecs", "ls-tree", "--full-tree",
+                                                 "-z", commit, "--", path}));
   if (lines.empty()) return MaybeText();
   const std::string& line = lines[0];
   if (line.starts_with("120000 ")) return Err(NoPolicyFile(path, "a symbolic link"));

@@ -159,7 +159,7 @@ std::vector<std::string> Git::Subsections(std::string_view section, std::string_
 }
 
 std::vector<std::string> Git::Argv(const std::vector<std::string>& args) const {
-  std::vector<std::string> argv = {"git", "--no-pager", "--literal-pathspecs"};
+  std::vector<std::string> argv = {"git", "--no-pager"};
   argv.insert(argv.end(), args.begin(), args.end());
   return argv;
 }

@@ -8,8 +8,8 @@
 namespace cleanroom::workspace {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string IdentityOf(std::string_view url) {
   const auto parsed = RemoteUrl::Parse(url);

@@ -12,8 +12,8 @@
 namespace cleanroom::workspace {
 namespace {
 
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 TEST(RepositoryTest, FindsWhatThereIs) {
   const TestRepository made;
