@@ -26,7 +26,7 @@ int OpenBeneath(int top, const std::string& path, int flags) {
   }
 }
 
-std::unexpected<Error> Failure(const std::string& path) {
+std::unexpected<Error> OpenFailure(const std::string& path) {
   const int error = errno;
   return Err(Error::FromErrno(os::CodeForErrno(error), error, EscapeUnprintable(path))
                  .About(SubjectKind::kFile, EscapeUnprintable(path)));
@@ -49,10 +49,10 @@ Result<Look> LookBeneath(int top, const std::string& path) {
     if (errno == ELOOP) return Look{.kind = Look::Kind::kBehindLink};
     if (errno == ENOTDIR) return Look{.kind = Look::Kind::kBehindFile};
     if (errno == EXDEV) return Look{.kind = Look::Kind::kElsewhere};
-    return Failure(path);
+    return OpenFailure(path);
   }
   struct stat info = {};
-  if (fstatat(fd.get(), "", &info, AT_EMPTY_PATH) != 0) return Failure(path);
+  if (fstatat(fd.get(), "", &info, AT_EMPTY_PATH) != 0) return OpenFailure(path);
   return Look{.kind = KindOf(info.st_mode),
               .device = info.st_dev,
               .inode = info.st_ino,
@@ -65,9 +65,9 @@ Result<Look> LookBeneath(int top, const std::string& path) {
 Result<os::UniqueFd> OpenFileBeneath(int top, const std::string& path) {
   // Without blocking: a pipe may have taken the file's place.
   os::UniqueFd fd(OpenBeneath(top, path, O_RDONLY | O_NONBLOCK));
-  if (!fd) return Failure(path);
+  if (!fd) return OpenFailure(path);
   struct stat info = {};
-  if (fstat(fd.get(), &info) != 0) return Failure(path);
+  if (fstat(fd.get(), &info) != 0) return OpenFailure(path);
   if (!S_ISREG(info.st_mode))
     return Err(ErrorCode::kFailedPrecondition, EscapeUnprintable(path) + " is no file any more");
   return fd;
@@ -76,22 +76,22 @@ Result<os::UniqueFd> OpenFileBeneath(int top, const std::string& path) {
 Result<os::UniqueFd> OpenFolderBeneath(int top, const std::string& path, Missing missing) {
   os::UniqueFd at(OpenBeneath(top, path.empty() ? "." : path, O_PATH | O_DIRECTORY));
   if (at) return at;
-  if (errno != ENOENT || missing == Missing::kFail) return Failure(path);
+  if (errno != ENOENT || missing == Missing::kFail) return OpenFailure(path);
   const std::string parent(ParentOf(path));
   CR_TRY_ASSIGN(const os::UniqueFd above, OpenFolderBeneath(top, parent, missing));
   const std::string name = path.substr(parent.empty() ? 0 : parent.size() + 1);
-  if (mkdirat(above.get(), name.c_str(), 0755) != 0 && errno != EEXIST) return Failure(path);
+  if (mkdirat(above.get(), name.c_str(), 0755) != 0 && errno != EEXIST) return OpenFailure(path);
   at.reset(OpenBeneath(top, path, O_PATH | O_DIRECTORY));
-  if (!at) return Failure(path);
+  if (!at) return OpenFailure(path);
   return at;
 }
 
 Result<std::string> ReadLinkBeneath(int top, const std::string& path) {
   const os::UniqueFd fd(OpenBeneath(top, path, O_PATH));
-  if (!fd) return Failure(path);
+  if (!fd) return OpenFailure(path);
   std::string target(kMaxPathBytes + 1, '\0');
   const ssize_t size = readlinkat(fd.get(), "", target.data(), target.size());
-  if (size < 0) return Failure(path);
+  if (size < 0) return OpenFailure(path);
   target.resize(static_cast<size_t>(size));
   return target;
 }

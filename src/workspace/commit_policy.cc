@@ -14,9 +14,9 @@ namespace cleanroom::workspace {
 namespace {
 
 using MaybeText = std::optional<std::string>;
-using Reader = std::function<Result<MaybeText>(const std::string& path)>;
+using ReadFn = std::function<Result<MaybeText>(const std::string& path)>;
 
-Result<std::optional<RepositoryPolicy>> FindBy(const Reader& read, const std::string& prefix) {
+Result<std::optional<RepositoryPolicy>> FindBy(const ReadFn& read, const std::string& prefix) {
   std::vector<std::string> folders = {prefix};
   if (!prefix.empty()) folders.emplace_back();
   for (const std::string& folder : folders) {

@@ -32,7 +32,7 @@ constexpr uint64_t kSpareBytes = 64ull << 20;  // that the user's disk keeps
 
 std::string NameOf(std::string_view path) { return std::string(path.substr(path.rfind('/') + 1)); }
 
-std::unexpected<Error> Failure(std::string_view path) {
+std::unexpected<Error> WriteFailure(std::string_view path) {
   const int error = errno;
   const std::string shown = EscapeUnprintable(path);
   return Err(
@@ -66,7 +66,7 @@ class Copy {
 
   Result<void> CheckRoom() const {
     struct statvfs room = {};
-    if (statvfs(plan_.top.c_str(), &room) != 0) return Failure(plan_.top);
+    if (statvfs(plan_.top.c_str(), &room) != 0) return WriteFailure(plan_.top);
     uint64_t wanted = kSpareBytes;
     for (const PlannedPath& planned : plan_.paths) {
       if (planned.action == Action::kWrite) wanted += planned.file->size;
@@ -145,7 +145,7 @@ class Copy {
     if (file.mode == kModeLink) {
       if (entry.target != file.target) return AnotherTar();
       if (symlinkat(file.target.c_str(), staging_fd_.get(), name.c_str()) != 0)
-        return Failure(path);
+        return WriteFailure(path);
       return {};
     }
     CR_TRY_ASSIGN(const auto fd,
@@ -163,12 +163,12 @@ class Copy {
       CR_TRY(os::WriteAll(fd.get(), piece, path));
     }
     if (written != file.size || hash.Finish() != file.sha256) return AnotherTar();
-    if (fchmod(fd.get(), file.mode == kModeProgram ? 0755 : 0644) != 0) return Failure(path);
+    if (fchmod(fd.get(), file.mode == kModeProgram ? 0755 : 0644) != 0) return WriteFailure(path);
     // Not in the future, where build tools would take it for newer than all they make.
     const timespec time = {.tv_sec = std::clamp<int64_t>(file.mtime, 0, std::time(nullptr)),
                            .tv_nsec = 0};
     const std::array<timespec, 2> times = {time, time};
-    if (futimens(fd.get(), times.data()) != 0) return Failure(path);
+    if (futimens(fd.get(), times.data()) != 0) return WriteFailure(path);
     return {};
   }
 
@@ -179,7 +179,7 @@ class Copy {
           const auto folder,
           OpenFolderBeneath(top_.get(), std::string(ParentOf(planned.path)), Missing::kFail));
       if (unlinkat(folder.get(), NameOf(planned.path).c_str(), 0) != 0)
-        return Failure(planned.path);
+        return WriteFailure(planned.path);
       ++copied_.deleted;
       CR_TRY(RemoveEmptied(std::string(ParentOf(planned.path))));
     }
@@ -207,7 +207,7 @@ class Copy {
           planned.seen.kind == Look::Kind::kFile || planned.seen.kind == Look::Kind::kLink;
       if (renameat2(staging_fd_.get(), writes_.at(planned.path).staged.c_str(), folder.get(),
                     NameOf(planned.path).c_str(), replaces ? 0 : RENAME_NOREPLACE) != 0)
-        return Failure(planned.path);
+        return WriteFailure(planned.path);
       ++copied_.written;
     }
     return {};

@@ -18,11 +18,11 @@ namespace {
 
 constexpr size_t kBufferBytes = size_t{256} << 10;
 
-std::string Shown(std::string_view path) { return EscapeUnprintable(path.substr(0, 200)); }
+std::string ShownPath(std::string_view path) { return EscapeUnprintable(path.substr(0, 200)); }
 
-class Reader {
+class IncomingReader {
  public:
-  Reader(std::string_view object_format, const IncomingLimits& limits)
+  IncomingReader(std::string_view object_format, const IncomingLimits& limits)
       : format_(object_format), limits_(limits) {}
 
   Result<void> ReadTar(archive::ByteSource& source) {
@@ -59,8 +59,9 @@ class Reader {
     for (const IncomingFile& file : out_.files) {
       for (auto at = ParentOf(file.path); !at.empty(); at = ParentOf(at)) {
         if (files.contains(at)) {
-          return Err(ErrorCode::kDataCorrupt,
-                     fmt::format("the sandbox sends {} both as a file and as a folder", Shown(at)));
+          return Err(
+              ErrorCode::kDataCorrupt,
+              fmt::format("the sandbox sends {} both as a file and as a folder", ShownPath(at)));
         }
       }
     }
@@ -84,7 +85,7 @@ class Reader {
 
   Result<void> Claim(const std::string& path) {
     if (seen_.insert(path).second) return {};
-    return Err(ErrorCode::kDataCorrupt, fmt::format("the sandbox names {} twice", Shown(path)));
+    return Err(ErrorCode::kDataCorrupt, fmt::format("the sandbox names {} twice", ShownPath(path)));
   }
 
   void Refuse(const archive::TarEntry& entry, std::string_view reason) {
@@ -135,7 +136,7 @@ class Reader {
     CR_TRY(Claim(path));
     if (entry.size > limits_.max_file_bytes) {
       return Err(ErrorCode::kResourceExhausted,
-                 fmt::format("{} has {} bytes in the sandbox, more than {}", Shown(path),
+                 fmt::format("{} has {} bytes in the sandbox, more than {}", ShownPath(path),
                              entry.size, limits_.max_file_bytes));
     }
     total_bytes_ += entry.size;
@@ -161,7 +162,7 @@ class Reader {
     }
     if (left != 0) {
       return Err(ErrorCode::kDataCorrupt,
-                 fmt::format("the tar has not as much of {} as it says", Shown(path)));
+                 fmt::format("the tar has not as much of {} as it says", ShownPath(path)));
     }
     out_.files.push_back(
         {.path = path,
@@ -192,7 +193,7 @@ std::string_view PlainEntryPath(std::string_view path) {
 
 Result<Incoming> ReadIncoming(archive::ByteSource& tar, std::vector<std::string> deleted,
                               std::string_view object_format, const IncomingLimits& limits) {
-  Reader reader(object_format, limits);
+  IncomingReader reader(object_format, limits);
   CR_TRY(reader.ReadTar(tar));
   CR_TRY(reader.ReadDeleted(std::move(deleted)));
   return reader.Finish();

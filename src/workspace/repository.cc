@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Error Refused(std::string message, const std::string& path) {
+Error NoWorkTree(std::string message, const std::string& path) {
   return Error(ErrorCode::kFailedPrecondition, std::move(message)).About(SubjectKind::kFile, path);
 }
 
@@ -24,20 +24,21 @@ Result<fs::path> FindTop(const std::string& folder) {
   if (error) return Err(Error::FromErrno(ErrorCode::kNotFound, error.value(), folder));
   for (fs::path at = start;; at = at.parent_path()) {
     if (at.filename() == ".git") {
-      return Err(Refused(fmt::format("{} is inside of a .git folder", folder), folder)
+      return Err(NoWorkTree(fmt::format("{} is inside of a .git folder", folder), folder)
                      .Remedy("Run it in the work tree"));
     }
     if (fs::symlink_status(at / ".git", error).type() != fs::file_type::not_found) return at;
     const bool bare = fs::exists(at / "HEAD", error) && fs::is_directory(at / "objects", error) &&
                       fs::is_directory(at / "refs", error);
     if (bare) {
-      return Err(Refused(fmt::format("{} is a bare repository: it has no work tree", at.string()),
-                         at.string())
-                     .Remedy("Run it in a clone with a work tree"));
+      return Err(
+          NoWorkTree(fmt::format("{} is a bare repository: it has no work tree", at.string()),
+                     at.string())
+              .Remedy("Run it in a clone with a work tree"));
     }
     if (at == at.parent_path()) break;
   }
-  return Err(Refused(fmt::format("{} is in no git repository", start.string()), start.string()));
+  return Err(NoWorkTree(fmt::format("{} is in no git repository", start.string()), start.string()));
 }
 
 // A repository's config can put its work tree anywhere ("core.worktree"): then a folder that came
@@ -45,22 +46,22 @@ Result<fs::path> FindTop(const std::string& folder) {
 Result<void> CheckTop(const Git& git, const std::string& top) {
   CR_TRY_ASSIGN(const auto bare, git.ReadLine({"rev-parse", "--is-bare-repository"}));
   if (bare == "true") {
-    return Err(Refused(fmt::format("{} is the work tree of a bare repository", top), top)
+    return Err(NoWorkTree(fmt::format("{} is the work tree of a bare repository", top), top)
                    .Remedy("Set core.bare to false in its config, or run it in another clone"));
   }
   CR_TRY_ASSIGN(const auto says, git.ReadLine({"rev-parse", "--show-toplevel"}));
   std::error_code error;
   if (fs::equivalent(says, top, error)) return {};
-  return Err(Refused(fmt::format("the repository at {} says that its work tree is {}", top,
-                                 EscapeUnprintable(says)),
-                     top)
+  return Err(NoWorkTree(fmt::format("the repository at {} says that its work tree is {}", top,
+                                    EscapeUnprintable(says)),
+                        top)
                  .Remedy("Unset core.worktree in its config, if it is yours"));
 }
 
 Result<void> ReadHead(const Git& git, Repository& out) {
   CR_TRY_ASSIGN(const auto head, git.Try({"rev-parse", "--verify", "--quiet", "HEAD^{commit}"}));
   if (!head.status.ok()) {
-    return Err(Refused(fmt::format("the repository at {} has no commit yet", out.top), out.top)
+    return Err(NoWorkTree(fmt::format("the repository at {} has no commit yet", out.top), out.top)
                    .Remedy("Commit first: a sandbox begins with a commit"));
   }
   out.commit = head.out.substr(0, head.out.find('\n'));

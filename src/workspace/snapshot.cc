@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Error Refused(ErrorCode code, std::string message, const std::string& path) {
+Error NotTaken(ErrorCode code, std::string message, const std::string& path) {
   return Error(code, std::move(message)).About(SubjectKind::kFile, path);
 }
 
@@ -24,19 +24,19 @@ Result<void> CheckMerged(const std::vector<TrackedFile>& tracked) {
   const auto open = std::ranges::find_if(tracked, [](const auto& file) { return file.stage != 0; });
   if (open == tracked.end()) return {};
   return Err(
-      Refused(ErrorCode::kFailedPrecondition,
-              fmt::format("{} is of a merge that is not finished", EscapeUnprintable(open->path)),
-              open->path)
+      NotTaken(ErrorCode::kFailedPrecondition,
+               fmt::format("{} is of a merge that is not finished", EscapeUnprintable(open->path)),
+               open->path)
           .Remedy("Finish it and run: git add, or give it up with: git merge --abort"));
 }
 
 Result<void> CheckNames(const std::vector<std::string>& paths) {
   for (const std::string& path : paths) {
     if (ToValidUtf8(path) == path) continue;
-    return Err(Refused(ErrorCode::kInvalidArgument,
-                       fmt::format("the name of {} is not UTF-8, and cannot travel",
-                                   EscapeUnprintable(path)),
-                       EscapeUnprintable(path))
+    return Err(NotTaken(ErrorCode::kInvalidArgument,
+                        fmt::format("the name of {} is not UTF-8, and cannot travel",
+                                    EscapeUnprintable(path)),
+                        EscapeUnprintable(path))
                    .Remedy("Rename it, or name it in .cleanroomignore"));
   }
   return {};
@@ -46,10 +46,10 @@ Result<void> CheckNames(const std::vector<std::string>& paths) {
 Result<void> CheckSizes(const std::string& top, const std::vector<std::string>& paths,
                         const SnapshotLimits& limits) {
   if (paths.size() > limits.max_files) {
-    return Err(Refused(ErrorCode::kResourceExhausted,
-                       fmt::format("{} files have changed or are new: more than {} do not travel",
-                                   paths.size(), limits.max_files),
-                       top)
+    return Err(NotTaken(ErrorCode::kResourceExhausted,
+                        fmt::format("{} files have changed or are new: more than {} do not travel",
+                                    paths.size(), limits.max_files),
+                        top)
                    .Remedy("Name what is not needed in .gitignore or .cleanroomignore"));
   }
   uint64_t total = 0, largest_size = 0;
@@ -65,7 +65,7 @@ Result<void> CheckSizes(const std::string& top, const std::vector<std::string>& 
   }
   if (total <= limits.max_content_bytes) return {};
   return Err(
-      Refused(
+      NotTaken(
           ErrorCode::kResourceExhausted,
           fmt::format("the local changes have {} bytes, more than {}; the largest file is "
                       "{} with {}",
@@ -98,8 +98,8 @@ Result<Snapshot> Snapshot::Take(const Repository& repository, const SnapshotLimi
   }
   if (!paths.empty()) {
     const std::string& path = paths.present.empty() ? paths.deleted[0] : paths.present[0];
-    return Err(Refused(ErrorCode::kUnavailable,
-                       fmt::format("{} changes while it is read", EscapeUnprintable(path)), path)
+    return Err(NotTaken(ErrorCode::kUnavailable,
+                        fmt::format("{} changes while it is read", EscapeUnprintable(path)), path)
                    .Remedy("Stop what writes it, or name it in .gitignore or .cleanroomignore"));
   }
   // What a partial clone does not have is not changed either.

@@ -11,7 +11,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr int kMaxDepth = 8;
 
-Error Refused(std::string message, const std::string& folder, std::string remedy) {
+Error RefusedSubmodule(std::string message, const std::string& folder, std::string remedy) {
   return Error(ErrorCode::kFailedPrecondition, std::move(message))
       .About(SubjectKind::kFile, folder)
       .Remedy(std::move(remedy));
@@ -27,9 +27,9 @@ Result<std::optional<Git>> OpenSubmodule(const std::string& folder) {
   CR_TRY_ASSIGN(Git git, Git::Open(folder));
   CR_TRY_ASSIGN(const auto top, git.ReadLine({"rev-parse", "--show-toplevel"}));
   if (!fs::equivalent(top, folder, error)) {
-    return Err(
-        Refused(fmt::format("the submodule at {} says that its work tree is elsewhere", folder),
-                folder, "Set the submodule up again, with: git submodule update --init"));
+    return Err(RefusedSubmodule(
+        fmt::format("the submodule at {} says that its work tree is elsewhere", folder), folder,
+        "Set the submodule up again, with: git submodule update --init"));
   }
   return git;
 }
@@ -46,17 +46,17 @@ Result<void> CheckUnchanged(const std::string& top, const std::vector<TrackedFil
                  fmt::format("{}: submodules nest too deep", folder));
     CR_TRY_ASSIGN(const auto head, git->Try({"rev-parse", "--verify", "--quiet", "HEAD"}));
     if (head.out != file.id + "\n") {
-      return Err(
-          Refused(fmt::format("the submodule {} is at another commit than the repository has "
-                              "for it: changes of submodules do not travel",
-                              file.path),
-                  folder, "Commit its new state and push it, or run: git submodule update"));
+      return Err(RefusedSubmodule(
+          fmt::format("the submodule {} is at another commit than the repository has "
+                      "for it: changes of submodules do not travel",
+                      file.path),
+          folder, "Commit its new state and push it, or run: git submodule update"));
     }
     CR_TRY_ASSIGN(const auto status,
                   git->Read({"status", "--porcelain", "-z", "--no-renames",
                              "--untracked-files=normal", "--ignore-submodules=all"}));
     if (!status.empty()) {
-      return Err(Refused(
+      return Err(RefusedSubmodule(
           fmt::format("the submodule {} has local changes: they do not travel", file.path), folder,
           "Commit and push them in the submodule, or put them away with: git "
           "stash -u"));
@@ -86,7 +86,7 @@ Result<void> CheckSubmodulesPublished(const Repository& repository) {
     CR_TRY_ASSIGN(const auto local,
                   git->ReadLine({"rev-list", "--max-count=1", file.id, "--not", "--remotes"}));
     if (local.empty()) continue;
-    return Err(Refused(
+    return Err(RefusedSubmodule(
         fmt::format("commit {} of the submodule {} is on no remote, as far as its clone knows",
                     file.id.substr(0, 12), path),
         folder, "Push it, in the submodule's folder"));
