@@ -45,11 +45,30 @@ Result<void> CheckPairs(const RunFlags& flags, RunKind kind) {
   const Given policy{"-c", !flags.policy_file.empty()};
   const Given backend{"--backend", !flags.backend.empty()};
   const Given allow_all{"--dangerously-allow-all", flags.dangerously_allow_all};
-  // A running sandbox has its image, policy, backend and life already.
+  // With --in, no local folder matters, unless files come from there or go there.
+  const bool copies = flags.copy_in || flags.copy_out || flags.sync;
+  const Given chdir{"--chdir", !flags.chdir.empty() && !copies};
+  // A running sandbox has its image, policy, backend and life already. What is copied belongs to the
+  // commit that the work tree is at, and to no other.
   const std::pair<Given, Given> pairs[] = {
-      {in, from},       {in, image},     {in, keep},      {in, repo_url},      {in, repo_commit},
-      {in, policy},     {in, backend},   {in, allow_all}, {copy_in, repo_url}, {copy_out, repo_url},
-      {sync, repo_url}, {tty, no_stdin}, {rm, keep},      {from, image},
+      {in, from},
+      {in, image},
+      {in, keep},
+      {in, repo_url},
+      {in, repo_commit},
+      {in, policy},
+      {in, backend},
+      {in, allow_all},
+      {copy_in, repo_url},
+      {copy_out, repo_url},
+      {sync, repo_url},
+      {tty, no_stdin},
+      {rm, keep},
+      {from, image},
+      {in, chdir},
+      {copy_in, repo_commit},
+      {copy_out, repo_commit},
+      {sync, repo_commit},
   };
   for (const auto& [a, b] : pairs) {
     if (a.given && b.given) {
@@ -121,7 +140,7 @@ void AddRunFlags(CLI::App& command, RunKind kind, RunFlags& flags) {
         ->option_text("URL");
     command
         .add_option("--repo-commit", flags.repo_commit,
-                    "The commit to check out: a commit, tag or branch of the remote, or latest")
+                    "The commit, tag or branch to check out; 'latest' is the remote's HEAD")
         ->option_text("COMMIT");
     command.add_flag("--copy-in", flags.copy_in, "Copy local changes into the sandbox first");
     command.add_flag("--copy-out", flags.copy_out, "Copy changes back afterwards");

@@ -24,6 +24,10 @@ TEST(RunFlagsTest, NamesThePairThatContradicts) {
       {"--copy-in", "--repo-url", {.repo_url = "u", .copy_in = true}},
       {"--copy-out", "--repo-url", {.repo_url = "u", .copy_out = true}},
       {"--sync", "--repo-url", {.repo_url = "u", .sync = true}},
+      {"--copy-in", "--repo-commit", {.repo_commit = "c", .copy_in = true}},
+      {"--copy-out", "--repo-commit", {.repo_commit = "c", .copy_out = true}},
+      {"--sync", "--repo-commit", {.repo_commit = "c", .sync = true}},
+      {"--in", "--chdir", {.chdir = "d", .sandbox_id = "x"}},
       {"--tty", "--no-stdin", {.tty = true, .no_stdin = true}},
       {"--rm", "--keep", {.rm = true, .keep = true}},
       {"--in", "-c", {.policy_file = "f", .sandbox_id = "x"}},
@@ -36,6 +40,13 @@ TEST(RunFlagsTest, NamesThePairThatContradicts) {
     EXPECT_THAT(result.error().message(),
                 AllOf(HasSubstr(pair.a), HasSubstr(pair.b), HasSubstr("contradict")));
   }
+}
+
+TEST(RunFlagsTest, AFolderMattersToASandboxThatItsFilesAreCopiedFrom) {
+  const auto result =
+      CheckRunFlags({.chdir = "d", .sandbox_id = "x", .copy_in = true}, RunKind::kExec);
+  ASSERT_FALSE(result.has_value());
+  EXPECT_EQ(result.error().code(), ErrorCode::kBackendCapabilityMismatch) << "not a contradiction";
 }
 
 TEST(RunFlagsTest, RefusesWhatCannotBeEnforcedNamingTheFlag) {
