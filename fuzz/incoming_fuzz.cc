@@ -1,5 +1,6 @@
 // What a sandbox sends back of its work tree: the list of what it deleted (lines, up to an empty
 // one), then the tar. Nothing that is taken may lead out of a work tree or into its .git.
+#include <cctype>
 #include <cstring>
 #include <set>
 #include <string>

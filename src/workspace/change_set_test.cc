@@ -95,6 +95,30 @@ TEST_F(ChangeSetTest, WhatIsStagedCountsAsTheWorkTreeHasIt) {
   EXPECT_THAT(set->patch, HasSubstr("+3"));
 }
 
+TEST_F(ChangeSetTest, ASplitIndexIsLeftAlone) {
+  made_.Write("a", "1\n");
+  made_.Commit();
+  made_.Run(
+      "git config core.splitIndex true; git update-index --split-index; echo 2 >a; echo n >new");
+  const auto before = made_.GitFolder();
+  const auto set = Take();
+  ASSERT_THAT(set, IsOk());
+  EXPECT_THAT(PathsOf(*set), ElementsAre("+a", "+new"));
+  EXPECT_EQ(made_.GitFolder(), before);
+}
+
+TEST_F(ChangeSetTest, AChangeInTheSecondOfTheCommitIsSeen) {
+  made_.Write("a", "1\n");
+  made_.Commit();
+  // Of the same size and, to git, of the same time as what the index has seen.
+  made_.Run(
+      "touch -d @1700000000 a; git update-index a; touch -d @1700000000 .git/index; "
+      "echo 2 >a; touch -d @1700000000 a");
+  const auto set = Take();
+  ASSERT_THAT(set, IsOk());
+  EXPECT_THAT(PathsOf(*set), ElementsAre("+a"));
+}
+
 TEST_F(ChangeSetTest, OddNamesTravel) {
   made_.Write("x", "x");
   made_.Commit();

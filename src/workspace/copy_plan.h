@@ -39,7 +39,7 @@ enum class Action {
 std::string_view ToString(Action action);  // "write", "delete", "nothing", "skip", "conflict"
 
 struct PlannedPath {
-  std::string path;
+  std::string path;  // the sandbox's spelling: to be escaped before it is shown
   Action action = Action::kNothing;
   std::string reason{};
   std::string warning{};  // what else this change does: to git, to the next sandbox's policy

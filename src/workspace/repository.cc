@@ -43,9 +43,8 @@ Result<fs::path> FindTop(const std::string& folder) {
 
 // A repository's config can put its work tree anywhere ("core.worktree"): then a folder that came
 // with a stranger's archive could have the user's home sent off.
-Result<void> CheckTop(const Git& git, const std::string& top) {
-  CR_TRY_ASSIGN(const auto bare, git.ReadLine({"rev-parse", "--is-bare-repository"}));
-  if (bare == "true") {
+Result<void> CheckTop(const Git& git, bool bare, const std::string& top) {
+  if (bare) {
     return Err(NoWorkTree(fmt::format("{} is the work tree of a bare repository", top), top)
                    .Remedy("Set core.bare to false in its config, or run it in another clone"));
   }
@@ -84,13 +83,16 @@ Result<Repository> Discover(const std::string& folder) {
   if (inside != ".") out.prefix = inside.string() + "/";
 
   CR_TRY_ASSIGN(Git git, Git::Open(out.top));
-  CR_TRY(CheckTop(git, out.top));
+  // A line each; what may hold newlines itself is asked for alone.
+  CR_TRY_ASSIGN(const auto facts,
+                git.ReadLine({"rev-parse", "--is-bare-repository", "--is-shallow-repository",
+                              "--show-object-format"}));
+  CR_TRY(CheckTop(git, facts.starts_with("true"), out.top));
+  out.shallow = facts.contains("\ntrue\n");
+  out.object_format = facts.substr(facts.rfind('\n') + 1);
   CR_TRY_ASSIGN(out.git_dir, git.ReadLine({"rev-parse", "--absolute-git-dir"}));
   CR_TRY_ASSIGN(out.common_dir,
                 git.ReadLine({"rev-parse", "--path-format=absolute", "--git-common-dir"}));
-  CR_TRY_ASSIGN(out.object_format, git.ReadLine({"rev-parse", "--show-object-format"}));
-  CR_TRY_ASSIGN(const auto shallow, git.ReadLine({"rev-parse", "--is-shallow-repository"}));
-  out.shallow = shallow == "true";
   out.linked_worktree = !fs::equivalent(out.git_dir, out.common_dir, error);
   out.partial = git.Config("extensions.partialclone").has_value() ||
                 !git.Subsections("remote", "promisor").empty();

@@ -74,6 +74,19 @@ TEST(RepositoryTest, SaysWhyItRefuses) {
   EXPECT_THAT(Discover("/nonexistent"), HasError(ErrorCode::kNotFound));
 }
 
+TEST(RepositoryTest, IsNotMisledByTheEnvironmentOfAHook) {
+  const TestRepository made, other;
+  const std::string commit = made.Commit("one");
+  other.Commit("two");
+  setenv("GIT_DIR", other.Path(".git").c_str(), 1);
+  setenv("GIT_INDEX_FILE", other.Path(".git/index").c_str(), 1);
+  const auto found = Discover(made.top());
+  unsetenv("GIT_DIR");
+  unsetenv("GIT_INDEX_FILE");
+  ASSERT_THAT(found, IsOk());
+  EXPECT_EQ(found->commit, commit);
+}
+
 TEST(RepositoryTest, RefusesAWorkTreeThatIsElsewhere) {
   const TestRepository made;
   made.Commit();

@@ -1,9 +1,12 @@
 #include "workspace/snapshot.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <filesystem>
 
 #include "base/printable.h"
@@ -74,6 +77,21 @@ Result<void> CheckSizes(const std::string& top, const std::vector<std::string>& 
           .Remedy("Name what is not needed in .gitignore or .cleanroomignore"));
 }
 
+// With its time: git takes a file that is as old as the index for one that may have changed unseen
+// since, and a copy made later would have it trust that file.
+Result<void> CopyIndex(const std::string& from, const std::string& to) {
+  struct stat info = {};
+  std::error_code error;
+  const bool found = stat(from.c_str(), &info) == 0;
+  if (!found || !fs::copy_file(from, to, error)) {
+    return Err(Error::FromErrno(ErrorCode::kInternal, found ? error.value() : errno, from));
+  }
+  const std::array<timespec, 2> times = {info.st_mtim, info.st_mtim};
+  if (utimensat(AT_FDCWD, to.c_str(), times.data(), 0) != 0)
+    return ErrErrno(ErrorCode::kInternal, to);
+  return {};
+}
+
 }  // namespace
 
 Result<Snapshot> Snapshot::Take(const Repository& repository, const SnapshotLimits& limits) {
@@ -118,11 +136,7 @@ Result<void> Snapshot::PrepareIndex(const Repository& repository) {
                 git.ReadLine({"rev-parse", "--path-format=absolute", "--git-path", "index"}));
   call_.env = {"GIT_INDEX_FILE=" + index, "GIT_OBJECT_DIRECTORY=" + objects,
                "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + QuoteForAlternates(theirs)};
-  if (fs::exists(from, error)) {
-    fs::copy_file(from, index, error);
-    if (error) return Err(Error::FromErrno(ErrorCode::kInternal, error.value(), from));
-    return {};
-  }
+  if (fs::exists(from, error)) return CopyIndex(from, index);
   CR_TRY(git.Read({"read-tree", "HEAD"}, call_));
   return {};
 }
