@@ -91,10 +91,9 @@ std::string TemporaryName() {
 
 std::unexpected<Error> PathError(std::string_view call, std::string_view path) {
   const int saved = errno;
-  const ErrorCode code =
-      saved == ELOOP || saved == ENOTDIR || saved == ENAMETOOLONG || saved == EISDIR
-          ? ErrorCode::kInvalidArgument
-          : os::CodeForErrno(saved);
+  const ErrorCode code = saved == ELOOP || saved == ENAMETOOLONG || saved == EISDIR
+                             ? ErrorCode::kInvalidArgument
+                             : os::CodeForErrno(saved);
   return Err(Error::FromErrno(code, saved, fmt::format("{} {}", call, Shown(path)))
                  .About(SubjectKind::kFile, Shown(path)));
 }

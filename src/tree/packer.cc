@@ -18,8 +18,8 @@ bool SameTime(timespec a, timespec b) { return a.tv_sec == b.tv_sec && a.tv_nsec
 
 }  // namespace
 
-Packer::Packer(std::vector<Start> starts, Mounts mounts)
-    : starts_(std::move(starts)), mounts_(mounts) {}
+Packer::Packer(std::vector<std::string> paths, Opener opener, Mounts mounts)
+    : paths_(std::move(paths)), opener_(std::move(opener)), mounts_(mounts) {}
 
 Result<bool> Packer::Fill(std::string& out, size_t size) {
   while (out.size() < size) {
@@ -44,11 +44,11 @@ Result<bool> Packer::Fill(std::string& out, size_t size) {
 Result<bool> Packer::BeginNext(std::string& out) {
   for (;;) {
     if (!walk_) {
-      if (next_start_ == starts_.size()) return false;
-      const Start& start = starts_[next_start_++];
+      if (next_path_ == paths_.size()) return false;
+      CR_TRY_ASSIGN(start_, opener_(paths_[next_path_++]));
       WalkLimits limits;
       limits.max_entries -= std::min(seen_, limits.max_entries);
-      walk_.emplace(start.folder.get(), start.name, mounts_, limits);
+      walk_.emplace(start_.folder.get(), start_.name, mounts_, limits);
     }
     CR_TRY_ASSIGN(const Walk::Found* found, walk_->Next());
     if (found != nullptr) {
@@ -61,7 +61,7 @@ Result<bool> Packer::BeginNext(std::string& out) {
 }
 
 Result<void> Packer::BeginEntry(const Walk::Found& found, std::string& out) {
-  const std::string& start = starts_[next_start_ - 1].path;
+  const std::string& start = start_.path;
   TarEntry entry;
   entry.path = start.empty() || found.path.empty() ? start + found.path : start + "/" + found.path;
   if (entry.path.empty()) entry.path = ".";

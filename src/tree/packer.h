@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -30,7 +31,9 @@ class Packer {
     std::string name;
     std::string path;
   };
-  explicit Packer(std::vector<Start> starts, Mounts mounts);
+  // Finds where one of the paths begins; asked when its turn comes, so that few folders are open.
+  using Opener = std::function<Result<Start>(const std::string& path)>;
+  Packer(std::vector<std::string> paths, Opener opener, Mounts mounts);
 
   // Adds to `out` until it has `size` bytes or the tar has come to its end: then false.
   Result<bool> Fill(std::string& out, size_t size);
@@ -46,9 +49,11 @@ class Packer {
   void EndFile(std::string& out);
   void NoteChange(const std::string& path);
 
-  std::vector<Start> starts_;
+  std::vector<std::string> paths_;
+  Opener opener_;
   Mounts mounts_;
-  size_t next_start_ = 0;
+  size_t next_path_ = 0;
+  Start start_;
   size_t seen_ = 0;
   std::optional<Walk> walk_;
   std::map<std::pair<dev_t, ino_t>, std::string> links_;  // files with several names

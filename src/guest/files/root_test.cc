@@ -1,10 +1,12 @@
 #include "guest/files/root.h"
 
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/testing/result_matchers.h"
 #include "os/file.h"
 
 namespace cleanroom::guest {
@@ -59,7 +61,7 @@ TEST_F(RootTest, OnlyRegularFilesAreRead) {
   EXPECT_EQ(root_->ReadFile("/etc", 10).error().code(), ErrorCode::kInvalidArgument);
 }
 
-TEST_F(RootTest, MountsAreNotCrossed) {
+TEST_F(RootTest, VirtualFileSystemsAreNotRead) {
   const auto host = Root::Open("/");
   ASSERT_TRUE(host);
   EXPECT_EQ(host->ReadFile("/proc/version", 1000).error().code(), ErrorCode::kInvalidArgument);
@@ -106,6 +108,53 @@ TEST_F(RootTest, ReplaceSurvivesAPlantedTemporaryName) {
   ASSERT_TRUE(root_->ReplaceFile("/etc", "hosts", "new"));
   EXPECT_EQ(os::ReadFile(In("/etc/hosts"), 10).value(), "new");
   EXPECT_EQ(access(In("/other").c_str(), F_OK), -1);
+}
+
+TEST_F(RootTest, WritingKeepsALinkAndReplacesItsFile) {
+  ASSERT_TRUE(os::WriteFileAtomic(In("/file"), "old"));
+  Link("/two", "/etc/one");
+  Link("etc/../file", "/two");
+  const auto place = root_->LocateForWriting("/etc/one", {});
+  ASSERT_THAT(place, IsOk());
+  EXPECT_EQ(place->name, "file");
+  auto writer =
+      tree::FileWriter::Begin(os::UniqueFd(dup(place->folder.get())), place->name, {}, "/etc/one");
+  ASSERT_THAT(writer, IsOk());
+  ASSERT_THAT(writer->Write("new"), IsOk());
+  EXPECT_EQ(os::ReadFile(In("/file"), 10).value(), "old");
+  ASSERT_THAT(writer->Commit({.permissions = 0640, .mtime = timespec{.tv_sec = 77, .tv_nsec = 5}}),
+              IsOk());
+  EXPECT_EQ(os::ReadFile(In("/file"), 10).value(), "new");
+  struct stat info;
+  ASSERT_EQ(lstat(In("/file").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0640U);
+  EXPECT_EQ(info.st_mtim.tv_sec, 77);
+  EXPECT_EQ(info.st_mtim.tv_nsec, 5);
+}
+
+TEST_F(RootTest, WritingIsRefusedWhereNoFileCanBe) {
+  Link("b", "/a");
+  Link("a", "/b");
+  Link("/etc", "/folder");
+  Link("/missing/file", "/dangling");
+  Link("../../../../" + top_->path() + "/secret", "/out");
+  ASSERT_EQ(mkfifo(In("/fifo").c_str(), 0600), 0);
+  const auto code = [this](const std::string& path) {
+    const auto place = root_->LocateForWriting(path, {});
+    return place ? ErrorCode::kCanceled : place.error().code();
+  };
+  for (const char* path :
+       {"/a", "/", "/etc", "/etc/", "/new/", "/folder", "/fifo", "/etc/..", "."}) {
+    EXPECT_EQ(code(path), ErrorCode::kInvalidArgument) << path;
+  }
+  EXPECT_EQ(code("/dangling"), ErrorCode::kNotFound);
+  EXPECT_EQ(code("/out"), ErrorCode::kNotFound);
+  EXPECT_EQ(code("/made/on/the/way"), ErrorCode::kCanceled);
+  EXPECT_EQ(access(In("/made/on/the").c_str(), F_OK), 0);
+  const auto host = Root::Open("/");
+  EXPECT_EQ(host->LocateForWriting("/proc/sys/kernel/hostname", {}).error().code(),
+            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(host->OpenFolder("/proc").error().code(), ErrorCode::kInvalidArgument);
 }
 
 TEST_F(RootTest, MakeDirsFollowsLinksInsideOnly) {
