@@ -3,6 +3,8 @@
 #include <string>
 #include <utility>
 
+#include "warden/file_relay.h"
+
 namespace cleanroom::warden {
 
 Awaitable<Result<void>> WardenService::Launch(rpc::CallContext&, pb::LaunchRequest request,
@@ -102,6 +104,55 @@ Awaitable<Result<void>> WardenService::WatchState(rpc::CallContext&, pb::WatchSt
 Awaitable<Result<void>> WardenService::ReadFile(rpc::CallContext&, pb::ReadFileRequest request,
                                                 rpc::Writer<pb::FileChunk>& out) {
   return supervisor_.ReadFile(std::move(request), out);
+}
+
+Awaitable<Result<pb::PathInfo>> WardenService::StatPath(rpc::CallContext&,
+                                                        pb::StatPathRequest request) {
+  CR_CO_TRY_ASSIGN(auto agent, supervisor_.ReadyAgent());
+  FileRelay relay(std::move(agent), supervisor_.guest_watch());
+  auto done = co_await relay.Stat(std::move(request));
+  co_return done;
+}
+
+Awaitable<Result<void>> WardenService::WalkTree(rpc::CallContext&, pb::WalkTreeRequest request,
+                                                rpc::Writer<pb::PathInfos>& out) {
+  CR_CO_TRY_ASSIGN(auto agent, supervisor_.ReadyAgent());
+  FileRelay relay(std::move(agent), supervisor_.guest_watch());
+  auto done = co_await relay.Walk(std::move(request), out);
+  co_return done;
+}
+
+Awaitable<Result<pb::WriteFileResult>> WardenService::WriteFile(
+    rpc::CallContext&, rpc::Reader<pb::WriteFileInput>& in) {
+  CR_CO_TRY_ASSIGN(auto agent, supervisor_.ReadyAgent());
+  FileRelay relay(std::move(agent), supervisor_.guest_watch());
+  auto done = co_await relay.Write(in);
+  co_return done;
+}
+
+Awaitable<Result<pb::RemovePathResult>> WardenService::RemovePath(rpc::CallContext&,
+                                                                  pb::RemovePathRequest request) {
+  CR_CO_TRY_ASSIGN(auto agent, supervisor_.ReadyAgent());
+  FileRelay relay(std::move(agent), supervisor_.guest_watch());
+  auto done = co_await relay.Remove(std::move(request));
+  co_return done;
+}
+
+Awaitable<Result<void>> WardenService::ArchivePaths(rpc::CallContext&,
+                                                    pb::ArchivePathsRequest request,
+                                                    rpc::Writer<pb::ArchiveChunk>& out) {
+  CR_CO_TRY_ASSIGN(auto agent, supervisor_.ReadyAgent());
+  FileRelay relay(std::move(agent), supervisor_.guest_watch());
+  auto done = co_await relay.Archive(std::move(request), out);
+  co_return done;
+}
+
+Awaitable<Result<pb::ExtractArchiveResult>> WardenService::ExtractArchive(
+    rpc::CallContext&, rpc::Reader<pb::ExtractArchiveInput>& in) {
+  CR_CO_TRY_ASSIGN(auto agent, supervisor_.ReadyAgent());
+  FileRelay relay(std::move(agent), supervisor_.guest_watch());
+  auto done = co_await relay.Extract(in);
+  co_return done;
 }
 
 Awaitable<Result<void>> WardenService::WatchNetwork(rpc::CallContext&,

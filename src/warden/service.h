@@ -34,6 +34,18 @@ class WardenService final : public pb::WardenService {
                                                      pb::SendInputRequest request) override;
   Awaitable<Result<void>> ReadFile(rpc::CallContext& call, pb::ReadFileRequest request,
                                    rpc::Writer<pb::FileChunk>& out) override;
+  Awaitable<Result<pb::PathInfo>> StatPath(rpc::CallContext& call,
+                                           pb::StatPathRequest request) override;
+  Awaitable<Result<void>> WalkTree(rpc::CallContext& call, pb::WalkTreeRequest request,
+                                   rpc::Writer<pb::PathInfos>& out) override;
+  Awaitable<Result<pb::WriteFileResult>> WriteFile(rpc::CallContext& call,
+                                                   rpc::Reader<pb::WriteFileInput>& in) override;
+  Awaitable<Result<pb::RemovePathResult>> RemovePath(rpc::CallContext& call,
+                                                     pb::RemovePathRequest request) override;
+  Awaitable<Result<void>> ArchivePaths(rpc::CallContext& call, pb::ArchivePathsRequest request,
+                                       rpc::Writer<pb::ArchiveChunk>& out) override;
+  Awaitable<Result<pb::ExtractArchiveResult>> ExtractArchive(
+      rpc::CallContext& call, rpc::Reader<pb::ExtractArchiveInput>& in) override;
   Awaitable<Result<pb::StopResponse>> Stop(rpc::CallContext& call,
                                            pb::StopRequest request) override;
   Awaitable<Result<pb::SetStageResponse>> SetStage(rpc::CallContext& call,

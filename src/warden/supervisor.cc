@@ -434,6 +434,11 @@ Awaitable<Result<void>> Supervisor::ReadFile(pb::ReadFileRequest request,
   co_return copied;
 }
 
+Result<std::shared_ptr<rpc::Channel>> Supervisor::ReadyAgent() const {
+  if (state_.phase() == pb::WardenState::PHASE_READY && machine_) return machine_->agent();
+  return Err(ErrorCode::kFailedPrecondition, "the sandbox is not ready");
+}
+
 Awaitable<void> Supervisor::Stop(milliseconds grace) {
   if (IsFinal(state_.phase())) co_return;
   if (stopping_) {

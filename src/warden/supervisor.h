@@ -78,6 +78,9 @@ class Supervisor {
   Result<std::shared_ptr<Execution>> FindExecution(const std::string& id) const;
   Awaitable<Result<void>> Input(std::string execution_id, pb::ExecInput input);
   Awaitable<Result<void>> ReadFile(pb::ReadFileRequest request, rpc::Writer<pb::FileChunk>& out);
+  // For the guest's files; failed_precondition unless the sandbox is READY.
+  Result<std::shared_ptr<rpc::Channel>> ReadyAgent() const;
+  GuestWatch& guest_watch() { return guest_watch_; }
   // Asks the guest to shut down, for at most `grace`, then kills the machine. Returns when it is
   // gone.
   Awaitable<void> Stop(std::chrono::milliseconds grace);

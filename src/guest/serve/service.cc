@@ -1,14 +1,10 @@
 #include "guest/serve/service.h"
 
-#include <fmt/format.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <limits>
 
 #include "guest/exec/execution.h"
 
@@ -20,7 +16,6 @@ using std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kTermGrace(500);
 constexpr std::chrono::milliseconds kKillGrace(2000);
-constexpr size_t kFileChunkBytes = 64 << 10;
 
 }  // namespace
 
@@ -110,35 +105,49 @@ Awaitable<Result<PingResponse>> GuestService::Ping(rpc::CallContext&, PingReques
 
 Awaitable<Result<void>> GuestService::ReadFile(rpc::CallContext&, ReadFileRequest request,
                                                rpc::Writer<FileChunk>& out) {
-  CR_CO_TRY(CheckUsable());
-  CR_CO_TRY_ASSIGN(const os::UniqueFd file, root_->OpenFile(request.path()));
-  struct stat info = {};
-  if (fstat(file.get(), &info) != 0) co_return ErrErrno(ErrorCode::kInternal, "fstat");
-  const int64_t limit =
-      request.max_bytes() > 0 ? request.max_bytes() : std::numeric_limits<int64_t>::max();
-  if (info.st_size > limit) {
-    co_return Err(ErrorCode::kResourceExhausted, fmt::format("{} has {} bytes, more than {}",
-                                                             request.path(), info.st_size, limit));
-  }
-  FileChunk chunk;
-  chunk.set_size(info.st_size);
-  // What is there now, and no more: the file may be growing.
-  int64_t left = info.st_size;
-  do {
-    std::string& data = *chunk.mutable_data();
-    data.resize(static_cast<size_t>(std::min<int64_t>(left, kFileChunkBytes)));
-    const ssize_t n = read(file.get(), data.data(), data.size());
-    if (n < 0) co_return ErrErrno(ErrorCode::kInternal, fmt::format("read {}", request.path()));
-    if (static_cast<size_t>(n) < data.size()) {
-      left = n;  // it was cut short meanwhile: this is its end
-      data.resize(static_cast<size_t>(n));
-    }
-    left -= n;
-    auto written = co_await out.Write(chunk);
-    if (!written) co_return written;
-    chunk.clear_size();
-  } while (left > 0);
-  co_return Result<void>();
+  CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  auto done = co_await files.Read(std::move(request), out);
+  co_return done;
+}
+
+Awaitable<Result<PathInfo>> GuestService::StatPath(rpc::CallContext&, StatPathRequest request) {
+  CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  co_return files.Stat(request);
+}
+
+Awaitable<Result<void>> GuestService::WalkTree(rpc::CallContext&, WalkTreeRequest request,
+                                               rpc::Writer<PathInfos>& out) {
+  CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  auto done = co_await files.Walk(std::move(request), out);
+  co_return done;
+}
+
+Awaitable<Result<WriteFileResult>> GuestService::WriteFile(rpc::CallContext&,
+                                                           rpc::Reader<WriteFileInput>& in) {
+  CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  auto done = co_await files.Write(in);
+  co_return done;
+}
+
+Awaitable<Result<RemovePathResult>> GuestService::RemovePath(rpc::CallContext&,
+                                                             RemovePathRequest request) {
+  CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  auto done = co_await files.Remove(std::move(request));
+  co_return done;
+}
+
+Awaitable<Result<void>> GuestService::ArchivePaths(rpc::CallContext&, ArchivePathsRequest request,
+                                                   rpc::Writer<ArchiveChunk>& out) {
+  CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  auto done = co_await files.Archive(std::move(request), out);
+  co_return done;
+}
+
+Awaitable<Result<ExtractArchiveResult>> GuestService::ExtractArchive(
+    rpc::CallContext&, rpc::Reader<ExtractArchiveInput>& in) {
+  CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  auto done = co_await files.Extract(in);
+  co_return done;
 }
 
 Awaitable<Result<ShutdownResponse>> GuestService::Shutdown(rpc::CallContext&, ShutdownRequest) {
@@ -159,6 +168,13 @@ Result<void> GuestService::CheckUsable() const {
   if (stopping_) return Err(ErrorCode::kUnavailable, "the guest is shutting down");
   if (!root_) return Err(ErrorCode::kFailedPrecondition, "the guest has not been configured");
   return {};
+}
+
+Result<FileCalls> GuestService::Files() {
+  CR_TRY(CheckUsable());
+  if (!config_.change_user) return FileCalls(*root_, {});
+  CR_TRY_ASSIGN(const User user, accounts_.Find(*root_, defaults_.user));
+  return FileCalls(*root_, tree::Owner{.uid = user.uid, .gid = user.gid});
 }
 
 Awaitable<void> GuestService::WaitForNoProcess(std::chrono::milliseconds timeout) {

@@ -12,6 +12,7 @@
 #include "guest/exec/command.h"
 #include "guest/exec/reaper.h"
 #include "guest/machine/machine.h"
+#include "guest/serve/file_calls.h"
 
 namespace cleanroom::guest {
 
@@ -53,10 +54,25 @@ class GuestService final : public internal::v1::GuestService {
                                                      internal::v1::PingRequest request) override;
   Awaitable<Result<void>> ReadFile(rpc::CallContext& call, internal::v1::ReadFileRequest request,
                                    rpc::Writer<internal::v1::FileChunk>& out) override;
+  Awaitable<Result<internal::v1::PathInfo>> StatPath(
+      rpc::CallContext& call, internal::v1::StatPathRequest request) override;
+  Awaitable<Result<void>> WalkTree(rpc::CallContext& call, internal::v1::WalkTreeRequest request,
+                                   rpc::Writer<internal::v1::PathInfos>& out) override;
+  Awaitable<Result<internal::v1::WriteFileResult>> WriteFile(
+      rpc::CallContext& call, rpc::Reader<internal::v1::WriteFileInput>& in) override;
+  Awaitable<Result<internal::v1::RemovePathResult>> RemovePath(
+      rpc::CallContext& call, internal::v1::RemovePathRequest request) override;
+  Awaitable<Result<void>> ArchivePaths(rpc::CallContext& call,
+                                       internal::v1::ArchivePathsRequest request,
+                                       rpc::Writer<internal::v1::ArchiveChunk>& out) override;
+  Awaitable<Result<internal::v1::ExtractArchiveResult>> ExtractArchive(
+      rpc::CallContext& call, rpc::Reader<internal::v1::ExtractArchiveInput>& in) override;
   Awaitable<Result<internal::v1::ShutdownResponse>> Shutdown(
       rpc::CallContext& call, internal::v1::ShutdownRequest request) override;
 
   Result<void> CheckUsable() const;
+  // Files as the image's user has them.
+  Result<FileCalls> Files();
   Awaitable<void> WaitForNoProcess(std::chrono::milliseconds timeout);
 
   asio::any_io_executor executor_;

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "cleanroom/internal/v1/warden.rpc.h"
 #include "server/api/progress_relay.h"
 #include "server/launch/checkout_plan.h"
 #include "server/launch/launch_request.h"
@@ -12,10 +11,6 @@
 namespace cleanroom::server {
 namespace {
 
-// Of DownloadSandboxFile, whose answer is one message.
-constexpr int64_t kDefaultDownload = 10 << 20;
-constexpr int64_t kMaxDownload = 64 << 20;
-constexpr size_t kMaxPath = 4096;
 // A repository and what is built of it want room; the disk is sparse.
 constexpr int64_t kCheckoutDiskMib = 8192;
 
@@ -40,6 +35,7 @@ SandboxService::SandboxService(Sandboxes& sandboxes, NetworkRecords& network, Ch
                                const Settings& settings, WallClock clock,
                                std::set<std::string> capabilities)
     : sandboxes_(sandboxes),
+      files_(sandboxes),
       network_(network),
       checkouts_(checkouts),
       settings_(settings),
@@ -179,48 +175,6 @@ Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::TerminateSandbox
   co_return response;
 }
 
-Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::DownloadSandboxFile(
-    rpc::CallContext&, v1::DownloadSandboxFileRequest request) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
-  const std::string& path = request.path();
-  if (path.empty() || path[0] != '/' || path.size() > kMaxPath ||
-      path.find('\0') != std::string::npos) {
-    co_return Err(ErrorCode::kInvalidArgument, "the path of a file in a sandbox must be absolute");
-  }
-  if (request.max_bytes() < 0 || request.max_bytes() > kMaxDownload) {
-    co_return Err(ErrorCode::kInvalidArgument,
-                  fmt::format("max_bytes must be between 0 ({} MiB) and {} MiB",
-                              kDefaultDownload >> 20, kMaxDownload >> 20));
-  }
-  const int64_t limit = request.max_bytes() == 0 ? kDefaultDownload : request.max_bytes();
-  sandbox->Touch();
-  const auto channel = sandbox->channel();
-  pb::ReadFileRequest read;
-  read.set_path(path);
-  read.set_max_bytes(limit);
-  auto chunks = co_await pb::WardenStub(*channel).ReadFile(std::move(read));
-  const auto failed = [&sandbox](Error error) {
-    return Err(std::move(error).About(SubjectKind::kSandbox, sandbox->id()));
-  };
-  if (!chunks) co_return failed(std::move(chunks).error());
-  v1::DownloadSandboxFileResponse response;
-  response.set_sandbox_id(sandbox->id());
-  response.set_path(path);
-  for (;;) {
-    auto chunk = co_await chunks->Next();
-    if (!chunk) co_return failed(std::move(chunk).error());
-    if (!*chunk) break;
-    response.mutable_data()->append((*chunk)->data());
-    // What the guest says of sizes is not trusted: what came is counted.
-    if (static_cast<int64_t>(response.data().size()) > limit) {
-      co_return Err(ErrorCode::kResourceExhausted,
-                    fmt::format("{} has more than {} bytes", path, limit));
-    }
-  }
-  response.set_size_bytes(static_cast<int64_t>(response.data().size()));
-  co_return response;
-}
-
 Awaitable<Result<void>> SandboxService::StreamSandboxEvents(rpc::CallContext&,
                                                             v1::StreamSandboxEventsRequest request,
                                                             rpc::Writer<v1::SandboxEvent>& out) {
@@ -231,6 +185,54 @@ Awaitable<Result<void>> SandboxService::StreamSandboxNetwork(
     rpc::CallContext&, v1::StreamSandboxNetworkRequest request,
     rpc::Writer<v1::NetworkDecision>& out) {
   return network_.Stream(request.sandbox_id(), request.follow(), out);
+}
+
+Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::DownloadSandboxFile(
+    rpc::CallContext&, v1::DownloadSandboxFileRequest request) {
+  return files_.Download(std::move(request));
+}
+
+Awaitable<Result<v1::StatSandboxPathResponse>> SandboxService::StatSandboxPath(
+    rpc::CallContext&, v1::StatSandboxPathRequest request) {
+  return files_.Stat(std::move(request));
+}
+
+Awaitable<Result<void>> SandboxService::WalkSandboxTree(
+    rpc::CallContext&, v1::WalkSandboxTreeRequest request,
+    rpc::Writer<v1::WalkSandboxTreeResponse>& out) {
+  return files_.Walk(std::move(request), out);
+}
+
+Awaitable<Result<void>> SandboxService::ReadSandboxFile(
+    rpc::CallContext&, v1::ReadSandboxFileRequest request,
+    rpc::Writer<v1::ReadSandboxFileResponse>& out) {
+  return files_.Read(std::move(request), out);
+}
+
+Awaitable<Result<v1::WriteSandboxFileResponse>> SandboxService::WriteSandboxFile(
+    rpc::CallContext&, rpc::Reader<v1::WriteSandboxFileRequest>& in) {
+  return files_.Write(in);
+}
+
+Awaitable<Result<v1::UploadSandboxFileResponse>> SandboxService::UploadSandboxFile(
+    rpc::CallContext&, v1::UploadSandboxFileRequest request) {
+  return files_.Upload(std::move(request));
+}
+
+Awaitable<Result<v1::RemoveSandboxPathResponse>> SandboxService::RemoveSandboxPath(
+    rpc::CallContext&, v1::RemoveSandboxPathRequest request) {
+  return files_.Remove(std::move(request));
+}
+
+Awaitable<Result<void>> SandboxService::ArchiveSandboxPaths(
+    rpc::CallContext&, v1::ArchiveSandboxPathsRequest request,
+    rpc::Writer<v1::ArchiveSandboxPathsResponse>& out) {
+  return files_.Archive(std::move(request), out);
+}
+
+Awaitable<Result<v1::ExtractSandboxArchiveResponse>> SandboxService::ExtractSandboxArchive(
+    rpc::CallContext&, rpc::Reader<v1::ExtractSandboxArchiveRequest>& in) {
+  return files_.Extract(in);
 }
 
 }  // namespace cleanroom::server

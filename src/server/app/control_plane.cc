@@ -35,7 +35,8 @@ constexpr size_t kCompressFrom = 1024;
 
 rpc::ServerOptions ServerOptionsOf() {
   rpc::ServerOptions options;
-  options.max_message_bytes = 8U << 20;
+  // UploadSandboxFile carries 16 MiB, and what is around them.
+  options.max_message_bytes = 17U << 20;
   return options;
 }
 
