@@ -25,7 +25,7 @@ foreach(header base/error.h base/result.h client/client.h client/connect_options
   get_filename_component(folder ${header} DIRECTORY)
   install(FILES src/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/cleanroom/${folder} COMPONENT client)
 endforeach()
-foreach(message execution image policy sandbox system)
+foreach(message execution files image policy sandbox system)
   install(FILES ${CMAKE_BINARY_DIR}/proto/cleanroom/v1/${message}.pb.h
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/cleanroom/cleanroom/v1 COMPONENT client)
 endforeach()

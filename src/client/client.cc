@@ -12,12 +12,18 @@
 #include "client/environment.h"
 #include "client/tracked.h"
 #include "config/endpoint.h"
+#include "rpc/relay.h"
 
 namespace cleanroom::client {
 namespace {
 
 // Of standard input in one message.
 constexpr size_t kInputChunk = 64U << 10;
+// Of a file or an archive.
+constexpr size_t kUploadChunk = 256U << 10;
+// The daemon has shorter ones; these are for a daemon that hangs.
+constexpr rpc::SendLimits kUploadLimits{.write = std::chrono::minutes(10),
+                                        .answer = std::chrono::minutes(90)};
 
 template <typename T>
 Awaitable<void> Capture(Awaitable<T> task, std::optional<T>* out) {
@@ -77,6 +83,41 @@ Awaitable<Result<bool>> Import(Api& api, std::string ref, const ArchiveSource& s
   if (!sent) co_return Err(std::move(sent).error());
   auto drained = co_await Drain(*stream, sink);
   co_return drained;
+}
+
+// What a file or an archive is sent as: init, then the data in pieces that one message may have.
+template <typename Request, typename Init>
+struct Upload {
+  const Init& init;
+  const ArchiveSource& source;
+  bool begun = false;
+  std::string data{};
+
+  Awaitable<Result<std::optional<Request>>> Next() {
+    std::optional<Request> message(std::in_place);
+    if (!std::exchange(begun, true)) {
+      *message->mutable_init() = init;
+      co_return message;
+    }
+    if (data.empty()) {
+      CR_CO_TRY_ASSIGN(data, source());
+      if (data.empty()) co_return std::optional<Request>();
+    }
+    message->set_data(data.substr(0, kUploadChunk));
+    data.erase(0, kUploadChunk);
+    co_return message;
+  }
+};
+
+template <typename Request, typename Answer, typename Init>
+Awaitable<Result<Answer>> UploadAll(Awaitable<Result<rpc::ClientStream<Request, Answer>>> opening,
+                                    const Init& init, const ArchiveSource& source) {
+  auto stream = co_await std::move(opening);
+  if (!stream) co_return Err(std::move(stream).error());
+  Upload<Request, Init> upload{init, source};
+  const rpc::InputSource<Request> next = [&upload] { return upload.Next(); };
+  auto answer = co_await rpc::SendAll(std::move(*stream), next, kUploadLimits);
+  co_return answer;
 }
 
 Awaitable<void> SendInput(Attachment* attachment, std::string_view data) {
@@ -270,6 +311,52 @@ Result<v1::ListSandboxesResponse> Client::ListSandboxes(const v1::ListSandboxesR
 Result<v1::DownloadSandboxFileResponse> Client::DownloadSandboxFile(
     const v1::DownloadSandboxFileRequest& request) {
   return impl_->Run([&](Api& api) { return api.sandboxes.DownloadSandboxFile(request); });
+}
+Result<v1::StatSandboxPathResponse> Client::StatSandboxPath(
+    const v1::StatSandboxPathRequest& request) {
+  return impl_->Run([&](Api& api) { return api.sandboxes.StatSandboxPath(request); });
+}
+Result<void> Client::WalkSandboxTree(const v1::WalkSandboxTreeRequest& request,
+                                     const std::function<bool(const v1::SandboxPathInfo&)>& sink) {
+  const auto take = [&](const v1::WalkSandboxTreeResponse& found) { return sink(found.info()); };
+  auto done = impl_->Run(
+      [&](Api& api) { return OpenAndDrain(api.sandboxes.WalkSandboxTree(request), take); });
+  if (!done) return Err(std::move(done).error());
+  return {};
+}
+Result<void> Client::ReadSandboxFile(const v1::ReadSandboxFileRequest& request,
+                                     const std::function<bool(std::string_view)>& sink) {
+  const auto take = [&](const v1::ReadSandboxFileResponse& part) { return sink(part.data()); };
+  auto done = impl_->Run(
+      [&](Api& api) { return OpenAndDrain(api.sandboxes.ReadSandboxFile(request), take); });
+  if (!done) return Err(std::move(done).error());
+  return {};
+}
+Result<v1::WriteSandboxFileResponse> Client::WriteSandboxFile(const v1::WriteSandboxFileInit& init,
+                                                              const ArchiveSource& source) {
+  return impl_->Run(
+      [&](Api& api) { return UploadAll(api.sandboxes.WriteSandboxFile(), init, source); });
+}
+Result<v1::UploadSandboxFileResponse> Client::UploadSandboxFile(
+    const v1::UploadSandboxFileRequest& request) {
+  return impl_->Run([&](Api& api) { return api.sandboxes.UploadSandboxFile(request); });
+}
+Result<v1::RemoveSandboxPathResponse> Client::RemoveSandboxPath(
+    const v1::RemoveSandboxPathRequest& request) {
+  return impl_->Run([&](Api& api) { return api.sandboxes.RemoveSandboxPath(request); });
+}
+Result<void> Client::ArchiveSandboxPaths(const v1::ArchiveSandboxPathsRequest& request,
+                                         const std::function<bool(std::string_view)>& sink) {
+  const auto take = [&](const v1::ArchiveSandboxPathsResponse& part) { return sink(part.data()); };
+  auto done = impl_->Run(
+      [&](Api& api) { return OpenAndDrain(api.sandboxes.ArchiveSandboxPaths(request), take); });
+  if (!done) return Err(std::move(done).error());
+  return {};
+}
+Result<v1::ExtractSandboxArchiveResponse> Client::ExtractSandboxArchive(
+    const v1::ExtractSandboxArchiveInit& init, const ArchiveSource& source) {
+  return impl_->Run(
+      [&](Api& api) { return UploadAll(api.sandboxes.ExtractSandboxArchive(), init, source); });
 }
 Result<v1::TerminateSandboxResponse> Client::TerminateSandbox(
     const v1::TerminateSandboxRequest& request) {

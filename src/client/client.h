@@ -24,6 +24,7 @@
 
 #include "base/result.h"
 #include "cleanroom/v1/execution.pb.h"
+#include "cleanroom/v1/files.pb.h"
 #include "cleanroom/v1/image.pb.h"
 #include "cleanroom/v1/sandbox.pb.h"
 #include "cleanroom/v1/system.pb.h"
@@ -62,7 +63,7 @@ struct ExecResult {
 };
 
 using ProgressSink = std::function<void(const v1::Progress&)>;
-// The next bytes of an archive; empty at the end.
+// The next bytes of an archive or a file; empty at the end.
 using ArchiveSource = std::function<Result<std::string>()>;
 
 class Client {
@@ -90,6 +91,24 @@ class Client {
   Result<v1::ListSandboxesResponse> ListSandboxes(const v1::ListSandboxesRequest& request);
   Result<v1::DownloadSandboxFileResponse> DownloadSandboxFile(
       const v1::DownloadSandboxFileRequest& request);
+  // Files of a sandbox, as cleanroom/v1/files.proto says. Sinks are called until the stream ends or
+  // they return false.
+  Result<v1::StatSandboxPathResponse> StatSandboxPath(const v1::StatSandboxPathRequest& request);
+  Result<void> WalkSandboxTree(const v1::WalkSandboxTreeRequest& request,
+                               const std::function<bool(const v1::SandboxPathInfo&)>& sink);
+  Result<void> ReadSandboxFile(const v1::ReadSandboxFileRequest& request,
+                               const std::function<bool(std::string_view)>& sink);
+  Result<v1::WriteSandboxFileResponse> WriteSandboxFile(const v1::WriteSandboxFileInit& init,
+                                                        const ArchiveSource& source);
+  Result<v1::UploadSandboxFileResponse> UploadSandboxFile(
+      const v1::UploadSandboxFileRequest& request);
+  Result<v1::RemoveSandboxPathResponse> RemoveSandboxPath(
+      const v1::RemoveSandboxPathRequest& request);
+  // A tar, in pieces.
+  Result<void> ArchiveSandboxPaths(const v1::ArchiveSandboxPathsRequest& request,
+                                   const std::function<bool(std::string_view)>& sink);
+  Result<v1::ExtractSandboxArchiveResponse> ExtractSandboxArchive(
+      const v1::ExtractSandboxArchiveInit& init, const ArchiveSource& source);
   Result<v1::TerminateSandboxResponse> TerminateSandbox(const v1::TerminateSandboxRequest& request);
   // Until the stream ends or `sink` returns false.
   Result<void> StreamSandboxEvents(const v1::StreamSandboxEventsRequest& request,

@@ -151,6 +151,7 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
   AddExecCommands(*root, invocation);
   AddSandboxCommands(*root, invocation);
   AddExecutionCommands(*root, invocation);
+  AddCopyCommand(*root, invocation);
   AddPolicyCommands(*root, invocation);
   AddImageCommands(*root, invocation);
   AddConfigCommands(*root, invocation);

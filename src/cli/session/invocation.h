@@ -51,6 +51,7 @@ CLI::App* AddGroup(CLI::App& parent, const char* name, const char* summary);
 void AddExecCommands(CLI::App& root, Invocation& invocation);  // exec, console, create
 void AddSandboxCommands(CLI::App& root, Invocation& invocation);
 void AddExecutionCommands(CLI::App& root, Invocation& invocation);  // execution, status
+void AddCopyCommand(CLI::App& root, Invocation& invocation);        // cp
 void AddPolicyCommands(CLI::App& root, Invocation& invocation);
 void AddImageCommands(CLI::App& root, Invocation& invocation);
 void AddConfigCommands(CLI::App& root, Invocation& invocation);
