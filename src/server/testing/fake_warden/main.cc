@@ -5,7 +5,8 @@
 // process; else it is ready. Commands, by argv[0]: "say" writes argv[1] and exits 0; "exit" exits
 // with argv[1]; "wait" goes on until a signal; "die" ends the process; "refuse" is refused the
 // hosts that follow and exits 0; "refuse-wait" goes on until a signal after that; "allow" reaches
-// them.
+// them. Files are those of a guest whose root is the folder "files" beside its own.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -20,6 +21,8 @@
 #include "base/async.h"
 #include "cleanroom/internal/v1/warden.fake.h"
 #include "doors/rules/rules.h"
+#include "guest/files/root.h"
+#include "guest/serve/file_calls.h"
 #include "http/byte_stream.h"
 #include "rpc/server.h"
 #include "warden/network_log.h"
@@ -29,6 +32,11 @@ namespace cleanroom::warden {
 namespace {
 
 namespace pb = ::cleanroom::internal::v1;
+
+guest::Root MakeRoot() {
+  (void)mkdir("files", 0700);
+  return *guest::Root::Open("files");
+}
 
 struct FakeWarden final : pb::FakeWardenService {
   explicit FakeWarden(asio::any_io_executor executor)
@@ -145,6 +153,35 @@ struct FakeWarden final : pb::FakeWardenService {
     return network.Watch(std::move(request), out);
   }
 
+  Awaitable<Result<void>> ReadFile(rpc::CallContext&, pb::ReadFileRequest request,
+                                   rpc::Writer<pb::FileChunk>& out) override {
+    return files.Read(std::move(request), out);
+  }
+  Awaitable<Result<pb::PathInfo>> StatPath(rpc::CallContext&,
+                                           pb::StatPathRequest request) override {
+    co_return files.Stat(request);
+  }
+  Awaitable<Result<void>> WalkTree(rpc::CallContext&, pb::WalkTreeRequest request,
+                                   rpc::Writer<pb::PathInfos>& out) override {
+    return files.Walk(std::move(request), out);
+  }
+  Awaitable<Result<pb::WriteFileResult>> WriteFile(rpc::CallContext&,
+                                                   rpc::Reader<pb::WriteFileInput>& in) override {
+    return files.Write(in);
+  }
+  Awaitable<Result<pb::RemovePathResult>> RemovePath(rpc::CallContext&,
+                                                     pb::RemovePathRequest request) override {
+    return files.Remove(std::move(request));
+  }
+  Awaitable<Result<void>> ArchivePaths(rpc::CallContext&, pb::ArchivePathsRequest request,
+                                       rpc::Writer<pb::ArchiveChunk>& out) override {
+    return files.Archive(std::move(request), out);
+  }
+  Awaitable<Result<pb::ExtractArchiveResult>> ExtractArchive(
+      rpc::CallContext&, rpc::Reader<pb::ExtractArchiveInput>& in) override {
+    return files.Extract(in);
+  }
+
   void Decide(const std::string& host, bool allowed) {
     doors::Decision decision;
     decision.host = host;
@@ -167,6 +204,8 @@ struct FakeWarden final : pb::FakeWardenService {
   Notifier changed;
   NetworkLog network;
   std::map<std::string, warden_link::SpoolWriter> spools;
+  guest::Root root = MakeRoot();
+  guest::FileCalls files{root, {}};
   std::function<void()> executor_stop;
 };
 
