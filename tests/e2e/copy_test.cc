@@ -97,7 +97,7 @@ TEST_F(CopyTest, FoldersGoBothWays) {
   const std::string diff = "cd '" + folder_.path() +
                            "' && diff -r --no-dereference tree back && diff -r --no-dereference "
                            "tree into/tree";
-  EXPECT_EQ(Run({"sh", "-c", diff}).code, 0);
+  EXPECT_EQ(test::Run({"sh", "-c", diff}).code, 0);
 }
 
 TEST_F(CopyTest, ManySmallFilesAreQuick) {
