@@ -173,7 +173,7 @@ Result<void> GuestService::CheckUsable() const {
 Result<FileCalls> GuestService::Files() {
   CR_TRY(CheckUsable());
   if (!config_.change_user) return FileCalls(*root_, {});
-  CR_TRY_ASSIGN(const User user, accounts_.Find(*root_, defaults_.user));
+  CR_TRY_ASSIGN(const accounts::User user, accounts_.Find(*root_, defaults_.user));
   return FileCalls(*root_, tree::Owner{.uid = user.uid, .gid = user.gid});
 }
 
