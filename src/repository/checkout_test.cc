@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <sstream>
 
 #include "base/testing/result_matchers.h"
 #include "tests/support/file_tree.h"
@@ -327,6 +330,42 @@ TEST_F(CheckoutTest, SubmodulesAreEmptyFoldersOrRefused) {
   EXPECT_THAT(Make({}), HasError(ErrorCode::kUnimplemented));
   if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
   EXPECT_EQ(InGuest(*made, "git status --porcelain; ls"), "f\nmod");
+}
+
+// Commits of this project's own history, or of the repository that CLEANROOM_TEST_REPOSITORY names:
+// each is clean to a git that reads every file.
+TEST_F(CheckoutTest, RandomCommitsOfARealHistory) {
+  const char* named = std::getenv("CLEANROOM_TEST_REPOSITORY");
+  const std::string source = named != nullptr ? named : CLEANROOM_SOURCE;
+  const char* wanted = std::getenv("CLEANROOM_TEST_COMMITS");
+  const auto list = RunScript("git -C " + source + " rev-list HEAD | shuf -n " +
+                              (wanted != nullptr ? wanted : "8"));
+  if (list.status != 0) GTEST_SKIP() << source << " is no git repository";
+  if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
+  const auto mirrors = git::MirrorStore::Open(
+      {.state_folder = scratch_ / "own", .git = {.rules = {.paths = git::LocalPaths::kAllowed}}});
+  options_.least_files_for_delta = 50;
+  options_.origin = "https://example.com/own";
+  const Checkouts checkouts(*mirrors, layers_);
+  std::istringstream commits(list.output);
+  for (std::string commit; std::getline(commits, commit);) {
+    const auto url = mirrors->ParseUrl(source);
+    ASSERT_THAT(url, IsOk());
+    const auto resolved = mirrors->EnsureCommit(*url, {.commit = commit}, {});
+    ASSERT_THAT(resolved, IsOk());
+    const auto began = std::chrono::steady_clock::now();
+    const auto made = checkouts.Make(*resolved, options_, {});
+    ASSERT_THAT(made, IsOk());
+    const auto took = std::chrono::steady_clock::now() - began;
+    printf("%s: %zu layers, %lu files, %lu bytes, %.2f s\n", commit.substr(0, 12).c_str(),
+           made->layers.size(), made->files, made->bytes,
+           std::chrono::duration<double>(took).count());
+    EXPECT_EQ(
+        InGuest(*made,
+                "git rev-parse HEAD; git status --porcelain; export GIT_INDEX_FILE=$d/fresh; git "
+                "read-tree HEAD; git status --porcelain --ignored"),
+        commit);
+  }
 }
 
 }  // namespace
