@@ -47,6 +47,8 @@ class Checkout {
            const git::Resolved& resolved, const CheckoutOptions& options,
            const CheckoutControl& control)
       : mirror_(mirrors.git(), resolved.mirror),
+        source_(options.bundle != nullptr ? options.bundle->repository.repository() : mirror_),
+        commit_(options.bundle != nullptr ? options.bundle->commit : resolved.commit),
         layers_(layers),
         resolved_(resolved),
         options_(options),
@@ -79,7 +81,7 @@ class Checkout {
       if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
         return Err(ErrorCode::kInvalidArgument, "the remote's URL has a control character");
     }
-    if (!git::IsFullId(resolved_.commit) ||
+    if (!git::IsFullId(commit_) ||
         (!resolved_.branch.empty() && !git::IsBranchName(resolved_.branch)))
       return Err(ErrorCode::kInvalidArgument, "not a resolved commit");
     return {};
@@ -87,6 +89,10 @@ class Checkout {
 
   void Tell(Phase phase, uint64_t files, uint64_t bytes) const {
     if (control_.progress) control_.progress({phase, files, bytes});
+  }
+
+  std::string BundleDigest() const {
+    return options_.bundle != nullptr ? options_.bundle->digest : std::string();
   }
 
   std::string OwnerText() const {
@@ -100,8 +106,9 @@ class Checkout {
     if (const auto id = mirror_.FindRef("refs/heads/" + resolved_.branch, control_.git);
         !resolved_.branch.empty() && id && *id)
       upstream = **id;
-    return Sha256OfParts({kFormat, generation_.record.id.key, resolved_.commit, resolved_.branch,
-                          resolved_.default_branch, upstream, options_.origin, OwnerText()});
+    return Sha256OfParts({kFormat, generation_.record.id.key, commit_, BundleDigest(),
+                          resolved_.branch, resolved_.default_branch, upstream, options_.origin,
+                          OwnerText()});
   }
 
   // All layers of a work tree layer that is there; nothing when one of them is missing.
@@ -127,8 +134,8 @@ class Checkout {
     WorkTreePlan plan;
     CR_TRY_ASSIGN(plan.refs, mirror_.Refs(control_.git));
     CR_TRY(PackRest(plan, packs.path()));
-    plan.git_folder = {resolved_.commit, resolved_.branch, resolved_.default_branch,
-                       options_.origin, resolved_.object_format};
+    plan.git_folder = {commit_, resolved_.branch, resolved_.default_branch, options_.origin,
+                       resolved_.object_format};
     plan.owner = options_.owner;
     plan.limits = options_.limits;
     plan.progress = [this](uint64_t files, uint64_t bytes) {
@@ -153,31 +160,31 @@ class Checkout {
   }
 
   Result<void> PackRest(WorkTreePlan& plan, const fs::path& folder) {
-    std::vector<std::string> wanted = {resolved_.commit};
+    std::vector<std::string> wanted = {commit_};
     for (const git::Ref& ref : plan.refs) wanted.push_back(ref.id);
     plan.packs = folder;
-    CR_TRY_ASSIGN(plan.pack_files, objects_.PackRest(generation_, wanted, folder));
+    CR_TRY_ASSIGN(plan.pack_files, objects_.PackRest(generation_, source_, wanted, folder));
     if (!Objects::IsTooMuch(generation_, folder, rules_)) return {};
     CR_TRY_ASSIGN(generation_, objects_.Renew(rules_));
     std::error_code error;
     for (const std::string& name : plan.pack_files) fs::remove(folder / name, error);
-    CR_TRY_ASSIGN(plan.pack_files, objects_.PackRest(generation_, wanted, folder));
+    CR_TRY_ASSIGN(plan.pack_files, objects_.PackRest(generation_, source_, wanted, folder));
     return {};
   }
 
   Result<layers::LayerNotes> Build(const WorkTreePlan& plan, const std::optional<Base>& base,
                                    const fs::path& folder) const {
-    WorkTreeBuilder builder(mirror_, plan, control_.git);
+    WorkTreeBuilder builder(source_, plan, control_.git);
     CR_TRY_ASSIGN(const WorkTreeCounts counts, builder.Build(folder));
-    return layers::LayerNotes{
-        .of = fmt::format("{} at {}", options_.origin, resolved_.commit.substr(0, 12)),
-        .facts = {{"mirror", resolved_.mirror.stem().string()},
-                  {"commit", resolved_.commit},
-                  {"owner", OwnerText()},
-                  {"base", base ? base->record.id.key : std::string()},
-                  {"files", std::to_string(counts.files)},
-                  {"bytes", std::to_string(counts.bytes)},
-                  {"lfs_pointers", std::to_string(counts.lfs_pointers)}}};
+    return layers::LayerNotes{.of = fmt::format("{} at {}", options_.origin, commit_.substr(0, 12)),
+                              .facts = {{"mirror", resolved_.mirror.stem().string()},
+                                        {"commit", commit_},
+                                        {"bundle", BundleDigest()},
+                                        {"owner", OwnerText()},
+                                        {"base", base ? base->record.id.key : std::string()},
+                                        {"files", std::to_string(counts.files)},
+                                        {"bytes", std::to_string(counts.bytes)},
+                                        {"lfs_pointers", std::to_string(counts.lfs_pointers)}}};
   }
 
   // The whole work tree, of those last used, that differs least from the commit.
@@ -186,6 +193,7 @@ class Checkout {
     for (layers::LayerRecord& record : layers_.List(kWorkTreeKind)) {
       if (Fact(record, "mirror") == resolved_.mirror.stem().string() &&
           Fact(record, "owner") == OwnerText() && Fact(record, "base").empty() &&
+          Fact(record, "bundle").empty() &&
           Number(record, "files") >= options_.least_files_for_delta)
         candidates.push_back(std::move(record));
     }
@@ -196,7 +204,7 @@ class Checkout {
       const uint64_t most =
           std::min(options_.most_changes_in_delta, Number(candidate, "files") / 4);
       Result<Difference> difference =
-          Compare(mirror_, Fact(candidate, "commit"), resolved_.commit, most, control_.git);
+          Compare(source_, Fact(candidate, "commit"), commit_, most, control_.git);
       // Too many changes, or a commit that the mirror no longer has: it is no base, and no error.
       if (!difference || difference->attributes) continue;
       const auto size = [](const Difference& of) { return of.changed.size() + of.removed.size(); };
@@ -207,6 +215,8 @@ class Checkout {
   }
 
   git::Mirror mirror_;
+  const git::Mirror& source_;  // has the commit: the mirror, or a bundle's repository over it
+  const std::string commit_;
   const layers::LayerStore& layers_;
   const git::Resolved& resolved_;
   const CheckoutOptions& options_;

@@ -25,6 +25,7 @@
 #include "base/result.h"
 #include "git/mirror_store.h"
 #include "layers/layer_store.h"
+#include "repository/bundle.h"
 #include "repository/layer_file.h"
 
 namespace cleanroom::repository {
@@ -42,6 +43,9 @@ struct CheckoutOptions {
   Owner owner{};
   std::string origin{};  // what `git remote get-url origin` says there: RemoteUrl::origin()
   Submodules submodules = Submodules::kEmptyFolders;  // kCheckedOut is unimplemented
+  // Its commit is checked out, not the resolved one; its objects go into the work tree's layer, which
+  // nobody else gets without the same bundle.
+  const VerifiedBundle* bundle = nullptr;
   LayerLimits limits{};
   // A commit of fewer files gets a work tree of its own at all times.
   uint64_t least_files_for_delta = 1000;

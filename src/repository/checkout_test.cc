@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "base/sha256/sha256.h"
 #include "base/testing/result_matchers.h"
 #include "tests/support/file_tree.h"
 #include "tests/support/git_server.h"
@@ -330,6 +331,35 @@ TEST_F(CheckoutTest, SubmodulesAreEmptyFoldersOrRefused) {
   EXPECT_THAT(Make({}), HasError(ErrorCode::kUnimplemented));
   if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
   EXPECT_EQ(InGuest(*made, "git status --porcelain; ls"), "f\nmod");
+}
+
+TEST_F(CheckoutTest, CommitsOfABundleGoIntoThatLayerAlone) {
+  Commit("echo 1 > f");
+  const auto resolved = Resolve({});
+  ASSERT_THAT(resolved, IsOk());
+  const std::string commit = server_.Script(
+      "cd work; git update-ref refs/heads/origin HEAD; echo 2 > f; git commit -qam local; git "
+      "bundle "
+      "create -q ../bundle origin..main; git rev-parse HEAD");
+  const std::string bytes = *os::ReadFile(server_ / "bundle", 1 << 20);
+  const auto bundle =
+      VerifyBundle(git::Mirror(mirrors_.git(), resolved->mirror),
+                   {.target = commit, .digest = Sha256Hex(bytes), .bytes = bytes}, {});
+  ASSERT_THAT(bundle, IsOk());
+  options_.origin = server_.Url("r.git");
+  options_.bundle = &*bundle;
+  const auto made = checkouts_.Make(*resolved, options_, {});
+  ASSERT_THAT(made, IsOk());
+  EXPECT_THAT(git::Mirror(mirrors_.git(), resolved->mirror).FindCommit(commit, {}),
+              IsOkAnd(std::optional<std::string>()));
+  options_.bundle = nullptr;
+  const auto plain = checkouts_.Make(*resolved, options_, {});
+  ASSERT_THAT(plain, IsOk());
+  EXPECT_NE(plain->layers.front().record.id, made->layers.front().record.id);
+  EXPECT_EQ(plain->layers.back().record.id, made->layers.back().record.id);
+  if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
+  EXPECT_EQ(InGuest(*made, "git rev-parse HEAD; git fsck --full; git status --porcelain -b"),
+            commit + "\n## main...origin/main [ahead 1]");
 }
 
 // Commits of this project's own history, or of the repository that CLEANROOM_TEST_REPOSITORY names:

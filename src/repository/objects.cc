@@ -125,6 +125,7 @@ Result<Generation> Objects::Renew(const GenerationRules& rules) const {
 }
 
 Result<std::vector<std::string>> Objects::PackRest(const Generation& generation,
+                                                   const git::Mirror& source,
                                                    const std::vector<std::string>& wanted,
                                                    const fs::path& folder) const {
   // A tip that the mirror no longer has bounds nothing, and git would refuse it.
@@ -132,7 +133,7 @@ Result<std::vector<std::string>> Objects::PackRest(const Generation& generation,
   for (const std::string& id : generation.tips) asked += id + "\n";
   CR_TRY_ASSIGN(const std::string known,
                 mirror_.git().Local({.args = {"cat-file", "--batch-check=%(objectname)"},
-                                     .git_dir = mirror_.path(),
+                                     .git_dir = source.path(),
                                      .input = asked,
                                      .max_output = 2 * kMaxTipsBytes},
                                     control_));
@@ -141,7 +142,7 @@ Result<std::vector<std::string>> Objects::PackRest(const Generation& generation,
   for (const std::string& id : Ids(known)) revisions += "^" + id + "\n";
   CR_TRY(mirror_.git().Local({.args = {"pack-objects", "--revs", "--delta-base-offset",
                                        "--non-empty", "-q", (folder / "pack").string()},
-                              .git_dir = mirror_.path(),
+                              .git_dir = source.path(),
                               .input = revisions,
                               .timeout = kRepackTimeout},
                              control_));

@@ -39,9 +39,10 @@ class Objects {
   // A new one that has all that the mirror has now.
   Result<Generation> Renew(const GenerationRules& rules) const;
 
-  // Packs what `wanted` reaches and the generation does not have into `folder`. Answers the names of
+  // Packs what `wanted` reaches in `source` (the mirror, or a repository over it) and the generation
+  // does not have into `folder`. Answers the names of
   // the files; none when it has everything.
-  Result<std::vector<std::string>> PackRest(const Generation& generation,
+  Result<std::vector<std::string>> PackRest(const Generation& generation, const git::Mirror& source,
                                             const std::vector<std::string>& wanted,
                                             const std::filesystem::path& folder) const;
   static bool IsTooMuch(const Generation& generation, const std::filesystem::path& folder,

@@ -40,18 +40,16 @@ Result<void> CheckPath(std::string_view path) {
   return {};
 }
 
-// Attributes for git archive that stand above the repository's: what an archive leaves out or fills
-// in is as a checkout has it, and no filter runs.
-Result<void> WriteAttributes(const fs::path& mirror) {
+}  // namespace
+
+Result<void> WriteAttributes(const fs::path& git_dir) {
   constexpr std::string_view kAttributes = "* -export-ignore -export-subst -filter\n";
-  const fs::path file = mirror / "info" / "attributes";
+  const fs::path file = git_dir / "info" / "attributes";
   const Result<std::string> there = os::ReadFile(file, 1000);
   if (there && *there == kAttributes) return {};
-  CR_TRY(os::MakeDirs(mirror / "info"));
+  CR_TRY(os::MakeDirs(git_dir / "info"));
   return os::WriteFileAtomic(file, kAttributes);
 }
-
-}  // namespace
 
 HashAlgorithm WorkTreeBuilder::Algorithm() const {
   return plan_.git_folder.object_format == "sha256" ? HashAlgorithm::kSha256 : HashAlgorithm::kSha1;

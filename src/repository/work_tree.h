@@ -73,7 +73,11 @@ class WorkTreeBuilder {
   WorkTreeCounts counts_;
 };
 
-// What differs between two commits: paths to write and paths that are gone.
+// Attributes for git archive that stand above the repository's: what an archive leaves out or fills
+// in is as a checkout has it, and no filter runs.
+Result<void> WriteAttributes(const std::filesystem::path& git_dir);
+
+// What differs between two commits (or trees): paths to write and paths that are gone.
 struct Difference {
   std::vector<std::string> changed, removed;
   bool attributes = false;  // a .gitattributes is among them, so that any file may differ
