@@ -38,7 +38,11 @@ Result<void> TakeAfter(const std::string& layer, const std::string& upper) {
   return {};
 }
 
+std::string OwnFolder(int number) { return fmt::format("{}/folders/{}", kDisk, number); }
+
 }  // namespace
+
+std::string UpperFolder(int number) { return OwnFolder(number) + "/upper"; }
 
 Result<void> MountLayers(const Root& root, const LayeredFolder& folder, int number) {
   std::string lower;
@@ -47,15 +51,16 @@ Result<void> MountLayers(const Root& root, const LayeredFolder& folder, int numb
     lower += (lower.empty() ? "" : ":") + at;
   }
   if (lower.empty()) return Err(ErrorCode::kInvalidArgument, "a folder without layers");
-  const std::string own = fmt::format("{}/folders/{}", kDisk, number);
-  CR_TRY(os::MakeDirs(own + "/upper", 0755));
-  CR_TRY(os::MakeDirs(own + "/work", 0755));
-  CR_TRY(TakeAfter(lower.substr(0, lower.find(':')), own + "/upper"));
+  const std::string upper = UpperFolder(number);
+  const std::string work = OwnFolder(number) + "/work";
+  CR_TRY(os::MakeDirs(upper, 0755));
+  CR_TRY(os::MakeDirs(work, 0755));
+  CR_TRY(TakeAfter(lower.substr(0, lower.find(':')), upper));
   CR_TRY_ASSIGN(const os::UniqueFd target, root.MountPoint(folder.target));
   // With xino a file's inode number is that of its layer, and lasting; with redirects, renaming a
   // folder of a layer works as it does anywhere else.
-  const std::string options = fmt::format(
-      "lowerdir={},upperdir={}/upper,workdir={}/work,xino=on,redirect_dir=on", lower, own, own);
+  const std::string options =
+      fmt::format("lowerdir={},upperdir={},workdir={},xino=on,redirect_dir=on", lower, upper, work);
   if (mount("overlay", os::ProcFdPath(target.get()).c_str(), "overlay", MS_NOATIME,
             options.c_str()) != 0) {
     return ErrErrno(ErrorCode::kInternal, fmt::format("mount layers on {}", folder.target));

@@ -16,8 +16,10 @@ struct LayeredFolder {
 };
 
 // Mounts the layers and makes them the folder, which belongs to whom the topmost layer's root
-// belongs to. `number` tells it from others of this machine. What is written there lies in
-// /disk/folders/NUMBER/upper.
+// belongs to. `number` tells it from others of this machine.
 Result<void> MountLayers(const Root& root, const LayeredFolder& folder, int number);
+
+// Where what is written to the folder of that number lies, in the agent's view.
+std::string UpperFolder(int number);
 
 }  // namespace cleanroom::guest

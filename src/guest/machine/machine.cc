@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "cleanroom/internal/v1/guest.pb.h"
@@ -59,7 +60,16 @@ Result<void> GuestMachine::Mount(const internal::v1::MountRequest& request, cons
     CR_TRY_ASSIGN(std::string device, FindDisk(guest_link::SlotSerial(slot)));
     folder.devices.push_back(std::move(device));
   }
-  return MountLayers(root, folder, folders_++);
+  folders_.push_back(folder.target);
+  return MountLayers(root, folder, static_cast<int>(folders_.size() - 1));
+}
+
+Result<std::string> GuestMachine::UpperOf(const std::string& target) const {
+  const auto found = std::ranges::find(folders_, target);
+  if (found == folders_.end()) {
+    return Err(ErrorCode::kNotFound, target + " is no folder that the sandbox began with");
+  }
+  return UpperFolder(static_cast<int>(found - folders_.begin()));
 }
 
 Result<void> GuestMachine::Identify(const internal::v1::ConfigureRequest& request,

@@ -29,6 +29,8 @@ class Machine {
   virtual Result<void> AdjustClock(int64_t nanoseconds) = 0;
   // Makes a folder of layers.
   virtual Result<void> Mount(const internal::v1::MountRequest& request, const Root& root) = 0;
+  // Where what is written to such a folder lies, in the agent's view; not_found for others.
+  virtual Result<std::string> UpperOf(const std::string& target) const = 0;
   // Forgets what has been read of the disks.
   virtual Result<void> DropCaches() = 0;
   // Sends the signal to every process but this one.
@@ -44,6 +46,7 @@ class GuestMachine : public Machine {
   Result<void> Identify(const internal::v1::ConfigureRequest& request, const Root& root) override;
   Result<void> AdjustClock(int64_t nanoseconds) override;
   Result<void> Mount(const internal::v1::MountRequest& request, const Root& root) override;
+  Result<std::string> UpperOf(const std::string& target) const override;
   Result<void> DropCaches() override;
   void SignalAll(int signal) override;
   void Quiesce() override;
@@ -51,8 +54,8 @@ class GuestMachine : public Machine {
  private:
   Result<std::string> FindDisk(const std::string& serial);
 
-  BlockDevices disks_;  // that have been found
-  int folders_ = 0;     // that were made of layers
+  BlockDevices disks_;                // that have been found
+  std::vector<std::string> folders_;  // that were made of layers, by their numbers
 };
 
 }  // namespace cleanroom::guest

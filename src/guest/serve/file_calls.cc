@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "guest/files/changes.h"
 #include "tree/names.h"
 #include "tree/packer.h"
 #include "tree/remover.h"
@@ -57,6 +58,30 @@ std::string LinkTarget(int folder_fd, const std::string& name) {
   target.resize(static_cast<size_t>(std::max<ssize_t>(n, 0)));
   return target;
 }
+
+// Infos on their way to the host, several in a message.
+class InfoBatch {
+ public:
+  explicit InfoBatch(rpc::Writer<PathInfos>& out) : out_(out) {}
+  // True when it is time to send.
+  bool Add(PathInfo info) {
+    bytes_ += info.path().size() + info.symlink_target().size();
+    *message_.add_infos() = std::move(info);
+    return message_.infos_size() >= kInfosPerMessage || bytes_ >= kInfoBytes;
+  }
+  Awaitable<Result<void>> Send() {
+    if (message_.infos_size() == 0) co_return Result<void>();
+    auto written = co_await out_.Write(message_);
+    message_.clear_infos();
+    bytes_ = 0;
+    co_return written;
+  }
+
+ private:
+  rpc::Writer<PathInfos>& out_;
+  PathInfos message_;
+  size_t bytes_ = 0;
+};
 
 std::string WithoutSlashes(std::string path) {
   while (path.ends_with('/')) path.pop_back();
@@ -132,27 +157,39 @@ Awaitable<Result<void>> FileCalls::Walk(WalkTreeRequest request,
   CR_CO_TRY_ASSIGN(const Root::Place place, root_->Locate(request.path()));
   const std::string top = WithoutSlashes(request.path());
   tree::Walk walk(place.folder.get(), place.name, tree::Mounts::kData);
-  PathInfos message;
-  size_t bytes = 0;
-  for (bool more = true; more;) {
+  InfoBatch batch(out);
+  for (;;) {
     CR_CO_TRY_ASSIGN(const tree::Walk::Found* found, walk.Next());
-    more = found != nullptr;
-    if (more) {
-      std::string path = found->path.empty() && !top.empty() ? top : top + "/" + found->path;
-      PathInfo& info = *message.add_infos() = ToInfo(std::move(path), found->info);
-      if (info.type() == PathInfo::TYPE_SYMLINK) {
-        info.set_symlink_target(LinkTarget(found->folder_fd, found->name));
-      }
-      bytes += info.path().size() + info.symlink_target().size();
-      if (message.infos_size() < kInfosPerMessage && bytes < kInfoBytes) continue;
+    if (found == nullptr) break;
+    std::string path = found->path.empty() && !top.empty() ? top : top + "/" + found->path;
+    PathInfo info = ToInfo(std::move(path), found->info);
+    if (info.type() == PathInfo::TYPE_SYMLINK) {
+      info.set_symlink_target(LinkTarget(found->folder_fd, found->name));
     }
-    if (message.infos_size() == 0) break;
-    auto written = co_await out.Write(message);
+    if (!batch.Add(std::move(info))) continue;
+    auto written = co_await batch.Send();
     if (!written) co_return written;
-    message.clear_infos();
-    bytes = 0;
   }
-  co_return Result<void>();
+  auto last = co_await batch.Send();
+  co_return last;
+}
+
+Awaitable<Result<void>> FileCalls::WalkChanges(std::string folder, std::string upper,
+                                               rpc::Writer<PathInfos>& out) const {
+  CR_CO_TRY_ASSIGN(Changes changes, Changes::Open(upper, *root_, folder));
+  InfoBatch batch(out);
+  for (;;) {
+    CR_CO_TRY_ASSIGN(const std::optional<Change> change, changes.Next());
+    if (!change) break;
+    PathInfo info = ToInfo(folder + "/" + change->path, change->info);
+    if (change->gone) info.set_type(PathInfo::TYPE_GONE);
+    info.set_symlink_target(change->target);
+    if (!batch.Add(std::move(info))) continue;
+    auto written = co_await batch.Send();
+    if (!written) co_return written;
+  }
+  auto last = co_await batch.Send();
+  co_return last;
 }
 
 Awaitable<Result<WriteFileResult>> FileCalls::Write(rpc::Reader<WriteFileInput>& in) const {

@@ -29,6 +29,9 @@ class FileCalls {
   Result<internal::v1::PathInfo> Stat(const internal::v1::StatPathRequest& request) const;
   Awaitable<Result<void>> Walk(internal::v1::WalkTreeRequest request,
                                rpc::Writer<internal::v1::PathInfos>& out) const;
+  // Of a folder that is made of layers, whose upper folder this is, what has changed.
+  Awaitable<Result<void>> WalkChanges(std::string folder, std::string upper,
+                                      rpc::Writer<internal::v1::PathInfos>& out) const;
   Awaitable<Result<internal::v1::WriteFileResult>> Write(
       rpc::Reader<internal::v1::WriteFileInput>& in) const;
   Awaitable<Result<internal::v1::RemovePathResult>> Remove(

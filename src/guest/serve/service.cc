@@ -118,6 +118,11 @@ Awaitable<Result<PathInfo>> GuestService::StatPath(rpc::CallContext&, StatPathRe
 Awaitable<Result<void>> GuestService::WalkTree(rpc::CallContext&, WalkTreeRequest request,
                                                rpc::Writer<PathInfos>& out) {
   CR_CO_TRY_ASSIGN(const FileCalls files, Files());
+  if (request.changes()) {
+    CR_CO_TRY_ASSIGN(std::string upper, machine_.UpperOf(request.path()));
+    auto told = co_await files.WalkChanges(request.path(), std::move(upper), out);
+    co_return told;
+  }
   auto done = co_await files.Walk(std::move(request), out);
   co_return done;
 }

@@ -40,6 +40,9 @@ class HostMachine : public Machine {
     return Root::Open("/");
   }
   Result<void> Mount(const MountRequest&, const Root&) override { return {}; }
+  Result<std::string> UpperOf(const std::string&) const override {
+    return Err(ErrorCode::kNotFound, "no such folder");
+  }
   Result<void> DropCaches() override {
     ++caches_dropped;
     return {};

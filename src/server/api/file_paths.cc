@@ -106,6 +106,9 @@ v1::SandboxPathInfo ToPublic(const pb::PathInfo& info) {
     case pb::PathInfo::TYPE_SYMLINK:
       message.set_type(v1::SANDBOX_PATH_TYPE_SYMLINK);
       break;
+    case pb::PathInfo::TYPE_GONE:
+      message.set_type(v1::SANDBOX_PATH_TYPE_GONE);
+      break;
     default:
       message.set_type(v1::SANDBOX_PATH_TYPE_OTHER);
   }

@@ -216,6 +216,7 @@ Awaitable<Result<void>> SandboxFiles::Walk(v1::WalkSandboxTreeRequest request,
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
   pb::WalkTreeRequest walk;
   CR_CO_TRY_ASSIGN(*walk.mutable_path(), AbsolutePath(request.path(), request.raw_path()));
+  walk.set_changes(request.changes());
   const std::string path = walk.path();
   Call call(std::move(sandbox));
   auto stream = co_await call.warden().WalkTree(std::move(walk));

@@ -52,6 +52,7 @@ Awaitable<Result<SandboxService::Begun>> SandboxService::Begin(v1::CreateSandbox
     plan.record.phases.push_back(PhaseSince("commit", since));
     plan.record.disk_mib = std::max(plan.record.disk_mib, kCheckoutDiskMib);
     plan.record.checkout = std::move(planned->checkout);
+    plan.local_changes = std::move(planned->local_changes);
   }
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
   co_return Begun{.sandbox = std::move(sandbox),

@@ -94,6 +94,11 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
     }
     co_return planned;
   }
+  if (request.has_repository_commit_bundle()) {
+    co_return Err(Error(ErrorCode::kUnimplemented,
+                        "commits that the remote does not have cannot be sent along yet")
+                      .Remedy("push them, or commit nothing and send the changes"));
+  }
   const v1::RepositoryCheckout asked = request.repository_checkout();
   CR_CO_TRY_ASSIGN(CheckoutWish wish, WishOf(asked));
   CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, checkouts.Remote(wish.remote_url));
@@ -119,6 +124,11 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
   planned.checkout = *std::move(resolved);
   planned.checkout->path = asked.destination_dir().empty() ? wanted.path : asked.destination_dir();
   planned.checkout->submodules = asked.submodules() || wanted.submodules;
+  if (request.has_repository_changeset()) {
+    auto local = std::make_shared<LocalChanges>();
+    local->changes.Swap(request.mutable_repository_changeset());
+    planned.local_changes = std::move(local);
+  }
   co_return planned;
 }
 

@@ -2,6 +2,7 @@
 // PlanLaunch.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -20,6 +21,7 @@ inline constexpr std::string_view kPolicyOfRequest = "request";
 
 struct PlannedCheckout {
   std::optional<store::Checkout> checkout;
+  std::shared_ptr<const LocalChanges> local_changes = nullptr;
   std::string policy_source = std::string(kPolicyOfRequest);
 };
 

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/async.h"
 #include "base/result.h"
+#include "cleanroom/v1/sandbox.pb.h"
 #include "git/remote_url.h"
 #include "os/unique_fd.h"
 #include "server/progress.h"
@@ -36,6 +38,17 @@ struct CheckoutOwner {
   uint32_t gid = 0;
 };
 
+// A client's local work, as it came; to be applied before anything runs.
+struct LocalChanges {
+  ::cleanroom::v1::RepositoryChangeset changes;
+};
+
+// The same, checked, as what is to be done in the work tree.
+struct ChangedFiles {
+  std::vector<std::string> removed;  // paths relative to it, each a file or a link
+  os::UniqueFd tar;                  // of what is to be written, at its beginning; nothing: nothing
+};
+
 class Checkouts {
  public:
   virtual ~Checkouts() = default;
@@ -50,6 +63,10 @@ class Checkouts {
   // Makes what is missing of the layers; wishes for the same ones share the work.
   virtual Awaitable<Result<CheckoutLayers>> Layers(store::Checkout checkout, CheckoutOwner owner,
                                                    ProgressFn progress) = 0;
+  // invalid_argument for a change set that contradicts itself or does not apply to the commit.
+  virtual Awaitable<Result<ChangedFiles>> Apply(store::Checkout checkout,
+                                                std::shared_ptr<const LocalChanges> local,
+                                                ProgressFn progress) = 0;
 };
 
 }  // namespace cleanroom::server

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <chrono>
+#include <memory>
 #include <string>
 
 #include "base/result.h"
+#include "server/launch/checkouts.h"
 #include "server/settings.h"
 #include "store/records.h"
 
@@ -13,6 +15,7 @@ namespace cleanroom::server {
 struct LaunchPlan {
   store::SandboxRecord record;  // with its id; PROVISIONING
   std::chrono::seconds boot_limit{30};
+  std::shared_ptr<const LocalChanges> local_changes = nullptr;  // to the record's checkout
 };
 
 // What a request and its policy ask for, in numbers. 0: no wish.

@@ -8,6 +8,8 @@
 
 #include "net/host_name.h"
 #include "os/file.h"
+#include "os/scratch.h"
+#include "repository/change_set.h"
 #include "server/repositories/pool_task.h"
 
 namespace cleanroom::server {
@@ -16,6 +18,7 @@ namespace {
 constexpr size_t kCommits = 4096;
 constexpr size_t kCheckouts = 1024;
 constexpr size_t kFiles = 64;
+constexpr size_t kCopyBytes = 256 << 10;
 constexpr size_t kMaxFileBytes = 1 << 20;  // as a policy file may have
 
 bool IsFullId(const std::string& id) {
@@ -46,6 +49,29 @@ std::vector<std::string> WarningsOf(const repository::CheckedOut& made) {
                   "fetched",
                   made.lfs_pointers, made.lfs_pointers == 1 ? "" : "s",
                   made.lfs_pointers == 1 ? "is a pointer, as" : "are")};
+}
+
+repository::ChangeSet ChangeSetOf(const v1::RepositoryChangeset& message) {
+  repository::ChangeSet out{.format = message.format(),
+                            .base_commit = message.base_commit_sha(),
+                            .digest = message.digest(),
+                            .tree = message.tree_digest(),
+                            .patch = message.patch(),
+                            .files = {}};
+  for (const v1::RepositoryChangesetFile& file : message.files()) {
+    out.files.push_back({.path = file.path(), .deleted = file.deleted()});
+  }
+  return out;
+}
+
+Result<void> CopyAll(archive::ByteSource& from, int to) {
+  std::vector<uint8_t> buffer(kCopyBytes);
+  for (uint64_t offset = 0;;) {
+    CR_TRY_ASSIGN(const size_t n, from.Read(buffer));
+    if (n == 0) return {};
+    CR_TRY(os::PwriteAll(to, std::span(buffer).first(n), offset));
+    offset += n;
+  }
 }
 
 }  // namespace
@@ -182,6 +208,32 @@ Awaitable<Result<CheckoutLayers>> Repositories::Layers(store::Checkout checkout,
   checkouts_.Put(key, std::move(known));
   if (opened) co_return *std::move(opened);
   co_return Err(ErrorCode::kUnavailable, "a layer of the checkout was removed while it was made");
+}
+
+Awaitable<Result<ChangedFiles>> Repositories::Apply(store::Checkout checkout,
+                                                    std::shared_ptr<const LocalChanges> local,
+                                                    ProgressFn progress) {
+  CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(checkout.remote_url));
+  std::function<Result<ChangedFiles>(const PoolControl&)> work =
+      [this, remote, checkout, local](const PoolControl& control) -> Result<ChangedFiles> {
+    const git::Control inner = GitControl(control);
+    CR_TRY_ASSIGN(const git::Resolved resolved,
+                  mirrors_.EnsureCommit(remote, {.commit = checkout.commit}, inner));
+    const std::filesystem::path scratch = config_.state_dir / "changes";
+    CR_TRY(os::MakeDirs(scratch.string()));
+    CR_TRY_ASSIGN(const auto applied,
+                  repository::ApplyChangeSet(mirrors_.git(), resolved.mirror, scratch,
+                                             checkout.commit, ChangeSetOf(local->changes), inner));
+    ChangedFiles out{.removed = applied.removed(), .tar = {}};
+    if (applied.writes()) {
+      CR_TRY_ASSIGN(const auto archive, applied.OpenArchive(inner));
+      CR_TRY_ASSIGN(out.tar, os::OpenUnnamed(scratch));
+      CR_TRY(CopyAll(*archive, out.tar.get()));
+    }
+    return out;
+  };
+  auto applied = co_await RunStoppable(pool_, std::move(work), std::move(progress));
+  co_return applied;
 }
 
 }  // namespace cleanroom::server

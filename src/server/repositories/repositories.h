@@ -38,6 +38,10 @@ class Repositories : public Checkouts {
   Awaitable<Result<CheckoutLayers>> Layers(store::Checkout checkout, CheckoutOwner owner,
                                            ProgressFn progress) override;
 
+  Awaitable<Result<ChangedFiles>> Apply(store::Checkout checkout,
+                                        std::shared_ptr<const LocalChanges> local,
+                                        ProgressFn progress) override;
+
   const git::MirrorStore& mirrors() const { return mirrors_; }
   const layers::LayerStore& layers() const { return layers_; }
 

@@ -7,6 +7,7 @@
 #include "cleanroom/internal/v1/warden.rpc.h"
 #include "server/convert.h"
 #include "server/plain_text.h"
+#include "server/sandboxes/work_tree_changes.h"
 #include "server/warden/remains.h"
 #include "telemetry/log.h"
 
@@ -89,6 +90,7 @@ Awaitable<void> LiveSandbox::MakeTask(LaunchPlan plan, std::optional<Spare> spar
       .progress = [self](ProgressUpdate update) { self->TellProgress(std::move(update)); },
       .stop_asked = [self] { return self->stop_reason_.has_value(); }};
   if (record_.checkout) tasks_.Spawn(FindLayers());
+  local_changes_ = plan.local_changes;
   Launcher launcher(executor_, context_, tasks_, record_, machine_, std::move(hooks));
   auto made = co_await launcher.Launch(std::move(plan), std::move(spare));
   set_up_begun_ = made.has_value();
@@ -125,7 +127,23 @@ Awaitable<Result<void>> LiveSandbox::SetUp() {
   if (!*layers_) co_return Err(layers_->error());
   CR_CO_TRY(Enter(store::SandboxStatus::kSetup, "setting up"));
   auto attached = co_await AttachCheckout(**std::move(layers_));
-  co_return attached;
+  CR_CO_TRY(attached);
+  auto applied = co_await ApplyLocalChanges();
+  co_return applied;
+}
+
+Awaitable<Result<void>> LiveSandbox::ApplyLocalChanges() {
+  const auto local = std::exchange(local_changes_, nullptr);
+  if (!local) co_return Result<void>();
+  const auto since = steady_clock::now();
+  auto files = co_await context_.checkouts.Apply(*record_.checkout, local, nullptr);
+  if (!files) co_return Err(std::move(files).error());
+  TellProgress({.phase = "changes", .message = "copying local changes in"});
+  auto written =
+      co_await WriteChanges(machine_.link.channel, record_.checkout->path, *std::move(files));
+  if (!written) co_return Err(std::move(written).error().Context("copying local changes in"));
+  record_.phases.push_back(PhaseSince("changes", since));
+  co_return Result<void>();
 }
 
 Awaitable<Result<void>> LiveSandbox::AttachCheckout(CheckoutLayers layers) {

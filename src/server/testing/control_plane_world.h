@@ -72,6 +72,13 @@ class FakeCheckouts : public Checkouts {
     co_return layers;
   }
 
+  Awaitable<Result<ChangedFiles>> Apply(store::Checkout, std::shared_ptr<const LocalChanges>,
+                                        ProgressFn) override {
+    ChangedFiles files;
+    files.removed = {"gone"};
+    co_return files;
+  }
+
   Error failure{ErrorCode::kInternal, ""};         // of resolving
   Error layers_failure{ErrorCode::kInternal, ""};  // of making layers
   std::string policy_file, policy;                 // of every commit
