@@ -152,6 +152,7 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
   AddSandboxCommands(*root, invocation);
   AddExecutionCommands(*root, invocation);
   AddCopyCommand(*root, invocation);
+  AddWorkspaceCommands(*root, invocation);
   AddPolicyCommands(*root, invocation);
   AddImageCommands(*root, invocation);
   AddConfigCommands(*root, invocation);

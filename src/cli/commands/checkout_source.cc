@@ -58,7 +58,9 @@ Result<PolicySource> PolicyOfCommit(const RunFlags& flags, const workspace::Repo
                                     DefaultImageSource* default_image,
                                     std::vector<std::string>& notes) {
   if (!flags.policy_file.empty()) return LocatePolicy(flags, default_image);
-  CR_TRY_ASSIGN(auto choice, workspace::ChoosePolicy(repository, workspace::LocalChanges::kStay));
+  const auto changes =
+      flags.CopiesIn() ? workspace::LocalChanges::kTravel : workspace::LocalChanges::kStay;
+  CR_TRY_ASSIGN(auto choice, workspace::ChoosePolicy(repository, changes));
   if (!choice.difference.empty()) notes.push_back(std::move(choice.difference));
   if (!choice.policy) {
     // What is not committed yet is better than nothing, and the same to whoever tries it out.
@@ -108,16 +110,22 @@ Result<CheckoutSource> LocateCheckout(const RunFlags& flags, DefaultImageSource*
   if (!repository) {
     CR_TRY_ASSIGN(out.policy, LocatePolicy(flags, default_image));
     const auto block = RepositoryBlock(out.policy);
-    if ((block && block->enabled) || !flags.repo_commit.empty()) return Err(repository.error());
+    const bool needed = !flags.repo_commit.empty() || flags.CopiesIn() || flags.CopiesOut();
+    if ((block && block->enabled) || needed) return Err(repository.error());
     if (has_one) out.notes.push_back(NotCheckedOut(repository.error()));
     return out;
   }
   CR_TRY_ASSIGN(out.policy, PolicyOfCommit(flags, *repository, default_image, out.notes));
   const auto block = RepositoryBlock(out.policy);
-  if (block && !block->enabled) return out;
+  if (block && !block->enabled) {
+    if (!flags.CopiesIn() && !flags.CopiesOut()) return out;
+    return Err(Error(ErrorCode::kPolicyConflict,
+                     "the policy says repository.enabled: false, so nothing can be copied"));
+  }
   const auto remote =
       workspace::FindRemote(*repository, block ? block->remote : std::string(kDefaultRemote));
-  if (!remote && (block || !flags.repo_commit.empty())) return Err(remote.error());
+  const bool needed = block || !flags.repo_commit.empty() || flags.CopiesIn() || flags.CopiesOut();
+  if (!remote && needed) return Err(remote.error());
   if (!remote) {
     out.notes.push_back(NotCheckedOut(remote.error()));
     return out;
@@ -127,12 +135,15 @@ Result<CheckoutSource> LocateCheckout(const RunFlags& flags, DefaultImageSource*
     out.checkout->clear_commit_sha();
     out.checkout->clear_branch();
     out.checkout->set_revision(flags.repo_commit);
+  } else if (flags.CopiesIn()) {
+    CR_TRY_ASSIGN(out.changes, workspace::TakeLocalChanges(*repository));
+    if (out.changes->empty()) out.changes.reset();
   } else {
     CR_TRY_ASSIGN(const auto dirty, workspace::LookAtWorkTree(*repository));
     if (dirty == workspace::WorkTree::kDirty) {
       out.notes.emplace_back(
           "the work tree has changes that are not committed, and the sandbox gets the commit "
-          "without them");
+          "without them; --copy-in takes them along");
     }
   }
   LetItBeFetched(remote->url, out.policy);

@@ -9,6 +9,7 @@
 #include "cleanroom/v1/sandbox.pb.h"
 #include "cli/commands/policy_source.h"
 #include "cli/commands/run_flags.h"
+#include "workspace/change_set.h"
 #include "workspace/repository.h"
 
 namespace cleanroom::cli {
@@ -17,13 +18,16 @@ struct CheckoutSource {
   std::optional<v1::RepositoryCheckout> checkout;  // nothing: the sandbox gets no repository
   std::optional<workspace::Repository> work_tree;  // that the checkout is of; not with --repo-url
   PolicySource policy;                             // may be the commit's, which the daemon reads
-  std::vector<std::string> notes;                  // for the user, a line each
+  // Local changes that go with it, with --copy-in.
+  std::optional<workspace::ChangeSet> changes;
+  std::vector<std::string> notes;  // for the user, a line each
 };
 
 // For exec, console and create without --in.
 //
 // With --repo-url the policy is that of -c, or the file in the current directory itself, or
-// --image, or the commit's. In a work tree it is that of -c, or of HEAD. Outside of one, in a work
+// --image, or the commit's. In a work tree it is that of -c, or of HEAD, or,
+// with local changes, of the work tree. Outside of one, in a work
 // tree without the policy's remote, and where the policy says `repository: { enabled: false }`,
 // everything is as LocatePolicy has it; what was not checked out is told in a note, and is an error
 // where the policy has a `repository` block.

@@ -47,6 +47,7 @@ class CommandRun {
   // way.
   Awaitable<void> Create();
   Awaitable<void> Execute();
+  Awaitable<void> Take(SandboxStep step);
   Awaitable<void> Remove();
   Awaitable<Result<void>> Stream(client::Attachment& attachment);
   Awaitable<Result<bool>> Handle(const v1::ExecutionStreamEvent& event);
@@ -98,11 +99,28 @@ Awaitable<Result<int>> CommandRun::Run() {
     stage_.Spawn(Create());
     co_await stage_.Join();
   }
-  if (!sandbox_id_.empty() && interrupts_ == 0) {
+  if (!sandbox_id_.empty() && interrupts_ == 0 && !error_) {
     if (request_.print_id == RunRequest::PrintId::kYes) Say("sandbox_id=" + sandbox_id_);
     phase_ = Phase::kStarting;
-    stage_.Spawn(Execute());
+    if (request_.before) {
+      stage_.Spawn(Take(request_.before));
+      co_await stage_.Join();
+    }
+    if (!error_ && interrupts_ == 0) {
+      stage_.Spawn(Execute());
+      co_await stage_.Join();
+    }
+  }
+  if (request_.after && exit_code_ && !error_ && !detached_) {
+    phase_ = Phase::kStarting;
+    stage_.Spawn(Take(request_.after));
     co_await stage_.Join();
+    if (error_) {
+      request_.afterwards = Afterwards::kLeave;
+      Say(fmt::format(
+          "cleanroom: sandbox {} is kept: try again with cleanroom workspace copy-out {}",
+          sandbox_id_, sandbox_id_));
+    }
   }
   // An interrupt that came as the sandbox became ready: nobody knows of it yet.
   const bool never_used = made_here_ && execution_id_.empty() && interrupts_ > 0;
@@ -132,12 +150,21 @@ Awaitable<void> CommandRun::Create() {
   co_await progress.Finish();
   const bool made = created.has_value();
   if (made && request_.notes == RunRequest::Notes::kShow) PrintNotes(*created);
+  if (made && request_.made) {
+    auto noted = request_.made(created->sandbox);
+    if (!noted) error_ = std::move(noted).error();
+  }
   if (!made) error_ = std::move(created).error();
   // An interrupt may have come after the daemon had made it: then nobody else knows of it.
   if (made || interrupts_ > 0) {
     sandbox_id_ = id;
     made_here_ = true;
   }
+}
+
+Awaitable<void> CommandRun::Take(SandboxStep step) {
+  auto taken = co_await step(api_, sandbox_id_);
+  if (!taken) error_ = std::move(taken).error();
 }
 
 Awaitable<void> CommandRun::Execute() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,10 @@ enum class StdinMode { kForward, kNone };
 // What happens to the sandbox when the command has ended, however it ended.
 enum class Afterwards { kLeave, kRemove };
 
+// What is done with a sandbox beside its command. Named coroutines only, with values.
+using SandboxStep =
+    std::function<Awaitable<Result<void>>(client::Api& api, std::string sandbox_id)>;
+
 struct RunRequest {
   // Nothing: made from `create`.
   std::optional<std::string> sandbox_id;
@@ -30,6 +35,13 @@ struct RunRequest {
 
   // Which commit the sandbox has, and warnings of its making, on standard error.
   enum class Notes { kShow, kHide } notes = Notes::kShow;
+
+  // Before the command, of a sandbox that was just made (`made`) or of any (`before`); a failure of
+  // theirs is the run's. `after` comes when the command has exited, whatever its code; when that
+  // fails the sandbox is kept.
+  std::function<Result<void>(const v1::Sandbox& sandbox)> made{};
+  SandboxStep before{};
+  SandboxStep after{};
 
   // Without the sandbox's id, which is filled in. options.tty decides about raw mode.
   v1::CreateExecutionRequest execution;

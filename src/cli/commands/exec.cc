@@ -13,6 +13,7 @@
 #include "cli/commands/policy_source.h"
 #include "cli/commands/run_flags.h"
 #include "cli/commands/sandbox_create.h"
+#include "cli/commands/workspace_copy.h"
 #include "cli/output/text.h"
 #include "cli/session/errors.h"
 #include "cli/session/invocation.h"
@@ -30,7 +31,8 @@ constexpr CommandHelp kExec = {
     "at "
     "HEAD, which the\n"
     "daemon fetches from the remote; --repo-url takes another repository. What is not committed "
-    "stays here.\n"
+    "stays here, unless\n"
+    "--copy-in takes it along; --copy-out brings what the command changed back to the work tree.\n"
     "Standard input, output and error pass through unchanged, and so does the exit "
     "code: the\n"
     "command's own, 128 + signal, 124 after --timeout, 130 after an interrupt, 1 for an error of "
@@ -44,6 +46,7 @@ constexpr CommandHelp kExec = {
     "cleanroom exec -- uname -a\n"
     "cleanroom exec --rm --image docker.io/library/alpine:latest -- uname -a\n"
     "cleanroom exec --in 01kr7p9ksmfa7rmyypyqw2w8r0 -e CI -- make check\n"
+    "cleanroom exec --sync -- make format\n"
     "cleanroom exec --repo-url https://git.example.com/tool.git --repo-commit v1.2 -- make\n"
     "tar c src | cleanroom exec --rm -- tar x -C /tmp"};
 
@@ -115,6 +118,19 @@ Awaitable<Result<int>> RunWith(client::Api& api, RunRequest run, PolicySource so
   co_return code;
 }
 
+// Copies between a running sandbox and the work tree that this command was started in.
+Awaitable<Result<void>> CopyInStep(client::Api& api, std::string sandbox_id) {
+  auto copied = co_await CopyIn(api, std::move(sandbox_id), DryRun::kNo);
+  if (!copied) co_return Err(std::move(copied).error());
+  co_return Result<void>();
+}
+
+Awaitable<Result<void>> CopyOutStep(client::Api& api, std::string sandbox_id) {
+  auto copied = co_await CopyOut(api, std::move(sandbox_id), {});
+  if (!copied) co_return Err(std::move(copied).error());
+  co_return Result<void>();
+}
+
 Result<void> ChangeDirectory(const std::string& directory) {
   if (directory.empty() || chdir(directory.c_str()) == 0) return {};
   return ErrErrno(ErrorCode::kInvalidArgument, "-C " + directory);
@@ -150,6 +166,7 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
   PolicySource source;
   if (!flags.sandbox_id.empty()) {
     if (auto id = CheckId(flags.sandbox_id, "sandbox id"); !id) return Fail(invocation, id.error());
+    if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(invocation, moved.error());
     run.sandbox_id = flags.sandbox_id;
   } else {
     if (auto moved = ChangeDirectory(flags.chdir); !moved) return Fail(invocation, moved.error());
@@ -158,9 +175,14 @@ int Exec(const Invocation& invocation, const RunFlags& flags, RunKind kind) {
     WarnAbout(invocation, *found);
     WarnAboutAllowAll(invocation, flags);
     run.create = CreateRequestFor(flags);
-    if (found->checkout) *run.create.mutable_repository_checkout() = *std::move(found->checkout);
+    if (auto added = AddCheckout(*found, run.create); !added) {
+      return Fail(invocation, added.error());
+    }
+    if (found->work_tree) run.made = Binder(*found);
     source = std::move(found->policy);
   }
+  if (run.sandbox_id && flags.CopiesIn()) run.before = CopyInStep;
+  if (flags.CopiesOut()) run.after = CopyOutStep;
   return RunConnected(invocation, [&](client::Api& api) {
     return RunWith(api, std::move(run), std::move(source));
   });

@@ -81,9 +81,9 @@ Result<void> CheckPairs(const RunFlags& flags, RunKind kind) {
 
 Result<void> CheckEnforceable(const RunFlags& flags) {
   const Given unsupported[] = {
-      {"--from", !flags.from.empty()},     {"--copy-in", flags.copy_in},
-      {"--copy-out", flags.copy_out},      {"--sync", flags.sync},
-      {"--expose", !flags.expose.empty()}, {"--expose-https", !flags.expose_https.empty()},
+      {"--from", !flags.from.empty()},
+      {"--expose", !flags.expose.empty()},
+      {"--expose-https", !flags.expose_https.empty()},
       {"--docker", flags.docker},
   };
   for (const Given& flag : unsupported) {

@@ -40,6 +40,9 @@ struct RunFlags {
   bool docker = false;
   bool print_sandbox_id = false;
   bool quiet = false;
+
+  bool CopiesIn() const { return copy_in || sync; }
+  bool CopiesOut() const { return copy_out || sync; }
 };
 
 enum class RunKind { kExec, kConsole, kCreate, kSandboxCreate };

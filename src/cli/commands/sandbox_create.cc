@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "cli/commands/command_run.h"
+#include "cli/commands/workspace_copy.h"
 #include "cli/output/progress.h"
 #include "cli/output/text.h"
 #include "cli/session/errors.h"
@@ -18,9 +19,10 @@ namespace {
 constexpr int kAbandonedMinutes = 1;
 
 Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request,
-                              PolicySource source, ProgressStyle style, Quiet quiet) {
-  if (!source.of_commit) {
-    auto policy = co_await FinishPolicy(api, std::move(source));
+                              CheckoutSource source, ProgressStyle style, Quiet quiet) {
+  CR_CO_TRY(AddCheckout(source, request));
+  if (!source.policy.of_commit) {
+    auto policy = co_await FinishPolicy(api, std::move(source.policy));
     if (!policy) co_return Err(std::move(policy).error());
     *request.mutable_policy() = std::move(*policy);
   }
@@ -32,6 +34,7 @@ Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request
   co_await progress.Finish();
   if (!created) co_return Err(std::move(created).error());
   if (quiet == Quiet::kNo) PrintNotes(*created);
+  if (source.work_tree) CR_CO_TRY(Binder(source)(created->sandbox));
   co_return PrintAnswer(created->sandbox.sandbox_id() + "\n");
 }
 
@@ -51,6 +54,22 @@ v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags) {
   // Whoever is killed before the command ends removes nothing.
   if (flags.rm) request.mutable_options()->set_idle_minutes(kAbandonedMinutes);
   return request;
+}
+
+Result<void> AddCheckout(const CheckoutSource& source, v1::CreateSandboxRequest& request) {
+  if (source.checkout) *request.mutable_repository_checkout() = *source.checkout;
+  if (source.changes) {
+    CR_TRY_ASSIGN(*request.mutable_repository_changeset(), ToMessage(*source.changes));
+  }
+  return {};
+}
+
+std::function<Result<void>(const v1::Sandbox& sandbox)> Binder(const CheckoutSource& source) {
+  std::vector<workspace::ChangedFile> manifest;
+  if (source.changes) manifest = source.changes->files;
+  return [repository = *source.work_tree, manifest](const v1::Sandbox& sandbox) {
+    return BindWorkTree(sandbox, repository, manifest);
+  };
 }
 
 void WarnAbout(const Invocation& invocation, const PolicySource& source) {
@@ -77,10 +96,8 @@ int CreateAndPrint(const Invocation& invocation, const RunFlags& flags, Checkout
   WarnAboutAllowAll(invocation, flags);
   const Quiet quiet = flags.quiet ? Quiet::kYes : Quiet::kNo;
   const ProgressStyle style = ChooseProgress(invocation, quiet);
-  v1::CreateSandboxRequest request = CreateRequestFor(flags);
-  if (source.checkout) *request.mutable_repository_checkout() = *std::move(source.checkout);
   return RunConnected(invocation, [&](client::Api& api) {
-    return Create(api, std::move(request), std::move(source.policy), style, quiet);
+    return Create(api, CreateRequestFor(flags), std::move(source), style, quiet);
   });
 }
 

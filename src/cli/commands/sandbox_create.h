@@ -1,6 +1,7 @@
 // Making a sandbox and printing its id: what `create` and `sandbox create` share.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "cleanroom/v1/sandbox.pb.h"
@@ -16,6 +17,12 @@ Result<std::string> DefaultImage();
 
 // Without the policy.
 v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags);
+
+// The checkout and the changes of the source.
+Result<void> AddCheckout(const CheckoutSource& source, v1::CreateSandboxRequest& request);
+
+// What remembers which work tree a new sandbox is of, and what went in with it.
+std::function<Result<void>(const v1::Sandbox& sandbox)> Binder(const CheckoutSource& source);
 
 // Warnings of the source, on standard error.
 void WarnAbout(const Invocation& invocation, const PolicySource& source);

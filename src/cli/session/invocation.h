@@ -52,6 +52,7 @@ void AddExecCommands(CLI::App& root, Invocation& invocation);  // exec, console,
 void AddSandboxCommands(CLI::App& root, Invocation& invocation);
 void AddExecutionCommands(CLI::App& root, Invocation& invocation);  // execution, status
 void AddCopyCommand(CLI::App& root, Invocation& invocation);        // cp
+void AddWorkspaceCommands(CLI::App& root, Invocation& invocation);
 void AddPolicyCommands(CLI::App& root, Invocation& invocation);
 void AddImageCommands(CLI::App& root, Invocation& invocation);
 void AddConfigCommands(CLI::App& root, Invocation& invocation);
