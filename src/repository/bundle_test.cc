@@ -14,7 +14,6 @@ namespace cleanroom::repository {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::ElementsAre;
 using testing::RunScript;
 
 // A work tree of a user's, and the mirror of its remote.
@@ -68,12 +67,6 @@ TEST_F(BundleTest, ABundleIsSeenBesideTheMirrorNotInIt) {
   EXPECT_THAT(verified->repository.repository().ReadFile(verified->commit, "local", 100, {}),
               IsOkAnd(::testing::Optional(std::string("local\n"))));
   EXPECT_EQ(ObjectsOfMirror(), before);
-  // Local changes on top of local commits.
-  base_ = verified->commit;
-  const ClaimedChangeSet set = MakeChangeSet("echo 9 > kept");
-  EXPECT_THAT(
-      VerifyChangeSet(verified->repository.repository(), base_, set, {}, folder_ / "out", {}),
-      IsOk());
 }
 
 TEST_F(BundleTest, ABundleThatIsNotWhatItSaysIsRefused) {

@@ -80,6 +80,18 @@ Result<PolicySource> PolicyOfCommit(const RunFlags& flags, const workspace::Repo
   return source;
 }
 
+// A remote that a daemon can fetch from, which need not be on this machine.
+Result<workspace::Remote> FindFetchable(const workspace::Repository& repository,
+                                        const std::string& wanted) {
+  CR_TRY_ASSIGN(workspace::Remote remote, workspace::FindRemote(repository, wanted));
+  const std::string& scheme = remote.url.scheme;
+  if (scheme == "https" || scheme == "ssh" || scheme == "http") return remote;
+  return Err(Error(ErrorCode::kFailedPrecondition,
+                   fmt::format("its remote '{}' is {}, from which no daemon fetches", wanted,
+                               scheme == "file" ? "a folder" : "a URL of " + scheme + "://"))
+                 .Remedy("Give it a remote with an https or ssh URL"));
+}
+
 std::string NotCheckedOut(const Error& why) {
   return fmt::format("the repository is not checked out in the sandbox: {}", why.message());
 }
@@ -123,7 +135,7 @@ Result<CheckoutSource> LocateCheckout(const RunFlags& flags, DefaultImageSource*
                      "the policy says repository.enabled: false, so nothing can be copied"));
   }
   const auto remote =
-      workspace::FindRemote(*repository, block ? block->remote : std::string(kDefaultRemote));
+      FindFetchable(*repository, block ? block->remote : std::string(kDefaultRemote));
   const bool needed = block || !flags.repo_commit.empty() || flags.CopiesIn() || flags.CopiesOut();
   if (!remote && needed) return Err(remote.error());
   if (!remote) {

@@ -23,16 +23,24 @@ class ProgramTest : public testing::Test {
     return argv;
   }
   os::Output Run(std::vector<std::string> args, std::string input = "") {
-    auto output = os::Run(
-        Argv(std::move(args)),
-        {.input = std::move(input), .timeout = std::chrono::seconds(60), .max_output = 64U << 20});
+    auto output = os::Run(Argv(std::move(args)), {.spawn = InFolder(),
+                                                  .input = std::move(input),
+                                                  .timeout = std::chrono::seconds(60),
+                                                  .max_output = 64U << 20});
     EXPECT_TRUE(output.has_value()) << (output ? "" : output.error().ToString());
     return output ? *output : os::Output{};
   }
   os::Process Start(std::vector<std::string> args) {
-    auto process = os::Process::Spawn(Argv(std::move(args)), {});
+    auto process = os::Process::Spawn(Argv(std::move(args)), InFolder());
     EXPECT_TRUE(process.has_value());
     return std::move(*process);
+  }
+
+  // In no repository.
+  os::SpawnOptions InFolder() const {
+    os::SpawnOptions options;
+    options.cwd = folder_.path();
+    return options;
   }
 
   FakeDaemon daemon_;
