@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/testing/result_matchers.h"
 #include "git/transfer_error.h"
@@ -108,11 +111,15 @@ TEST_F(MirrorStoreTest, NamesAreLookedUpAtTheRemote) {
 }
 
 TEST_F(MirrorStoreTest, WhatIsNotThereIsSaidWithItsRemedy) {
-  for (const Wish& wish : {Wish{.commit = std::string(40, 'a')}, Wish{.revision = "nope"},
-                           Wish{.branch = "nope"}, Wish{.commit = "abcdef0"}}) {
+  const std::vector<std::pair<Wish, std::string>> cases = {
+      {{.commit = std::string(40, 'a')}, "--copy-in"},
+      {{.commit = "abcdef0"}, "Check the id"},
+      {{.revision = "nope"}, "git ls-remote http"},
+      {{.branch = "nope"}, "git ls-remote http"}};
+  for (const auto& [wish, remedy] : cases) {
     const auto resolved = Ensure(wish);
     ASSERT_THAT(resolved, HasError(ErrorCode::kNotFound));
-    EXPECT_THAT(resolved.error().remedy(), HasSubstr("--copy-in"));
+    EXPECT_THAT(resolved.error().remedy(), HasSubstr(remedy));
   }
   const auto url = store_.ParseUrl(server_.Url("other.git"));
   EXPECT_THAT(store_.EnsureCommit(*url, {}, {}), HasError(ErrorCode::kNotFound));

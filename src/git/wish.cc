@@ -12,9 +12,22 @@
 namespace cleanroom::git {
 namespace {
 
-std::unexpected<Error> NotThere(const RemoteUrl& url, std::string what) {
+std::unexpected<Error> NotThere(const RemoteUrl& url, std::string what, std::string remedy) {
   return Err(Error(ErrorCode::kNotFound, fmt::format("{} has no {}", url.origin(), what))
-                 .Remedy("Push it, or take local work along with --copy-in"));
+                 .Remedy(std::move(remedy)));
+}
+
+// Whoever has the whole id has the commit, as a rule.
+std::unexpected<Error> NoCommit(const RemoteUrl& url, const std::string& id) {
+  return NotThere(url, "commit " + id,
+                  IsFullId(id) ? "Push it with: git push; or take it along, and what is not "
+                                 "committed, with: --copy-in"
+                               : "Check the id, or push the commit with: git push");
+}
+
+std::unexpected<Error> NoName(const RemoteUrl& url, std::string what) {
+  return NotThere(url, std::move(what),
+                  fmt::format("See what it has with: git ls-remote {}", url.origin()));
 }
 
 }  // namespace
@@ -104,7 +117,7 @@ class MirrorStore::Finder {
       CR_TRY(Measure(/*refreshed_at=*/0));
       CR_TRY_ASSIGN(commit, Look(id));
     }
-    if (!commit) return NotThere(url_, "commit " + id);
+    if (!commit) return NoCommit(url_, id);
     out_.commit = *commit;
     return {};
   }
@@ -146,9 +159,9 @@ class MirrorStore::Finder {
     if (!wish.branch.empty()) out_.branch = wish.branch;
     if (!commit && IsAbbreviatedId(wish.revision)) return ById(wish.revision);
     if (!commit) {
-      return NotThere(url_, wish.revision.empty()
-                                ? fmt::format("branch {}", wish.branch)
-                                : fmt::format("branch, tag or commit {}", wish.revision));
+      return NoName(url_, wish.revision.empty()
+                              ? fmt::format("branch {}", wish.branch)
+                              : fmt::format("branch, tag or commit {}", wish.revision));
     }
     out_.commit = *commit;
     return {};
@@ -170,7 +183,9 @@ class MirrorStore::Finder {
         CR_TRY_ASSIGN(commit, mirror_.FindCommit(id, control_));
       }
     }
-    if (!commit) return NotThere(url_, "commits on its default branch");
+    if (!commit) {
+      return NotThere(url_, "commits on its default branch", "Push one, or name another branch");
+    }
     out_.commit = *commit;
     return {};
   }

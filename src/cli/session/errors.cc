@@ -13,6 +13,8 @@ namespace {
 
 constexpr const char* kCheckRegistry =
     "Check the registry and the reference with: cleanroom image resolve REF";
+constexpr const char* kCheckRemote =
+    "Check the repository, as the user that runs cleanroomd, with: git ls-remote URL";
 constexpr const char* kSeeSandboxes = "See the state of things with: cleanroom sandbox ls --all";
 
 // What this machine's system refused: errors of the daemon come without an errno. Empty when there
@@ -46,6 +48,8 @@ std::string UnavailableRemedy(SubjectKind about) {
     case SubjectKind::kImage:
     case SubjectKind::kRegistry:
       return kCheckRegistry;
+    case SubjectKind::kRepository:
+      return kCheckRemote;
     default:
       return "Look whether the daemon still runs with: cleanroom doctor";
   }
@@ -63,6 +67,8 @@ std::string NotFoundRemedy(SubjectKind about) {
       return "See which there are with: cleanroom image ls";
     case SubjectKind::kRegistry:
       return kCheckRegistry;
+    case SubjectKind::kRepository:
+      return kCheckRemote;
     case SubjectKind::kFile:
     case SubjectKind::kConfig:
       return "Check the path, and try again";
@@ -113,10 +119,11 @@ std::string Remedy(const Error& error, std::string_view command) {
       return "Free something first: cleanroom sandbox ls, cleanroom sandbox rm ID, cleanroom image "
              "rm REF";
     case ErrorCode::kUpstreamError:
-      return kCheckRegistry;
+      return about == SubjectKind::kRepository ? kCheckRemote : kCheckRegistry;
     case ErrorCode::kDataCorrupt:
       if (about == SubjectKind::kArchive)
         return "Make the archive again, or look into it with: tar tf FILE";
+      if (about == SubjectKind::kRepository) return "Check the repository with: git fsck";
       return kCheckRegistry;
     case ErrorCode::kHostNotAllowed:
     case ErrorCode::kRegistryNotAllowed:

@@ -59,10 +59,11 @@ Awaitable<Result<std::string>> AddPolicyOf(const store::Checkout& checkout, Chec
     request.mutable_policy()->set_hash(compiled.hash());
     co_return fmt::format("repository:{}", name);
   }
-  co_return Err(Error(ErrorCode::kPolicyInvalid,
-                      fmt::format("commit {} of {} has neither {} nor {}", checkout.commit,
-                                  checkout.remote_url, kPolicyFiles[0], kPolicyFiles[1]))
-                    .Remedy("add one of them, or send a policy with the request"));
+  co_return Err(
+      Error(ErrorCode::kPolicyInvalid,
+            fmt::format("commit {} of {} has neither {} nor {}", checkout.commit,
+                        checkout.remote_url, kPolicyFiles[0], kPolicyFiles[1]))
+          .Remedy("Add one of them, or name a policy or an image yourself: -c FILE, --image REF"));
 }
 
 Result<void> CheckHost(const policy::CompiledPolicy& policy, const git::RemoteUrl& remote) {
@@ -77,7 +78,7 @@ Result<void> CheckHost(const policy::CompiledPolicy& policy, const git::RemoteUr
                                "be fetched",
                                remote.host(), remote.port()))
                  .About(SubjectKind::kRepository, remote.origin())
-                 .Remedy(fmt::format("add to cleanroom.yaml: repository: {{ network: {{ allow: "
+                 .Remedy(fmt::format("Add to cleanroom.yaml: repository: {{ network: {{ allow: "
                                      "[\"{}:{}\"] }} }}",
                                      remote.host(), remote.port())));
 }
@@ -118,7 +119,7 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
   if (!wanted.enabled) {
     co_return Err(Error(ErrorCode::kPolicyConflict,
                         "the policy says repository.enabled: false, and the request has a checkout")
-                      .Remedy("remove that key, or use `cleanroom sandbox create`"));
+                      .Remedy("Remove that key, or use `cleanroom sandbox create`"));
   }
   CR_CO_TRY(CheckHost(policy, remote));
   planned.checkout = *std::move(resolved);

@@ -109,7 +109,7 @@ Result<git::RemoteUrl> Repositories::Remote(const std::string& url) const {
                         "the way can change",
                         remote.host()))
           .About(SubjectKind::kRepository, remote.origin())
-          .Remedy("use https, or have the operator list the host in gateway.git.http_hosts"));
+          .Remedy("Use https, or have the operator list the host in gateway.git.http_hosts"));
 }
 
 Awaitable<Result<store::Checkout>> Repositories::Resolve(CheckoutWish wish, ProgressFn progress) {
