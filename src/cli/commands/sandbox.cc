@@ -64,6 +64,14 @@ std::string Describe(const v1::Sandbox& sandbox) {
                       : fmt::format("{} ({})", sandbox.backend(), sandbox.accelerator()));
   line("image", sandbox.image_ref());
   line("policy", sandbox.policy_hash());
+  if (sandbox.has_repository_checkout()) {
+    const v1::RepositoryCheckout& checkout = sandbox.repository_checkout();
+    line("repository", checkout.remote_url());
+    line("commit", checkout.branch().empty()
+                       ? checkout.commit_sha()
+                       : fmt::format("{} ({})", checkout.commit_sha(), checkout.branch()));
+    line("work tree", checkout.destination_dir());
+  }
   if (sandbox.vcpus() > 0)
     line("resources", fmt::format("{} vCPU, {} MiB", sandbox.vcpus(), sandbox.memory_mib()));
   line("keep", sandbox.keep() ? "yes" : "no");

@@ -26,6 +26,15 @@ Json Phases(const google::protobuf::RepeatedPtrField<v1::Phase>& phases) {
   return out;
 }
 
+Json Of(const v1::RepositoryCheckout& checkout) {
+  Json json;
+  json["remote_url"] = checkout.remote_url();
+  json["commit_sha"] = checkout.commit_sha();
+  json["branch"] = checkout.branch().empty() ? Json(nullptr) : Json(checkout.branch());
+  json["destination_dir"] = checkout.destination_dir();
+  return json;
+}
+
 Json Of(const v1::Sandbox& sandbox) {
   Json json;
   json["sandbox_id"] = sandbox.sandbox_id();
@@ -38,6 +47,8 @@ Json Of(const v1::Sandbox& sandbox) {
   json["vcpus"] = sandbox.vcpus();
   json["memory_mib"] = sandbox.memory_mib();
   json["keep"] = sandbox.keep();
+  if (sandbox.has_repository_checkout())
+    json["repository_checkout"] = Of(sandbox.repository_checkout());
   SetTime(json, "created_at", sandbox.has_created_at(), sandbox.created_at());
   SetTime(json, "updated_at", sandbox.has_updated_at(), sandbox.updated_at());
   json["last_execution_id"] = sandbox.last_execution_id();
