@@ -44,8 +44,10 @@ Result<RemoteUrl> MirrorStore::ParseUrl(std::string_view text) const {
   return RemoteUrl::Parse(text, git_->config().rules);
 }
 
+std::string MirrorStore::KeyOf(const std::string& identity) { return Sha256Hex(identity); }
+
 fs::path MirrorStore::MirrorPath(const std::string& identity) const {
-  return folder() / (Sha256Hex(identity) + ".git");
+  return folder() / (KeyOf(identity) + ".git");
 }
 
 Result<os::StoppableLock> MirrorStore::Lock(const fs::path& mirror,
@@ -82,16 +84,24 @@ std::vector<MirrorRecord> MirrorStore::List() const {
 Result<MirrorRecord> MirrorStore::Remove(const std::string& identity,
                                          const std::stop_token& stop) const {
   const fs::path mirror = MirrorPath(identity);
-  CR_TRY_ASSIGN(const os::StoppableLock lock, Lock(mirror, stop));
-  std::error_code error;
-  if (!fs::exists(mirror, error))
+  const auto is_here = [&mirror] {
+    std::error_code ignored;
+    return fs::exists(mirror, ignored);
+  };
+  const auto missing = [&identity] {
     return Err(ErrorCode::kNotFound, fmt::format("no mirror of {} here", identity));
+  };
+  if (!is_here()) return missing();
+  // First of all: the lock may be with a fetch, which goes on for long and is a use.
   CR_TRY_ASSIGN(const std::optional<MirrorUse> alone, UseAlone(mirror));
   if (!alone) {
     return Err(ErrorCode::kFailedPrecondition,
                fmt::format("the mirror of {} is in use: something is being made of it", identity));
   }
+  CR_TRY_ASSIGN(const os::StoppableLock lock, Lock(mirror, stop));
+  if (!is_here()) return missing();
   const MirrorRecord record = ReadRecord(mirror);
+  std::error_code error;
   CR_TRY_ASSIGN(const os::TempFolder temp, os::TempFolder::Create(folder() / "tmp"));
   fs::rename(mirror, temp.path() / "m.git", error);
   if (error) {

@@ -76,9 +76,11 @@ class MirrorStore {
   Result<os::StoppableLock> Lock(const std::filesystem::path& mirror,
                                  const std::stop_token& stop) const;
 
+  // By which others name a remote's mirror: its folder's name without ".git".
+  static std::string KeyOf(const std::string& identity);
   // Sorted by URL.
   std::vector<MirrorRecord> List() const;
-  // failed_precondition when it is in use; not_found.
+  // failed_precondition, at once, when it is in use; not_found.
   Result<MirrorRecord> Remove(const std::string& identity, const std::stop_token& stop) const;
   // Puts the mirror's packs into one when it has many. Answers whether it did; no error when the
   // mirror is in use.

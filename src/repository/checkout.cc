@@ -10,6 +10,7 @@
 #include "git/mirror.h"
 #include "git/ref_name.h"
 #include "os/scratch.h"
+#include "repository/layer_use.h"
 #include "repository/objects.h"
 #include "repository/work_tree.h"
 
@@ -17,17 +18,9 @@ namespace cleanroom::repository {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kWorkTreeKind = "work-tree";
 constexpr const char* kFormat =
     "work tree 1";                // changes when other bytes are made of the same commit
 constexpr size_t kMostBases = 3;  // that are compared with a commit
-
-using Facts = std::map<std::string, std::string>;
-
-std::string Fact(const layers::LayerRecord& record, const std::string& name) {
-  const auto it = record.notes.facts.find(name);
-  return it == record.notes.facts.end() ? std::string() : it->second;
-}
 
 uint64_t Number(const layers::LayerRecord& record, const std::string& name) {
   const std::string text = Fact(record, name);
@@ -182,6 +175,7 @@ class Checkout {
                                         {"bundle", BundleDigest()},
                                         {"owner", OwnerText()},
                                         {"base", base ? base->record.id.key : std::string()},
+                                        {"objects", generation_.record.id.key},
                                         {"files", std::to_string(counts.files)},
                                         {"bytes", std::to_string(counts.bytes)},
                                         {"lfs_pointers", std::to_string(counts.lfs_pointers)}}};

@@ -29,7 +29,8 @@ constexpr CommandHelp kDf = {
     "cleanroom system df\ncleanroom system df -v\ncleanroom system df --json"};
 constexpr CommandHelp kPrune = {
     "prune",
-    "Remove templates that no sandbox needs; with --all also images and caches\n\n"
+    "Remove templates that no sandbox needs, and checkouts that none had for a week\n\n"
+    "With --all also newer checkouts, mirrors of repositories, images and caches. "
     "What goes is made again when it is needed. Records, the audit log and what a sandbox uses "
     "stay.",
     "cleanroom system prune --dry-run\n"
@@ -224,7 +225,8 @@ void AddSystemCommands(CLI::App& root, Invocation& invocation) {
     const auto flags = std::make_shared<Flags>();
     command->add_flag("--dry-run", flags->dry_run, "Remove nothing; tell what would go");
     command->add_flag("--force", flags->force, "Do not ask");
-    command->add_flag("--all", flags->all, "Also images that no sandbox uses, and caches");
+    command->add_flag("--all", flags->all,
+                      "Also images and mirrors that no sandbox uses, and caches");
     command
         ->add_option("--older-than", flags->older_than,
                      "Only what was not used for so long (30m, 24h, 7d)")

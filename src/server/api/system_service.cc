@@ -33,7 +33,7 @@ v1::StoredItem ToMessage(const StoredItem& item) {
   message.set_kind(std::string(item.kind));
   message.set_name(item.name);
   message.set_size_bytes(static_cast<int64_t>(item.bytes));
-  message.mutable_created_at()->set_seconds(item.made_at);
+  if (item.made_at > 0) message.mutable_created_at()->set_seconds(item.made_at);
   message.mutable_last_used_at()->set_seconds(item.used_at);
   message.set_in_use(item.in_use);
   message.set_reclaimable(!item.in_use && item.pruning != Pruning::kNever);

@@ -25,6 +25,7 @@
 #include "server/sandboxes/sandboxes.h"
 #include "server/storage/file_storage.h"
 #include "server/storage/image_storage.h"
+#include "server/storage/repository_storage.h"
 #include "server/storage/storage.h"
 #include "server/storage/template_storage.h"
 #include "server/warm/spares.h"
@@ -99,6 +100,8 @@ class ControlPlane : private telemetry::MetricsSource {
   NetworkRecords network_;
   ImageStorage image_storage_;
   TemplateStorage template_storage_;
+  LayerStorage layer_storage_;
+  MirrorStorage mirror_storage_;
   KernelStorage kernel_storage_;
   RecordStorage record_storage_;
   CacheStorage cache_storage_;

@@ -50,7 +50,9 @@ bool IsPruned(const StoredItem& item, const PruneRules& rules, int64_t now) {
   if (item.in_use || item.pruning == Pruning::kNever) return false;
   if (item.pruning == Pruning::kWithAll && rules.what != PruneRules::What::kAll) return false;
   const int64_t unused = std::max<int64_t>(0, now - std::max(item.used_at, item.made_at));
-  return unused >= rules.older_than.count();
+  std::chrono::seconds least = rules.older_than;
+  if (rules.what != PruneRules::What::kAll && least.count() == 0) least = item.keep_unused;
+  return unused >= least.count();
 }
 
 uint64_t RoomTaken(const fs::path& path) {

@@ -19,10 +19,12 @@ struct StoredItem {
   std::string id;         // an image's digest; else the name
   std::filesystem::path path;
   uint64_t bytes = 0;   // room that it takes on the host
-  int64_t made_at = 0;  // seconds since 1970
+  int64_t made_at = 0;  // seconds since 1970; 0 where it is not known
   int64_t used_at = 0;  // the same, as far as it is known; else made_at
   bool in_use = false;
   Pruning pruning = Pruning::kNever;
+  // Of kAlways: goes only when it was not used for so long, unless all go or an age is given.
+  std::chrono::seconds keep_unused{0};
 };
 
 struct PruneRules {

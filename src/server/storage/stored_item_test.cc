@@ -49,5 +49,14 @@ TEST(IsPrunedTest, AgeCountsFromTheLastUse) {
   EXPECT_TRUE(IsPruned(item, {}, kNow));
 }
 
+TEST(IsPrunedTest, SomeThingsArePrunedOnlyAfterAWhile) {
+  StoredItem item = Item(Pruning::kAlways, 2 * kHour);
+  item.keep_unused = hours(3);
+  EXPECT_FALSE(IsPruned(item, {}, kNow));
+  EXPECT_TRUE(IsPruned(item, {}, kNow + kHour));
+  EXPECT_TRUE(IsPruned(item, {.what = What::kAll}, kNow));
+  EXPECT_TRUE(IsPruned(item, {.older_than = hours(1)}, kNow));
+}
+
 }  // namespace
 }  // namespace cleanroom::server
