@@ -21,6 +21,7 @@ using cleanroom::testing::GitServer;
 using cleanroom::testing::RunScript;
 using cleanroom::testing::TestFolder;
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -220,6 +221,10 @@ TEST_F(CheckoutTest, CreatePrintsTheIdAndInspectTheRest) {
               AllOf(HasSubstr(Url("r.git")), HasSubstr(Id("side"))));
   EXPECT_EQ(daemon_->Cli({"exec", "-n", "--in", id, "--", "git", "log", "-1", "--format=%s"}).out,
             "side\n");
+  EXPECT_THAT(daemon_->Cli({"system", "df", "-v"}).out,
+              AllOf(ContainsRegex("work-tree .* in use .*" + Url("r.git") + " at "),
+                    ContainsRegex("objects .* in use .*objects of http.*/r\n"),
+                    ContainsRegex("mirror .* in use .*http.*/r\n")));
   daemon_->Cli({"sandbox", "rm", id});
 }
 
@@ -263,6 +268,26 @@ TEST_F(CheckoutTest, ANearCommitHasExactlyItsOwnTree) {
       RunScript(std::string("grep -rlF --include=layer.json ") + Url("big.git") + " " + kLayers +
                 " | xargs -r grep -l '\"base\": *\"[0-9a-f]' | wc -l");
   EXPECT_EQ(deltas.output, "1\n");
+}
+
+TEST_F(CheckoutTest, TheExamplesRun) {
+  const std::string examples = RequiredEnv("CLEANROOM_SOURCE") + "/examples";
+  const std::string path = "PATH=" + RequiredEnv("CLEANROOM_BIN") + ":" + RequiredEnv("PATH");
+  const Outcome alone =
+      test::Run({"env", path, examples + "/repository-less/run", image_}, daemon_->environment());
+  EXPECT_EQ(alone.code, 0) << alone.err;
+  EXPECT_THAT(alone.out, AllOf(HasSubstr("Linux "), HasSubstr("no way out")));
+
+  // As it is, but for where the project and the image are, and a machine for less than a Go build.
+  const TestFolder folder;
+  const auto copied =
+      RunScript("sed -e 's/github.com:443/" + Host() + "/' -e '/resources:/d' " + examples +
+                "/by-url/cleanroom.yaml >" + (folder / "cleanroom.yaml"));
+  ASSERT_EQ(copied.status, 0) << copied.output;
+  const Outcome by_url = Exec({"--repo-url", Url("r.git"), "--image", image_},
+                              "git log -1 --format=%s", folder.path());
+  EXPECT_EQ(by_url.out, "two\n") << by_url.err;
+  EXPECT_THAT(by_url.err, HasSubstr("commit=" + Id("main")));
 }
 
 TEST_F(CheckoutTest, FilesAreTheImagesUsers) {
