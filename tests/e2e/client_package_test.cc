@@ -57,6 +57,7 @@ TEST(ClientPackageTest, OnlyPublicHeadersAreInstalled) {
   const std::vector<std::string> expected = {"base/error.h",
                                              "base/result.h",
                                              "cleanroom/v1/execution.pb.h",
+                                             "cleanroom/v1/files.pb.h",
                                              "cleanroom/v1/image.pb.h",
                                              "cleanroom/v1/policy.pb.h",
                                              "cleanroom/v1/sandbox.pb.h",

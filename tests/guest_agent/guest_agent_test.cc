@@ -109,6 +109,7 @@ class Guest {
     spec.kernel = kernel->vmlinux;
     spec.initrd = *initrd;
     spec.memory_mib = 512;
+    spec.slots = guest_link::kSlots;
     spec.image = folder_->path() + "/image.ext4";
     spec.disk = folder_->path() + "/disk.ext4";
     spec.tsc_khz = vmm::MeasureTscKhz().value_or(0);

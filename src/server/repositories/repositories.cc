@@ -64,6 +64,11 @@ repository::ChangeSet ChangeSetOf(const v1::RepositoryChangeset& message) {
   return out;
 }
 
+// Where change sets are applied.
+std::filesystem::path ScratchOf(const RepositoriesConfig& config) {
+  return config.state_dir / "changes";
+}
+
 Result<void> CopyAll(archive::ByteSource& from, int to) {
   std::vector<uint8_t> buffer(kCopyBytes);
   for (uint64_t offset = 0;;) {
@@ -83,6 +88,8 @@ Result<std::unique_ptr<Repositories>> Repositories::Open(RepositoriesConfig conf
       auto mirrors,
       git::MirrorStore::Open({.state_folder = config.state_dir, .git = config.git, .limits = {}}));
   CR_TRY_ASSIGN(auto layers, layers::LayerStore::Open(config.cache_dir));
+  CR_TRY(os::MakeDirs(ScratchOf(config).string()));
+  os::TempFolder::RemoveStale(ScratchOf(config));  // of a daemon that was killed
   return std::unique_ptr<Repositories>(
       new Repositories(std::move(config), std::move(mirrors), std::move(layers)));
 }
@@ -219,8 +226,7 @@ Awaitable<Result<ChangedFiles>> Repositories::Apply(store::Checkout checkout,
     const git::Control inner = GitControl(control);
     CR_TRY_ASSIGN(const git::Resolved resolved,
                   mirrors_.EnsureCommit(remote, {.commit = checkout.commit}, inner));
-    const std::filesystem::path scratch = config_.state_dir / "changes";
-    CR_TRY(os::MakeDirs(scratch.string()));
+    const std::filesystem::path scratch = ScratchOf(config_);
     CR_TRY_ASSIGN(const auto applied,
                   repository::ApplyChangeSet(mirrors_.git(), resolved.mirror, scratch,
                                              checkout.commit, ChangeSetOf(local->changes), inner));
