@@ -47,6 +47,10 @@ bool IsFullId(std::string_view text) {
   return (text.size() == 40 || text.size() == 64) && IsHex(text);
 }
 
+std::string_view ObjectFormatOf(std::string_view full_id) {
+  return full_id.size() == 64 ? "sha256" : "sha1";
+}
+
 bool IsAbbreviatedId(std::string_view text) {
   return text.size() >= 4 && text.size() < 64 && IsHex(text);
 }

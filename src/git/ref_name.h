@@ -12,6 +12,8 @@ bool IsBranchName(std::string_view name);
 
 // 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 bool IsFullId(std::string_view text);
+// "sha1" or "sha256": the object format of the repository that has this full id.
+std::string_view ObjectFormatOf(std::string_view full_id);
 // 4 to 63 lower-case hexadecimal digits: a part of an id.
 bool IsAbbreviatedId(std::string_view text);
 

@@ -20,7 +20,9 @@ Result<VerifiedBundle> VerifyBundle(const git::Mirror& mirror, const Bundle& bun
     return Err(ErrorCode::kInvalidArgument, "the bundle's target is no full id of a commit");
   if (Sha256Hex(bundle.bytes) != bundle.digest)
     return Err(ErrorCode::kDataCorrupt, "the bundle does not have the digest that was said");
-  CR_TRY_ASSIGN(git::ScratchRepository scratch, git::ScratchRepository::Create(mirror, control));
+  CR_TRY_ASSIGN(git::ScratchRepository scratch,
+                git::ScratchRepository::Create(mirror, git::ObjectFormatOf(bundle.target),
+                                               git::ScratchRepository::Refs::kOfMirror, control));
   const std::string file = (scratch.folder() / "commits.bundle").string();
   CR_TRY(os::WriteFileAtomic(file, bundle.bytes));
   const git::Mirror& repository = scratch.repository();
