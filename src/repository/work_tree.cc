@@ -8,6 +8,7 @@
 #include "git/ref_name.h"
 #include "os/file.h"
 #include "os/scratch.h"
+#include "repository/tree_changes.h"
 
 namespace cleanroom::repository {
 namespace fs = std::filesystem;
@@ -258,20 +259,11 @@ Result<Difference> Compare(const git::Mirror& mirror, const std::string& from,
                                     .git_dir = mirror.path(),
                                     .max_output = most * 400},
                                    control));
+  CR_TRY_ASSIGN(std::vector<TreeChange> changes, ParseTreeChanges(text, most));
   Difference out;
-  for (size_t begin = 0; begin < text.size();) {
-    // ":100644 100644 <id> <id> M", NUL, path, NUL.
-    const size_t middle = text.find('\0', begin);
-    const size_t end = middle == std::string::npos ? middle : text.find('\0', middle + 1);
-    if (end == std::string::npos || middle == begin)
-      return Err(ErrorCode::kDataCorrupt, "git's list of changes is cut off");
-    const char status = text[middle - 1];
-    std::string path = text.substr(middle + 1, end - middle - 1);
-    begin = end + 1;
-    out.attributes |= path == ".gitattributes" || path.ends_with("/.gitattributes");
-    (status == 'D' ? out.removed : out.changed).push_back(std::move(path));
-    if (out.changed.size() + out.removed.size() > most)
-      return Err(ErrorCode::kResourceExhausted, "too many changes");
+  for (TreeChange& one : changes) {
+    out.attributes |= one.path == ".gitattributes" || one.path.ends_with("/.gitattributes");
+    (one.deleted ? out.removed : out.changed).push_back(std::move(one.path));
   }
   return out;
 }
