@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
+#include "server/progress_mailbox.h"
+
 namespace cleanroom::server {
 namespace {
 
@@ -22,27 +26,16 @@ Awaitable<void> ImageJob::Run(BlockingPool& pool, Work work) {
   auto self = shared_from_this();
   image::Control control;
   control.stop = stop_.get_token();
-  control.progress = [self](const image::Progress& progress) { self->Tell(progress); };
+  const auto mailbox = std::make_shared<ProgressMailbox>(executor_, [self](ProgressUpdate update) {
+    self->progress_ = std::move(update);
+    self->changed_.NotifyAll();
+  });
+  control.progress = [mailbox](const image::Progress& progress) {
+    mailbox->Put(ToUpdate(progress));
+  };
   auto bound = [work = std::move(work), control] { return work(control); };
   auto outcome = co_await pool.Run(bound);
   outcome_ = std::move(outcome);
-  changed_.NotifyAll();
-}
-
-void ImageJob::Tell(const image::Progress& progress) {
-  const std::lock_guard lock(mutex_);
-  newest_ = ToUpdate(progress);
-  if (posted_) return;
-  posted_ = true;
-  asio::post(executor_, [self = shared_from_this()] { self->TakeProgress(); });
-}
-
-void ImageJob::TakeProgress() {
-  {
-    const std::lock_guard lock(mutex_);
-    posted_ = false;
-    progress_ = newest_;
-  }
   changed_.NotifyAll();
 }
 

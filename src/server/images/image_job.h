@@ -7,7 +7,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 
@@ -46,18 +45,11 @@ class ImageJob : public std::enable_shared_from_this<ImageJob> {
   size_t watchers = 0;  // for whoever shares jobs
 
  private:
-  void Tell(const image::Progress& progress);
-  void TakeProgress();
-
   asio::any_io_executor executor_;
   Notifier changed_;
   std::stop_source stop_;
   ProgressUpdate progress_;
   std::optional<Result<ImageOutcome>> outcome_;
-
-  std::mutex mutex_;  // guards the two below, which the work's threads write
-  ProgressUpdate newest_;
-  bool posted_ = false;
 };
 
 }  // namespace cleanroom::server

@@ -3,34 +3,14 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <utility>
 
 #include "base/async.h"
-#include "server/progress.h"
+#include "server/progress_mailbox.h"
 
 namespace cleanroom::server {
-
-// Progress from the threads of the work to a ProgressFn of the control plane's thread: only the
-// newest, so that nobody is held up.
-class ProgressMailbox : public std::enable_shared_from_this<ProgressMailbox> {
- public:
-  ProgressMailbox(asio::any_io_executor executor, ProgressFn tell)
-      : executor_(std::move(executor)), tell_(std::move(tell)) {}
-  // On any thread.
-  void Put(ProgressUpdate update);
-  // On the executor's thread: nothing is told from then on.
-  void Close() { tell_ = nullptr; }
-
- private:
-  asio::any_io_executor executor_;
-  ProgressFn tell_;
-  std::mutex mutex_;
-  ProgressUpdate newest_;
-  bool posted_ = false;
-};
 
 // What the work is given.
 struct PoolControl {
