@@ -7,15 +7,14 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "archive/byte_source.h"
 #include "base/result.h"
-#include "git/run.h"
-#include "os/scratch.h"
+#include "git/scratch_repository.h"
 
 namespace cleanroom::repository {
 
@@ -49,24 +48,19 @@ class AppliedChanges {
   Result<std::unique_ptr<archive::ByteSource>> OpenArchive(const git::Control& control) const;
 
  private:
-  friend Result<AppliedChanges> ApplyChangeSet(const git::Git&, const std::filesystem::path&,
-                                               const std::filesystem::path&, const std::string&,
+  friend Result<AppliedChanges> ApplyChangeSet(const git::Mirror&, const std::string&,
                                                const ChangeSet&, const git::Control&);
-  AppliedChanges(const git::Git& git, os::TempFolder folder)
-      : git_(&git), folder_(std::move(folder)) {}
+  explicit AppliedChanges(git::ScratchRepository scratch) : scratch_(std::move(scratch)) {}
 
-  const git::Git* git_;
-  os::TempFolder folder_;  // a repository: objects and the index
-  std::string written_;    // the id of a tree of nothing but what is to be written; empty: nothing
+  git::ScratchRepository scratch_;
+  std::string written_;  // the id of a tree of nothing but what is to be written; empty: nothing
   std::vector<std::string> removed_;
 };
 
-// `mirror` has `commit`, which the change set must be of; temporary files are made under `folder`.
+// `mirror` has `commit`, which the change set must be of, and is in use while the answer lives.
 // invalid_argument for a change set that contradicts itself or does not apply, with git's reason;
 // resource_exhausted beyond the limits.
-Result<AppliedChanges> ApplyChangeSet(const git::Git& git, const std::filesystem::path& mirror,
-                                      const std::filesystem::path& folder,
-                                      const std::string& commit, const ChangeSet& changes,
-                                      const git::Control& control);
+Result<AppliedChanges> ApplyChangeSet(const git::Mirror& mirror, const std::string& commit,
+                                      const ChangeSet& changes, const git::Control& control);
 
 }  // namespace cleanroom::repository

@@ -30,7 +30,7 @@ class ChangeSetTest : public ::testing::Test {
   void Make(const std::string& format) {
     std::filesystem::remove_all(folder_ / "work");
     std::filesystem::remove_all(folder_ / "mirror.git");
-    Sh("git init -q --object-format=" + format + " work; cd work; " + R"(
+    Sh("mkdir -p tmp; git init -q --object-format=" + format + " work; cd work; " + R"(
       printf 'a\n' >a; printf 'b\n' >'b c'; mkdir d; printf 'x\n' >d/keep; printf 'y\n' >d/gone
       printf '* text\n*.bat eol=crlf\n' >.gitattributes; printf '1\n2\n' >run.bat
       printf 'secret export-ignore\n' >>.gitattributes; printf 's\n' >secret
@@ -70,7 +70,7 @@ class ChangeSetTest : public ::testing::Test {
   }
 
   Result<AppliedChanges> Apply(const ChangeSet& changes) {
-    return ApplyChangeSet(git_, folder_ / "mirror.git", folder_.path(), commit_, changes, {});
+    return ApplyChangeSet(mirror_, commit_, changes, {});
   }
 
   // Files and links of all archives.
@@ -100,6 +100,7 @@ class ChangeSetTest : public ::testing::Test {
 
   testing::TestFolder folder_;
   git::Git git_{git::GitConfig{}};
+  git::Mirror mirror_{git_, folder_ / "mirror.git"};
   std::string commit_;
 };
 

@@ -183,8 +183,8 @@ std::string HostView::StillHeld(const std::set<std::string>& namespaces, const H
 
 std::vector<std::string> HostView::StrayFiles(const std::set<std::string>& executions) const {
   static const std::set<std::string> kParts = {
-      "lock",      "records.db", "records.db-wal", "sandboxes", "executions", "records.db-shm",
-      "templates", "audit",      "accelerator",    "mirrors",   "changes"};
+      "lock",           "records.db", "records.db-wal", "sandboxes",   "executions",
+      "records.db-shm", "templates",  "audit",          "accelerator", "mirrors"};
   std::vector<std::string> strays;
   std::error_code error;
   for (fs::directory_iterator it(state_dir_, error), end; !error && it != end; it.increment(error))
@@ -199,10 +199,6 @@ std::vector<std::string> HostView::StrayFiles(const std::set<std::string>& execu
     for (const auto& part : fs::directory_iterator(it->path(), error)) {
       if (part.path().filename() != "execution-observability.json") strays.push_back(part.path());
     }
-  }
-  for (fs::directory_iterator it(state_dir_ + "/changes", error), end; !error && it != end;
-       it.increment(error)) {
-    strays.push_back(it->path());
   }
   constexpr size_t kKeyLength = 64;
   for (fs::directory_iterator it(state_dir_ + "/templates", error), end; !error && it != end;

@@ -126,8 +126,8 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
   planned.checkout->path = asked.destination_dir().empty() ? wanted.path : asked.destination_dir();
   planned.checkout->submodules = asked.submodules() || wanted.submodules;
   if (request.has_repository_changeset()) {
-    auto local = std::make_shared<LocalChanges>();
-    local->changes.Swap(request.mutable_repository_changeset());
+    auto local = std::make_shared<v1::RepositoryChangeset>();
+    local->Swap(request.mutable_repository_changeset());
     planned.local_changes = std::move(local);
   }
   co_return planned;

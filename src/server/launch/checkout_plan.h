@@ -21,7 +21,7 @@ inline constexpr std::string_view kPolicyOfRequest = "request";
 
 struct PlannedCheckout {
   std::optional<store::Checkout> checkout;
-  std::shared_ptr<const LocalChanges> local_changes = nullptr;
+  std::shared_ptr<const ::cleanroom::v1::RepositoryChangeset> local_changes = nullptr;
   std::string policy_source = std::string(kPolicyOfRequest);
 };
 

@@ -38,12 +38,7 @@ struct CheckoutOwner {
   uint32_t gid = 0;
 };
 
-// A client's local work, as it came; to be applied before anything runs.
-struct LocalChanges {
-  ::cleanroom::v1::RepositoryChangeset changes;
-};
-
-// The same, checked, as what is to be done in the work tree.
+// A client's local changes, checked, as what is to be done in the work tree.
 struct ChangedFiles {
   std::vector<std::string> removed;  // paths relative to it, each a file or a link
   os::UniqueFd tar;                  // of what is to be written, at its beginning; nothing: nothing
@@ -64,9 +59,9 @@ class Checkouts {
   virtual Awaitable<Result<CheckoutLayers>> Layers(store::Checkout checkout, CheckoutOwner owner,
                                                    ProgressFn progress) = 0;
   // invalid_argument for a change set that contradicts itself or does not apply to the commit.
-  virtual Awaitable<Result<ChangedFiles>> Apply(store::Checkout checkout,
-                                                std::shared_ptr<const LocalChanges> local,
-                                                ProgressFn progress) = 0;
+  virtual Awaitable<Result<ChangedFiles>> Apply(
+      store::Checkout checkout, std::shared_ptr<const ::cleanroom::v1::RepositoryChangeset> local,
+      ProgressFn progress) = 0;
 };
 
 }  // namespace cleanroom::server

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "base/result.h"
-#include "server/launch/checkouts.h"
+#include "cleanroom/v1/sandbox.pb.h"
 #include "server/settings.h"
 #include "store/records.h"
 
@@ -15,7 +15,8 @@ namespace cleanroom::server {
 struct LaunchPlan {
   store::SandboxRecord record;  // with its id; PROVISIONING
   std::chrono::seconds boot_limit{30};
-  std::shared_ptr<const LocalChanges> local_changes = nullptr;  // to the record's checkout
+  // To the record's checkout, as they came; applied before anything runs.
+  std::shared_ptr<const ::cleanroom::v1::RepositoryChangeset> local_changes = nullptr;
 };
 
 // What a request and its policy ask for, in numbers. 0: no wish.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "git/ref_name.h"
 #include "net/host_name.h"
 #include "os/file.h"
 #include "os/scratch.h"
@@ -20,11 +21,6 @@ constexpr size_t kCheckouts = 1024;
 constexpr size_t kFiles = 64;
 constexpr size_t kCopyBytes = 256 << 10;
 constexpr size_t kMaxFileBytes = 1 << 20;  // as a policy file may have
-
-bool IsFullId(const std::string& id) {
-  return (id.size() == 40 || id.size() == 64) &&
-         id.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
 
 git::Control GitControl(const PoolControl& control) {
   return {.stop = control.stop, .progress = [control](std::string_view line) {
@@ -64,11 +60,6 @@ repository::ChangeSet ChangeSetOf(const v1::RepositoryChangeset& message) {
   return out;
 }
 
-// Where change sets are applied.
-std::filesystem::path ScratchOf(const RepositoriesConfig& config) {
-  return config.state_dir / "changes";
-}
-
 Result<void> CopyAll(archive::ByteSource& from, int to) {
   std::vector<uint8_t> buffer(kCopyBytes);
   for (uint64_t offset = 0;;) {
@@ -88,8 +79,6 @@ Result<std::unique_ptr<Repositories>> Repositories::Open(RepositoriesConfig conf
       auto mirrors,
       git::MirrorStore::Open({.state_folder = config.state_dir, .git = config.git, .limits = {}}));
   CR_TRY_ASSIGN(auto layers, layers::LayerStore::Open(config.cache_dir));
-  CR_TRY(os::MakeDirs(ScratchOf(config).string()));
-  os::TempFolder::RemoveStale(ScratchOf(config));  // of a daemon that was killed
   return std::unique_ptr<Repositories>(
       new Repositories(std::move(config), std::move(mirrors), std::move(layers)));
 }
@@ -126,7 +115,7 @@ Awaitable<Result<store::Checkout>> Repositories::Resolve(CheckoutWish wish, Prog
                            .branch = wish.branch,
                            .path = {},
                            .submodules = false};
-  if (IsFullId(wish.commit) && commits_.Find({remote.identity(), wish.commit}) != nullptr) {
+  if (git::IsFullId(wish.commit) && commits_.Find({remote.identity(), wish.commit}) != nullptr) {
     co_return checkout;
   }
   std::function<Result<git::Resolved>(const PoolControl&)> work =
@@ -217,23 +206,22 @@ Awaitable<Result<CheckoutLayers>> Repositories::Layers(store::Checkout checkout,
   co_return Err(ErrorCode::kUnavailable, "a layer of the checkout was removed while it was made");
 }
 
-Awaitable<Result<ChangedFiles>> Repositories::Apply(store::Checkout checkout,
-                                                    std::shared_ptr<const LocalChanges> local,
-                                                    ProgressFn progress) {
+Awaitable<Result<ChangedFiles>> Repositories::Apply(
+    store::Checkout checkout, std::shared_ptr<const v1::RepositoryChangeset> local,
+    ProgressFn progress) {
   CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(checkout.remote_url));
   std::function<Result<ChangedFiles>(const PoolControl&)> work =
       [this, remote, checkout, local](const PoolControl& control) -> Result<ChangedFiles> {
     const git::Control inner = GitControl(control);
     CR_TRY_ASSIGN(const git::Resolved resolved,
                   mirrors_.EnsureCommit(remote, {.commit = checkout.commit}, inner));
-    const std::filesystem::path scratch = ScratchOf(config_);
+    const git::Mirror mirror(mirrors_.git(), resolved.mirror);
     CR_TRY_ASSIGN(const auto applied,
-                  repository::ApplyChangeSet(mirrors_.git(), resolved.mirror, scratch,
-                                             checkout.commit, ChangeSetOf(local->changes), inner));
+                  repository::ApplyChangeSet(mirror, checkout.commit, ChangeSetOf(*local), inner));
     ChangedFiles out{.removed = applied.removed(), .tar = {}};
     if (applied.writes()) {
       CR_TRY_ASSIGN(const auto archive, applied.OpenArchive(inner));
-      CR_TRY_ASSIGN(out.tar, os::OpenUnnamed(scratch));
+      CR_TRY_ASSIGN(out.tar, os::OpenUnnamed(config_.state_dir));
       CR_TRY(CopyAll(*archive, out.tar.get()));
     }
     return out;

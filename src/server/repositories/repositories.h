@@ -39,7 +39,7 @@ class Repositories : public Checkouts {
                                            ProgressFn progress) override;
 
   Awaitable<Result<ChangedFiles>> Apply(store::Checkout checkout,
-                                        std::shared_ptr<const LocalChanges> local,
+                                        std::shared_ptr<const v1::RepositoryChangeset> local,
                                         ProgressFn progress) override;
 
   const git::MirrorStore& mirrors() const { return mirrors_; }

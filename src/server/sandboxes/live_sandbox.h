@@ -150,10 +150,10 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   std::set<std::string> running_;
   std::chrono::steady_clock::time_point idle_since_;
 
-  std::shared_ptr<const LocalChanges> local_changes_;  // until they are applied
-  std::optional<Result<CheckoutLayers>> layers_;       // once they are found
-  bool set_up_begun_ = false;                          // the machine runs
-  std::optional<Result<void>> made_;                   // the machine and its set-up
+  std::shared_ptr<const v1::RepositoryChangeset> local_changes_;  // until they are applied
+  std::optional<Result<CheckoutLayers>> layers_;                  // once they are found
+  bool set_up_begun_ = false;                                     // the machine runs
+  std::optional<Result<void>> made_;                              // the machine and its set-up
   std::optional<Error> stop_reason_;
   std::optional<Error> failure_;  // why it ended without being asked to
   bool link_lost_ = false;  // the failure is that the warden's connection ended without a word

@@ -72,7 +72,8 @@ class FakeCheckouts : public Checkouts {
     co_return layers;
   }
 
-  Awaitable<Result<ChangedFiles>> Apply(store::Checkout, std::shared_ptr<const LocalChanges>,
+  Awaitable<Result<ChangedFiles>> Apply(store::Checkout,
+                                        std::shared_ptr<const v1::RepositoryChangeset>,
                                         ProgressFn) override {
     ChangedFiles files;
     files.removed = {"gone"};
