@@ -2,17 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "server/api/progress_relay.h"
 #include "server/launch/checkout_plan.h"
 #include "server/launch/launch_request.h"
 
 namespace cleanroom::server {
 namespace {
-
-// A repository and what is built of it want room; the disk is sparse.
-constexpr int64_t kCheckoutDiskMib = 8192;
 
 v1::CreateSandboxEvent ToEvent(const std::string& id, const ProgressUpdate& progress) {
   v1::CreateSandboxEvent event;
@@ -48,15 +43,11 @@ Awaitable<Result<SandboxService::Begun>> SandboxService::Begin(v1::CreateSandbox
   auto planned = co_await PlanCheckout(request, checkouts_, std::move(progress));
   if (!planned) co_return Err(std::move(planned).error());
   CR_CO_TRY_ASSIGN(auto plan, PlanLaunch(request, settings_, capabilities_, clock_()));
-  if (planned->checkout) {
-    plan.record.phases.push_back(PhaseSince("commit", since));
-    plan.record.disk_mib = std::max(plan.record.disk_mib, kCheckoutDiskMib);
-    plan.record.checkout = std::move(planned->checkout);
-    plan.local_changes = std::move(planned->local_changes);
-  }
+  if (planned->checkout) plan.record.phases.push_back(PhaseSince("commit", since));
+  std::string source = std::move(planned->policy_source);
+  AddCheckout(*std::move(planned), plan);
   CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.Create(std::move(plan)));
-  co_return Begun{.sandbox = std::move(sandbox),
-                  .policy_source = std::move(planned->policy_source)};
+  co_return Begun{.sandbox = std::move(sandbox), .policy_source = std::move(source)};
 }
 
 Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::CreateSandbox(

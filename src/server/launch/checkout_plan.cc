@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -19,6 +20,8 @@ namespace v1 = ::cleanroom::v1;
 constexpr std::array<std::string_view, 2> kPolicyFiles = {"cleanroom.yaml",
                                                           ".buildkite/cleanroom.yaml"};
 constexpr size_t kMaxWord = 4096;  // of a URL, a path, a name
+// The floor for a sandbox with a repository; the disk is sparse.
+constexpr int64_t kDiskMib = 8192;
 
 Result<CheckoutWish> WishOf(const v1::RepositoryCheckout& message) {
   for (const std::string* word :
@@ -45,19 +48,20 @@ Result<CheckoutWish> WishOf(const v1::RepositoryCheckout& message) {
                       .branch = message.branch()};
 }
 
-// The commit's policy, as it travels.
-Awaitable<Result<std::string>> AddPolicyOf(const store::Checkout& checkout, Checkouts& checkouts,
-                                           v1::CreateSandboxRequest& request) {
+struct CommitPolicy {
+  policy::CompiledPolicy compiled;
+  std::string file;
+};
+
+Awaitable<Result<CommitPolicy>> PolicyOf(const store::Checkout& checkout, Checkouts& checkouts) {
   for (const std::string_view name : kPolicyFiles) {
     auto text = co_await checkouts.ReadFile(checkout, std::string(name));
     if (!text && text.error().code() == ErrorCode::kNotFound) continue;
     if (!text) co_return Err(std::move(text).error());
     auto parsed = policy::Parse(*text, name);
     if (!parsed) co_return Err(ErrorCode::kPolicyInvalid, document::Format(parsed.error()));
-    CR_CO_TRY_ASSIGN(const auto compiled, policy::CompiledPolicy::Compile(*std::move(parsed)));
-    request.mutable_policy()->set_canonical_json(compiled.CanonicalJson());
-    request.mutable_policy()->set_hash(compiled.hash());
-    co_return fmt::format("repository:{}", name);
+    CR_CO_TRY_ASSIGN(auto compiled, policy::CompiledPolicy::Compile(*std::move(parsed)));
+    co_return CommitPolicy{.compiled = std::move(compiled), .file = std::string(name)};
   }
   co_return Err(
       Error(ErrorCode::kPolicyInvalid,
@@ -66,7 +70,13 @@ Awaitable<Result<std::string>> AddPolicyOf(const store::Checkout& checkout, Chec
           .Remedy("Add one of them, or name a policy or an image yourself: -c FILE, --image REF"));
 }
 
-Result<void> CheckHost(const policy::CompiledPolicy& policy, const git::RemoteUrl& remote) {
+// That the policy has a repository at all, and may fetch it from there.
+Result<void> CheckAllowed(const policy::CompiledPolicy& policy, const git::RemoteUrl& remote) {
+  if (policy.spec().repository && !policy.spec().repository->enabled) {
+    return Err(Error(ErrorCode::kPolicyConflict,
+                     "the policy says repository.enabled: false, and the request has a checkout")
+                   .Remedy("Remove that key, or use `cleanroom sandbox create`"));
+  }
   if (remote.scheme() == git::Scheme::kFile) return {};  // in tests alone
   const auto decision = policy::Match(policy, {.host = remote.host(),
                                                .port = remote.port(),
@@ -103,25 +113,23 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
   const v1::RepositoryCheckout asked = request.repository_checkout();
   CR_CO_TRY_ASSIGN(CheckoutWish wish, WishOf(asked));
   CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, checkouts.Remote(wish.remote_url));
+  std::optional<policy::CompiledPolicy> policy;
   if (request.has_policy()) {
-    CR_CO_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
-    CR_CO_TRY(CheckHost(policy, remote));
+    CR_CO_TRY_ASSIGN(policy, PolicyFromMessage(request.policy()));
+    CR_CO_TRY(CheckAllowed(*policy, remote));
   }
   auto resolved = co_await checkouts.Resolve(std::move(wish), std::move(progress));
   if (!resolved) co_return Err(std::move(resolved).error());
-  if (!request.has_policy()) {
-    auto source = co_await AddPolicyOf(*resolved, checkouts, request);
-    if (!source) co_return Err(std::move(source).error());
-    planned.policy_source = *std::move(source);
+  if (!policy) {
+    auto found = co_await PolicyOf(*resolved, checkouts);
+    if (!found) co_return Err(std::move(found).error());
+    policy = std::move(found->compiled);
+    CR_CO_TRY(CheckAllowed(*policy, remote));
+    request.mutable_policy()->set_canonical_json(policy->CanonicalJson());
+    request.mutable_policy()->set_hash(policy->hash());
+    planned.policy_source = fmt::format("repository:{}", found->file);
   }
-  CR_CO_TRY_ASSIGN(const auto policy, PolicyFromMessage(request.policy()));
-  const policy::Repository wanted = policy.spec().repository.value_or(policy::Repository());
-  if (!wanted.enabled) {
-    co_return Err(Error(ErrorCode::kPolicyConflict,
-                        "the policy says repository.enabled: false, and the request has a checkout")
-                      .Remedy("Remove that key, or use `cleanroom sandbox create`"));
-  }
-  CR_CO_TRY(CheckHost(policy, remote));
+  const policy::Repository wanted = policy->spec().repository.value_or(policy::Repository());
   planned.checkout = *std::move(resolved);
   planned.checkout->path = asked.destination_dir().empty() ? wanted.path : asked.destination_dir();
   planned.checkout->submodules = asked.submodules() || wanted.submodules;
@@ -131,6 +139,13 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
     planned.local_changes = std::move(local);
   }
   co_return planned;
+}
+
+void AddCheckout(PlannedCheckout planned, LaunchPlan& plan) {
+  if (!planned.checkout) return;
+  plan.record.disk_mib = std::max(plan.record.disk_mib, kDiskMib);
+  plan.record.checkout = std::move(planned.checkout);
+  plan.local_changes = std::move(planned.local_changes);
 }
 
 }  // namespace cleanroom::server

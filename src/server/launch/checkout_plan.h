@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "cleanroom/v1/sandbox.pb.h"
 #include "server/launch/checkouts.h"
+#include "server/launch/launch_plan.h"
 #include "server/progress.h"
 #include "store/records.h"
 
@@ -34,5 +35,9 @@ struct PlannedCheckout {
 // lines. Errors of the remote: Checkouts::Resolve.
 Awaitable<Result<PlannedCheckout>> PlanCheckout(::cleanroom::v1::CreateSandboxRequest& request,
                                                 Checkouts& checkouts, ProgressFn progress);
+
+// Puts it on the plan that was made of the same request; a repository, and what is built of it, has
+// a floor of its own for the disk.
+void AddCheckout(PlannedCheckout planned, LaunchPlan& plan);
 
 }  // namespace cleanroom::server
