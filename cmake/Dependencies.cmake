@@ -28,6 +28,9 @@ find_library(SSL_STATIC libssl.a REQUIRED)
 find_library(IDN2_STATIC libidn2.a REQUIRED)
 find_library(UNISTRING_STATIC libunistring.a REQUIRED)
 find_library(SECCOMP_STATIC libseccomp.a REQUIRED)
+find_library(ARCHIVE_STATIC libarchive.a REQUIRED)
+find_library(ZSTD_STATIC libzstd.a REQUIRED)
+find_library(Z_STATIC libz.a REQUIRED)
 
 # OpenSSL, for modules: the shared library, unless the program that links them has the property STATIC_OPENSSL (one
 # that also links libcurl, which brings the shared one, must not have it).
@@ -41,3 +44,8 @@ target_link_libraries(cr_ssl INTERFACE $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_OPEN
 add_library(cr_idn2 INTERFACE)
 target_link_libraries(cr_idn2 INTERFACE
   $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_IDN2>>,${IDN2_STATIC}$<SEMICOLON>${UNISTRING_STATIC},PkgConfig::idn2>)
+
+# A program with the property STATIC_ARCHIVE loads none of the libraries of the formats that libarchive knows beside tar.
+add_library(cr_archive INTERFACE)
+target_link_libraries(cr_archive INTERFACE
+  $<IF:$<BOOL:$<TARGET_PROPERTY:STATIC_ARCHIVE>>,${ARCHIVE_STATIC}$<SEMICOLON>${ZSTD_STATIC}$<SEMICOLON>${Z_STATIC},LibArchive::LibArchive$<SEMICOLON>PkgConfig::zstd$<SEMICOLON>ZLIB::ZLIB>)

@@ -14,12 +14,27 @@
 #include <string>
 #include <vector>
 
+#include "base/testing/result_matchers.h"
 #include "os/process.h"
 
 namespace cleanroom::cli {
 namespace {
 
 using testing::HasSubstr;
+
+// Each library costs every command a part of its start.
+TEST(ProgramFileTest, LoadsNoLibraryBesideTheCLibrary) {
+  const auto output = os::Run({"readelf", "-d", CLEANROOM_PROGRAM});
+  ASSERT_THAT(output, IsOk());
+  size_t libraries = 0;
+  for (size_t at = 0; (at = output->out.find("(NEEDED)", at)) != std::string::npos; ++at) {
+    const std::string line = output->out.substr(at, output->out.find('\n', at) - at);
+    ++libraries;
+    // Sanitizers bring theirs.
+    EXPECT_THAT(line, testing::ContainsRegex(R"(\[(libc|libm|ld-linux-[^.]*|lib[a-z]+san)\.so)"));
+  }
+  EXPECT_GT(libraries, 0U);
+}
 
 TEST_F(ProgramTest, PassesTheExitCodeAndStandardErrorOn) {
   const auto output = Run({"exec", "--in", sandbox_, "-e", "A=b", "--", "exit", "42"});
