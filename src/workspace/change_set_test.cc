@@ -232,7 +232,7 @@ TEST_F(ChangeSetTest, WorksInASparsePartialShallowCloneAndALinkedWorktree) {
       "cd ../clone; git sparse-checkout set in; echo 2 >in/a; mkdir out; echo 3 >out/c");
   auto repository = Discover(made_.top() + "/../clone");
   ASSERT_THAT(repository, IsOk());
-  EXPECT_TRUE(repository->sparse);
+  EXPECT_EQ(repository->git->Config("core.sparsecheckout"), "true");
   auto set = TakeLocalChanges(*repository);
   ASSERT_THAT(set, IsOk());
   EXPECT_THAT(PathsOf(*set), ElementsAre("+in/a", "+out/c"));

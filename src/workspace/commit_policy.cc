@@ -50,16 +50,16 @@ Error TooLarge(const std::string& path) {
       .About(SubjectKind::kPolicy, path);
 }
 
-// What `git ls-tree -l` prints of one path: "100644 blob ID SIZE\tPATH".
 Result<MaybeText> ReadBlob(const Git& git, const std::string& commit, const std::string& path) {
   CR_TRY_ASSIGN(const auto lines, git.ReadNames({"--literal-pathspecs", "ls-tree", "--full-tree",
-                                                 "-z", commit, "--", path}));
+                                                 "-l", "-z", commit, "--", path}));
   if (lines.empty()) return MaybeText();
-  const std::string& line = lines[0];
+  const std::string& line = lines[0];  // "100644 blob ID    SIZE\tPATH"
   if (line.starts_with("120000 ")) return Err(NoPolicyFile(path, "a symbolic link"));
   if (!line.starts_with("100")) return MaybeText();
-  const std::string id = line.substr(12, line.find('\t') - 12);
-  CR_TRY_ASSIGN(const auto size, git.ReadLine({"cat-file", "-s", id}));
+  const std::string head = line.substr(0, line.find('\t'));
+  const std::string id = head.substr(12, head.find(' ', 12) - 12);
+  const std::string size = head.substr(head.rfind(' ') + 1);
   if (size.size() > 7 || std::stoul("0" + size) > kMaxPolicyBytes) return Err(TooLarge(path));
   CR_TRY_ASSIGN(auto text, git.Read({"cat-file", "blob", id}));
   return MaybeText(std::move(text));

@@ -64,7 +64,7 @@ std::string JoinNames(const std::vector<std::string>& names) {
   return out;
 }
 
-std::string QuoteForAlternates(std::string_view path) {
+std::string QuotePath(std::string_view path) {
   std::string out = "\"";
   for (const char c : path) {
     if (c == '\n') {

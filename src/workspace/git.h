@@ -86,8 +86,8 @@ class Git {
   std::vector<std::pair<std::string, std::string>> overrides_;
 };
 
-// `path` as git reads it in a list of alternates.
-std::string QuoteForAlternates(std::string_view path);
+// `path` as git reads it in a list of its own, be it of alternates or of paths.
+std::string QuotePath(std::string_view path);
 // What ends with a NUL each.
 std::vector<std::string> SplitNames(std::string_view text);
 // The same as git's input.

@@ -9,26 +9,13 @@
 #include "os/file.h"
 #include "os/scratch.h"
 #include "workspace/blob_hash.h"
+#include "workspace/git.h"
 #include "workspace/index_entries.h"
 #include "workspace/kept_back.h"
 #include "workspace/tree_path.h"
 
 namespace cleanroom::workspace {
 namespace {
-
-// A path as `git hash-object --stdin-paths` reads a line.
-std::string Quoted(std::string_view path) {
-  std::string out = "\"";
-  for (const char c : path) {
-    if (c == '\n') {
-      out += "\\n";
-      continue;
-    }
-    if (c == '"' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "\"\n";
-}
 
 bool HasParentIn(const std::unordered_set<std::string>& folders, const std::string& path) {
   if (folders.empty()) return false;
@@ -135,7 +122,7 @@ Result<void> LocalState::ReadFiles(const std::vector<std::string>& paths) {
       files_[path] = {std::string(kModeLink), BlobIdOf(repository_->object_format, target)};
     } else if (look.kind == Look::Kind::kFile) {
       files.push_back(path);
-      call.input += Quoted(path);
+      call.input.append(QuotePath(path)).push_back('\n');
     }
   }
   if (files.empty()) return {};

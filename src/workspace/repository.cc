@@ -83,20 +83,10 @@ Result<Repository> Discover(const std::string& folder) {
   if (inside != ".") out.prefix = inside.string() + "/";
 
   CR_TRY_ASSIGN(Git git, Git::Open(out.top));
-  // A line each; what may hold newlines itself is asked for alone.
   CR_TRY_ASSIGN(const auto facts,
-                git.ReadLine({"rev-parse", "--is-bare-repository", "--is-shallow-repository",
-                              "--show-object-format"}));
+                git.ReadLine({"rev-parse", "--is-bare-repository", "--show-object-format"}));
   CR_TRY(CheckTop(git, facts.starts_with("true"), out.top));
-  out.shallow = facts.contains("\ntrue\n");
   out.object_format = facts.substr(facts.rfind('\n') + 1);
-  CR_TRY_ASSIGN(out.git_dir, git.ReadLine({"rev-parse", "--absolute-git-dir"}));
-  CR_TRY_ASSIGN(out.common_dir,
-                git.ReadLine({"rev-parse", "--path-format=absolute", "--git-common-dir"}));
-  out.linked_worktree = !fs::equivalent(out.git_dir, out.common_dir, error);
-  out.partial = git.Config("extensions.partialclone").has_value() ||
-                !git.Subsections("remote", "promisor").empty();
-  out.sparse = git.Config("core.sparsecheckout").value_or("false") == "true";
   CR_TRY(ReadHead(git, out));
   out.git = std::make_shared<const Git>(std::move(git));
   return out;

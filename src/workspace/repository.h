@@ -17,17 +17,10 @@ struct Repository {
 
   std::string top;            // of the work tree; absolute, links resolved
   std::string prefix;         // from there to the folder asked about: "" or "a/b/"
-  std::string git_dir;        // of this work tree
-  std::string common_dir;     // of all work trees of the repository; the same where there is one
   std::string object_format;  // "sha1" or "sha256"
 
   std::string commit;  // HEAD, the full id
   std::string branch;  // "" when HEAD is detached
-
-  bool shallow = false;
-  bool partial = false;          // objects are fetched when they are needed; we fetch none
-  bool sparse = false;           // not all that is tracked is in the work tree
-  bool linked_worktree = false;  // made by `git worktree add`
 };
 
 // The repository whose work tree `folder` is in: the nearest folder upwards with a .git. An error

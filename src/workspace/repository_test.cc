@@ -27,8 +27,6 @@ TEST(RepositoryTest, FindsWhatThereIs) {
   EXPECT_EQ(found->commit, commit);
   EXPECT_EQ(found->branch, "main");
   EXPECT_EQ(found->object_format, "sha1");
-  EXPECT_EQ(found->git_dir, found->top + "/.git");
-  EXPECT_FALSE(found->shallow || found->partial || found->sparse || found->linked_worktree);
   EXPECT_THAT(LookAtWorkTree(*found), IsOkAnd(WorkTree::kClean));
   EXPECT_EQ(made.GitFolder(), before);
 
@@ -105,7 +103,7 @@ TEST(RepositoryTest, ExplainsSomebodyElsesRepository) {
   EXPECT_THAT(found.error().remedy(), HasSubstr("safe.directory"));
 }
 
-TEST(RepositoryTest, KnowsWorktreesAndPartialAndShallowClones) {
+TEST(RepositoryTest, FindsLinkedWorktreesAndPartialAndShallowClones) {
   const TestRepository made;
   made.Commit("one");
   made.Commit("two");
@@ -113,15 +111,15 @@ TEST(RepositoryTest, KnowsWorktreesAndPartialAndShallowClones) {
   made.Run("git worktree add -q ../other -b side");
   const auto other = Discover(made.top() + "/../other");
   ASSERT_THAT(other, IsOk());
-  EXPECT_TRUE(other->linked_worktree);
   EXPECT_EQ(other->branch, "side");
+  EXPECT_EQ(other->commit, Discover(made.top())->commit);
   made.Run(
       "git -C ../origin.git config uploadpack.allowFilter true; "
       "git clone -q --depth 1 --filter=blob:none file://$PWD/../origin.git ../clone");
   const auto clone = Discover(made.top() + "/../clone");
   ASSERT_THAT(clone, IsOk());
-  EXPECT_TRUE(clone->shallow);
-  EXPECT_TRUE(clone->partial);
+  EXPECT_EQ(clone->git->ReadLine({"rev-parse", "--is-shallow-repository"}), "true");
+  EXPECT_EQ(clone->commit, other->commit);
 }
 
 TEST(RepositoryTest, RunsNothingThatTheRepositoryNames) {

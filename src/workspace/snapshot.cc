@@ -135,7 +135,7 @@ Result<void> Snapshot::PrepareIndex(const Repository& repository) {
   CR_TRY_ASSIGN(const auto from,
                 git.ReadLine({"rev-parse", "--path-format=absolute", "--git-path", "index"}));
   call_.env = {"GIT_INDEX_FILE=" + index, "GIT_OBJECT_DIRECTORY=" + objects,
-               "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + QuoteForAlternates(theirs)};
+               "GIT_ALTERNATE_OBJECT_DIRECTORIES=" + QuotePath(theirs)};
   if (fs::exists(from, error)) return CopyIndex(from, index);
   CR_TRY(git.Read({"read-tree", "HEAD"}, call_));
   return {};
