@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "cli/commands/archive_upload.h"
 #include "cli/session/errors.h"
 #include "os/file.h"
 #include "rpc/relay.h"
@@ -25,12 +26,8 @@ namespace {
 
 namespace v1 = ::cleanroom::v1;
 
-constexpr size_t kPiece = 256U << 10;
 constexpr int64_t kNoLimit = int64_t{1} << 40;  // as much as the daemon sends
 constexpr mode_t kPermissions = 0777;
-// The daemon has shorter ones; these are for a daemon that hangs.
-constexpr rpc::SendLimits kSendLimits{.write = std::chrono::minutes(10),
-                                      .answer = std::chrono::minutes(90)};
 
 void Tell(Progress& progress, const std::string& path, int64_t done, int64_t total) {
   v1::Progress now;
@@ -97,36 +94,13 @@ struct FileSource {
       co_return message;
     }
     std::string& data = *message->mutable_data();
-    data.resize(kPiece);
+    data.resize(kUploadPiece);
     const ssize_t n = read(file.get(), data.data(), data.size());
     if (n < 0) co_return tree::PathError("read", shown);
     if (n == 0) co_return std::optional<v1::WriteSandboxFileRequest>();
     data.resize(static_cast<size_t>(n));
     done += n;
     Tell(progress, shown, done, total);
-    co_return message;
-  }
-};
-
-// A local folder, as the messages that carry its archive.
-struct FolderSource {
-  v1::ExtractSandboxArchiveInit init;
-  tree::Packer packer;
-  std::string shown;
-  Progress& progress;
-  bool begun = false;
-  bool ended = false;
-
-  Awaitable<Result<std::optional<v1::ExtractSandboxArchiveRequest>>> Next() {
-    std::optional<v1::ExtractSandboxArchiveRequest> message(std::in_place);
-    if (!std::exchange(begun, true)) {
-      *message->mutable_init() = init;
-      co_return message;
-    }
-    if (ended) co_return std::optional<v1::ExtractSandboxArchiveRequest>();
-    CR_CO_TRY_ASSIGN(const bool more, packer.Fill(*message->mutable_data(), kPiece));
-    ended = !more;
-    Tell(progress, shown, packer.content_bytes(), 0);
     co_return message;
   }
 };
@@ -149,7 +123,7 @@ Awaitable<Result<CopySummary>> SendFile(client::Api& api, CopyPlaces places, std
   auto stream = co_await api.sandboxes.WriteSandboxFile();
   if (!stream) co_return Err(std::move(stream).error());
   const rpc::InputSource<v1::WriteSandboxFileRequest> next = [&source] { return source.Next(); };
-  auto written = co_await rpc::SendAll(std::move(*stream), next, kSendLimits);
+  auto written = co_await rpc::SendAll(std::move(*stream), next, kUploadLimits);
   if (!written) co_return Err(std::move(written).error());
   co_return CopySummary{.files = 1, .bytes = source.done};
 }
@@ -163,16 +137,11 @@ Awaitable<Result<CopySummary>> SendFolder(client::Api& api, CopyPlaces places, s
   v1::ExtractSandboxArchiveInit init;
   init.set_sandbox_id(places.to.sandbox_id);
   init.set_raw_destination(std::move(path));
-  FolderSource source{std::move(init), tree::Packer({"."}, open, tree::Mounts::kAll),
-                      places.from.path, progress};
-  auto stream = co_await api.sandboxes.ExtractSandboxArchive();
-  if (!stream) co_return Err(std::move(stream).error());
-  const rpc::InputSource<v1::ExtractSandboxArchiveRequest> next = [&source] {
-    return source.Next();
-  };
-  auto extracted = co_await rpc::SendAll(std::move(*stream), next, kSendLimits);
-  if (!extracted) co_return Err(std::move(extracted).error());
-  co_return CopySummary{.files = source.packer.files(), .bytes = source.packer.content_bytes()};
+  tree::Packer packer({"."}, open, tree::Mounts::kAll);
+  const auto told = [&] { Tell(progress, places.from.path, packer.content_bytes(), 0); };
+  auto sent = co_await UploadArchive(api, std::move(init), packer, told);
+  if (!sent) co_return Err(std::move(sent).error());
+  co_return CopySummary{.files = packer.files(), .bytes = packer.content_bytes()};
 }
 
 Awaitable<Result<CopySummary>> TakeFile(client::Api& api, CopyPlaces places,

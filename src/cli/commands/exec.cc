@@ -13,7 +13,8 @@
 #include "cli/commands/policy_source.h"
 #include "cli/commands/run_flags.h"
 #include "cli/commands/sandbox_create.h"
-#include "cli/commands/workspace_copy.h"
+#include "cli/commands/workspace_copy_in.h"
+#include "cli/commands/workspace_copy_out.h"
 #include "cli/output/text.h"
 #include "cli/session/errors.h"
 #include "cli/session/invocation.h"
@@ -120,7 +121,7 @@ Awaitable<Result<int>> RunWith(client::Api& api, RunRequest run, PolicySource so
 
 // Copies between a running sandbox and the work tree that this command was started in.
 Awaitable<Result<void>> CopyInStep(client::Api& api, std::string sandbox_id) {
-  auto copied = co_await CopyIn(api, std::move(sandbox_id), DryRun::kNo);
+  auto copied = co_await CopyIn(api, std::move(sandbox_id), {});
   if (!copied) co_return Err(std::move(copied).error());
   co_return Result<void>();
 }

@@ -1,10 +1,12 @@
 #include "cli/commands/sandbox_create.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <utility>
 
+#include "cli/commands/bound_work_tree.h"
 #include "cli/commands/command_run.h"
-#include "cli/commands/workspace_copy.h"
 #include "cli/output/progress.h"
 #include "cli/output/text.h"
 #include "cli/session/errors.h"
@@ -17,6 +19,32 @@ namespace {
 
 // For a sandbox that its command line was to remove.
 constexpr int kAbandonedMinutes = 1;
+// Of a change set in a request; the daemon takes no larger message.
+constexpr size_t kMaxPatch = 16U << 20;
+
+// The change set as a request carries it; resource_exhausted for one that is too large to.
+Result<v1::RepositoryChangeset> ToMessage(const workspace::ChangeSet& changes) {
+  if (changes.patch.size() > kMaxPatch) {
+    return Err(Error(ErrorCode::kResourceExhausted,
+                     fmt::format("the local changes make a patch of {} MiB, and {} MiB travel with "
+                                 "a sandbox's creation",
+                                 changes.patch.size() >> 20, kMaxPatch >> 20))
+                   .Remedy("Create without --copy-in, then use: cleanroom workspace copy-in ID"));
+  }
+  v1::RepositoryChangeset message;
+  message.set_format(std::string(workspace::kChangeSetFormat));
+  message.set_base_commit_sha(changes.base_commit);
+  message.set_digest(changes.digest);
+  message.set_tree_digest(changes.tree);
+  message.set_patch(changes.patch);
+  for (const auto& file : changes.files) {
+    v1::RepositoryChangesetFile& out = *message.add_files();
+    out.set_path(file.path);
+    out.set_sha256(file.sha256);
+    out.set_deleted(file.deleted);
+  }
+  return message;
+}
 
 Awaitable<Result<int>> Create(client::Api& api, v1::CreateSandboxRequest request,
                               CheckoutSource source, ProgressStyle style, Quiet quiet) {

@@ -8,7 +8,8 @@
 
 #include "base/id.h"
 #include "base/utf8.h"
-#include "cli/commands/workspace_copy.h"
+#include "cli/commands/workspace_copy_in.h"
+#include "cli/commands/workspace_copy_out.h"
 #include "cli/output/text.h"
 #include "cli/session/errors.h"
 #include "cli/session/invocation.h"
@@ -102,14 +103,14 @@ std::string ToJson(const CopiedOut& copied, const Flags& flags) {
 }
 
 Awaitable<Result<int>> RunCopyIn(client::Api& api, Flags flags) {
-  auto copied = co_await CopyIn(api, flags.sandbox_id, flags.dry_run ? DryRun::kYes : DryRun::kNo);
+  auto copied = co_await CopyIn(api, flags.sandbox_id, {.dry_run = flags.dry_run});
   if (!copied) co_return Err(std::move(copied).error());
   co_return PrintAnswer(flags.json ? ToJson(*copied, flags) : ToText(*copied));
 }
 
 Awaitable<Result<int>> RunCopyOut(client::Api& api, Flags flags) {
   const CopyOutOptions options{
-      .dry_run = flags.dry_run ? DryRun::kYes : DryRun::kNo,
+      .dry_run = flags.dry_run,
       .force = flags.force ? workspace::Force::kYes : workspace::Force::kNo};
   auto copied = co_await CopyOut(api, flags.sandbox_id, options);
   if (!copied) co_return Err(std::move(copied).error());
