@@ -93,12 +93,11 @@ Error NoGit(Error error) {
 
 bool LocalRunsAreConfined() { return !namespaces_refused; }
 
-Running::Running(os::Process process, os::UniqueFd out, os::UniqueFd err, Kind kind,
+Running::Running(os::Process process, os::UniqueFd out, os::UniqueFd err,
                  std::chrono::seconds timeout, Control control)
     : process_(std::move(process)),
       out_(std::move(out)),
       err_(std::move(err)),
-      kind_(kind),
       deadline_(steady_clock::now() + timeout),
       timeout_(timeout),
       control_(std::move(control)) {
@@ -120,7 +119,7 @@ Result<std::unique_ptr<Running>> Running::Start(const GitConfig& config, Kind ki
       options);
   if (!process) return Err(NoGit(std::move(process).error()));
   return std::unique_ptr<Running>(new Running(std::move(*process), std::move(out.read),
-                                              std::move(err.read), kind, command.timeout, control));
+                                              std::move(err.read), command.timeout, control));
 }
 
 Running::~Running() { Kill(); }

@@ -34,15 +34,14 @@ class Running : public archive::ByteSource {
   std::string Complaint() const;
 
  private:
-  Running(os::Process process, os::UniqueFd out, os::UniqueFd err, Kind kind,
-          std::chrono::seconds timeout, Control control);
+  Running(os::Process process, os::UniqueFd out, os::UniqueFd err, std::chrono::seconds timeout,
+          Control control);
   Result<void> WaitForSomething(bool want_output);
   void DrainErrors();
   void Kill();
 
   os::Process process_;
   os::UniqueFd out_, err_;
-  Kind kind_;
   std::chrono::steady_clock::time_point deadline_;
   std::chrono::seconds timeout_;
   Control control_;
