@@ -2,14 +2,11 @@
 
 #include <fmt/format.h>
 
+#include "capability/check.h"
 #include "server/api/capabilities.h"
-#include "server/api/jail_doctor.h"
 #include "server/api/progress_relay.h"
 #include "server/convert.h"
-#include "server/launch/admission.h"
 #include "server/launch/launch_request.h"
-#include "vmm/accelerator.h"
-#include "vmm/backends/backends.h"
 
 namespace cleanroom::server {
 namespace {
@@ -84,21 +81,11 @@ Awaitable<Result<v1::GetVersionResponse>> SystemService::GetVersion(rpc::CallCon
 }
 
 Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor(rpc::CallContext&, v1::DoctorRequest) {
-  const std::string binary = context_.machines.config().qemu_binary;
-  const auto accel = vmm::ParseAcceleratorChoice(context_.machines.config().accel);
-  const Settings settings = context_.settings;
-  auto work = [binary, accel, settings] {
-    std::vector<Check> all;
-    const auto backend = vmm::OpenBackend("qemu", {.qemu = {.binary = binary}});
-    if (backend) all = (*backend)->Checks();
-    if (accel) all.push_back(vmm::CheckAccelerator(*accel, vmm::ReadKvmFacts()));
-    for (Check& check : CheckJail(settings)) all.push_back(std::move(check));
-    return all;
-  };
-  const auto checks = co_await context_.pool.Run(work);
   v1::DoctorResponse response;
-  for (const Check& check : checks) *response.add_checks() = ToMessage(check);
-  for (const Check& check : OwnChecks()) *response.add_checks() = ToMessage(check);
+  for (CheckSource* source : context_.checks) {
+    const auto checks = co_await source->Checks();
+    for (const Check& check : checks) *response.add_checks() = ToMessage(check);
+  }
   for (const auto& [backend, capabilities] : CapabilitiesOfAll()) {
     auto& values = *(*response.mutable_capabilities())[backend].mutable_values();
     for (const auto& [name, value] : capabilities) values[name] = value;
@@ -107,47 +94,6 @@ Awaitable<Result<v1::DoctorResponse>> SystemService::Doctor(rpc::CallContext&, v
   if (context_.machines.prepared())
     response.set_accelerator(context_.machines.prepared()->machine.accelerator);
   co_return response;
-}
-
-std::vector<Check> SystemService::OwnChecks() const {
-  std::vector<Check> checks;
-  if (context_.settings.default_backend != "qemu") {
-    checks.push_back({"backend", Check::Status::kFail,
-                      fmt::format("the default backend {} is not in this build: no sandbox starts "
-                                  "without --backend qemu",
-                                  context_.settings.default_backend),
-                      "set default_backend: qemu in the config, and start the daemon again"});
-  }
-  const auto& failure = context_.machines.failure();
-  if (context_.machines.prepared()) {
-    const auto& prepared = *context_.machines.prepared();
-    checks.push_back({"kernel", Check::Status::kOk,
-                      fmt::format("guest kernel {}", prepared.kernel_version), ""});
-    const bool kvm = prepared.machine.accelerator == "kvm";
-    checks.push_back(
-        {"machines", kvm ? Check::Status::kOk : Check::Status::kWarn,
-         fmt::format("{}: {}", prepared.machine.accelerator, prepared.accelerator_reason),
-         kvm ? "" : "for speed, use a host with hardware virtualisation"});
-  } else if (failure && failure->code() != ErrorCode::kNotFound) {
-    checks.push_back({"machines", Check::Status::kFail, failure->message(),
-                      "the next sandbox tries again; a change of the config counts once the daemon "
-                      "has started again"});
-  } else {
-    checks.push_back({"kernel", Check::Status::kWarn, "the guest kernel is not prepared yet",
-                      "the first sandbox prepares it, which may take minutes"});
-  }
-  auto room = ReadHostRoom(context_.layout.Sandboxes());
-  if (!room) {
-    checks.push_back(
-        {"room", Check::Status::kFail, room.error().message(), "check the state folder"});
-    return checks;
-  }
-  const auto admitted = Admit(*room, 0, 0);
-  checks.push_back({"room", admitted ? Check::Status::kOk : Check::Status::kFail,
-                    fmt::format("{} MiB of memory and {} MiB of disk are free", room->memory_mib,
-                                room->disk_mib),
-                    admitted ? "" : admitted.error().message()});
-  return checks;
 }
 
 Awaitable<Result<void>> SystemService::WarmUp(rpc::CallContext&, v1::WarmUpRequest request,

@@ -7,12 +7,11 @@
 #include <vector>
 
 #include "base/async.h"
-#include "capability/check.h"
 #include "cleanroom/v1/system.pb.h"
 #include "cleanroom/v1/system.rpc.h"
 #include "rpc/service.h"
+#include "server/check_source.h"
 #include "server/host/machine_supply.h"
-#include "server/layout.h"
 #include "server/settings.h"
 #include "server/storage/storage.h"
 #include "server/warm/warm_up.h"
@@ -22,11 +21,10 @@ namespace cleanroom::server {
 // All of it outlives the service.
 struct SystemContext {
   const MachineSupply& machines;
-  BlockingPool& pool;
-  const Layout& layout;
   const Settings& settings;
   Storage& storage;
   WarmUp& warm_up;
+  std::vector<CheckSource*> checks;  // in the order in which `doctor` shows them
   WallClock clock;
 };
 
@@ -45,7 +43,6 @@ class SystemService final : public v1::SystemService {
                                                      v1::DiskUsageRequest request) override;
   Awaitable<Result<v1::PruneResponse>> Prune(rpc::CallContext& call,
                                              v1::PruneRequest request) override;
-  std::vector<capability::Check> OwnChecks() const;
 
   SystemContext context_;
   std::set<std::string> capabilities_;

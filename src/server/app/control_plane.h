@@ -19,6 +19,7 @@
 #include "server/api/sandbox_service.h"
 #include "server/api/system_service.h"
 #include "server/executions/executions.h"
+#include "server/host/host_checks.h"
 #include "server/host/host_resources.h"
 #include "server/network/network_records.h"
 #include "server/repositories/repositories.h"
@@ -28,6 +29,7 @@
 #include "server/storage/repository_storage.h"
 #include "server/storage/storage.h"
 #include "server/storage/template_storage.h"
+#include "server/warden/jail_checks.h"
 #include "server/warm/spares.h"
 #include "server/warm/templates.h"
 #include "server/warm/warm_up.h"
@@ -107,6 +109,9 @@ class ControlPlane : private telemetry::MetricsSource {
   CacheStorage cache_storage_;
   Storage storage_;
   WarmUp warm_up_;
+  VmmChecks vmm_checks_;
+  JailChecks jail_checks_;
+  RoomChecks room_checks_;
 
   SandboxService sandbox_service_;
   ExecutionService execution_service_;

@@ -17,6 +17,7 @@
 namespace cleanroom::server {
 namespace {
 
+using capability::Check;
 using telemetry::Field;
 using telemetry::Log;
 using telemetry::LogLevel;
@@ -125,6 +126,27 @@ Awaitable<void> MachineSupply::Prepare(Download download) {
     Log(LogLevel::kInfo, "machines are not prepared", Field("error", *failure_));
   }
   changed_.NotifyAll();
+}
+
+Awaitable<std::vector<Check>> MachineSupply::Checks() {
+  if (prepared_) {
+    const bool kvm = prepared_->machine.accelerator == "kvm";
+    co_return std::vector<Check>{
+        {"kernel", Check::Status::kOk, fmt::format("guest kernel {}", prepared_->kernel_version),
+         ""},
+        {"machines", kvm ? Check::Status::kOk : Check::Status::kWarn,
+         fmt::format("{}: {}", prepared_->machine.accelerator, prepared_->accelerator_reason),
+         kvm ? "" : "for speed, use a host with hardware virtualisation"}};
+  }
+  if (failure_ && failure_->code() != ErrorCode::kNotFound) {
+    co_return std::vector<Check>{
+        {"machines", Check::Status::kFail, failure_->message(),
+         "the next sandbox tries again; a change of the config counts once "
+         "the daemon has started again"}};
+  }
+  co_return std::vector<Check>{{"kernel", Check::Status::kWarn,
+                                "the guest kernel is not prepared yet",
+                                "the first sandbox prepares it, which may take minutes"}};
 }
 
 Awaitable<void> MachineSupply::Shutdown() { co_await tasks_.Join(); }

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/async.h"
+#include "server/check_source.h"
 #include "server/launch/launch_resources.h"
 
 namespace cleanroom::server {
@@ -31,7 +32,7 @@ struct PreparedMachine {
   std::string accelerator_reason;
 };
 
-class MachineSupply {
+class MachineSupply : public CheckSource {
  public:
   MachineSupply(asio::any_io_executor executor, MachineConfig config);
 
@@ -47,6 +48,9 @@ class MachineSupply {
   // Notified when that changes.
   Notifier& changed() { return changed_; }
   const MachineConfig& config() const { return config_; }
+
+  // The guest kernel and the accelerator, as far as they are known: makes nothing.
+  Awaitable<std::vector<capability::Check>> Checks() override;
 
   Awaitable<void> Shutdown();
 

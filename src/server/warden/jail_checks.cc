@@ -1,4 +1,4 @@
-#include "server/api/jail_doctor.h"
+#include "server/warden/jail_checks.h"
 
 #include <chrono>
 #include <string>
@@ -61,8 +61,6 @@ Result<std::vector<Check>> Inspect(const Settings& settings) {
   return checks;
 }
 
-}  // namespace
-
 std::vector<Check> CheckJail(const Settings& settings) {
   std::vector<Check> checks;
   auto inspected = Inspect(settings);
@@ -74,6 +72,13 @@ std::vector<Check> CheckJail(const Settings& settings) {
   }
   checks.push_back(CheckGroups(settings));
   return checks;
+}
+
+}  // namespace
+
+Awaitable<std::vector<Check>> JailChecks::Checks() {
+  auto work = [settings = settings_] { return CheckJail(settings); };
+  co_return co_await pool_.Run(work);
 }
 
 }  // namespace cleanroom::server
