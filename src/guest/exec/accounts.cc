@@ -27,15 +27,14 @@ int64_t Nanoseconds(const timespec& time) {
 }  // namespace
 
 // Only compared: where the path leads decides nothing else.
-Accounts::Version Accounts::Look(const Root& root, const char* path) {
+Accounts::Version Accounts::Look(const Root& root, const char* path) const {
   struct stat info;
   if (fstatat(root.fd(), path, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode)) {
     return {};
   }
-  timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
   const int64_t changed = Nanoseconds(info.st_ctim);
-  if (std::llabs(Nanoseconds(now) - changed) < kSettledNs) return {};
+  const std::chrono::nanoseconds now = now_().time_since_epoch();
+  if (std::llabs(now.count() - changed) < kSettledNs) return {};
   return {.device = info.st_dev, .inode = info.st_ino, .size = info.st_size, .changed_ns = changed};
 }
 

@@ -3,9 +3,12 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "accounts/users.h"
 #include "base/result.h"
@@ -15,6 +18,10 @@ namespace cleanroom::guest {
 
 class Accounts {
  public:
+  using WallClock = std::function<std::chrono::system_clock::time_point()>;
+  explicit Accounts(WallClock now = [] { return std::chrono::system_clock::now(); })
+      : now_(std::move(now)) {}
+
   // The user of this specification, as accounts::ResolveUser has it from /etc/passwd and /etc/group; an image
   // without such a file has only numbers and root.
   Result<accounts::User> Find(const Root& root, const std::string& spec);
@@ -28,8 +35,9 @@ class Accounts {
     int64_t changed_ns = 0;
     bool operator==(const Version&) const = default;
   };
-  static Version Look(const Root& root, const char* path);
+  Version Look(const Root& root, const char* path) const;
 
+  WallClock now_;
   Version passwd_;
   Version group_;
   std::map<std::string, accounts::User> known_;

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <thread>
 
 #include "base/testing/result_matchers.h"
 #include "os/file.h"
@@ -35,12 +34,13 @@ class AccountsTest : public testing::Test {
     ASSERT_TRUE(os::WriteAll(file->get(), text, path));
   }
 
-  // Until the files' times are old enough to be trusted.
-  static void Settle() { std::this_thread::sleep_for(std::chrono::milliseconds(1050)); }
+  // The files' times are old enough to be trusted from now on.
+  void Settle() { ahead_ = std::chrono::seconds(2); }
 
   std::optional<os::TempDir> dir_;
   std::optional<Root> root_;
-  Accounts accounts_;
+  std::chrono::seconds ahead_{0};
+  Accounts accounts_{[this] { return std::chrono::system_clock::now() + ahead_; }};
 };
 
 TEST_F(AccountsTest, AChangedFileIsReadAgainWhetherItHadSettledOrNot) {
@@ -59,7 +59,7 @@ TEST_F(AccountsTest, AChangedFileIsReadAgainWhetherItHadSettledOrNot) {
     EXPECT_EQ(accounts_.Find(*root_, "ann")->groups, std::vector<gid_t>{9});
     EXPECT_EQ(accounts_.Find(*root_, "")->home, "/root");
   }
-  Write("/etc/group", "more:x:5:ann\n");
+  Write("/etc/group", "others:x:5:ann\n");
   EXPECT_EQ(accounts_.Find(*root_, "ann")->groups, std::vector<gid_t>{5});
   Write("/etc/passwd", "root:x:0:0::/root:/bin/sh\n");
   EXPECT_FALSE(accounts_.Find(*root_, "ann"));
