@@ -100,7 +100,7 @@ Result<MirrorRecord> MirrorStore::Remove(const std::string& identity,
   }
   CR_TRY_ASSIGN(const os::StoppableLock lock, Lock(mirror, stop));
   if (!is_here()) return missing();
-  const MirrorRecord record = ReadRecord(mirror);
+  MirrorRecord record = ReadRecord(mirror);
   std::error_code error;
   CR_TRY_ASSIGN(const os::TempFolder temp, os::TempFolder::Create(folder() / "tmp"));
   fs::rename(mirror, temp.path() / "m.git", error);

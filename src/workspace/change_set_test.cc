@@ -21,6 +21,7 @@ using ::testing::Not;
 
 std::vector<std::string> PathsOf(const ChangeSet& set) {
   std::vector<std::string> out;
+  out.reserve(set.files.size());
   for (const ChangedFile& file : set.files) out.push_back((file.deleted ? "-" : "+") + file.path);
   return out;
 }

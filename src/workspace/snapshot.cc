@@ -59,7 +59,7 @@ Result<void> CheckSizes(const std::string& top, const std::vector<std::string>& 
   const std::string* largest = nullptr;
   for (const std::string& path : paths) {
     struct stat info = {};
-    if (lstat((top + "/" + path).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    if (lstat(fmt::format("{}/{}", top, path).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
     const auto size = static_cast<uint64_t>(info.st_size);
     total += size;
     if (largest != nullptr && size <= largest_size) continue;
