@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <concepts>
+#include <type_traits>
+
 namespace cleanroom {
 namespace {
 
@@ -22,6 +25,20 @@ TEST(IdTest, RefusesEverythingElse) {
     EXPECT_EQ(CheckId(bad, "sandbox id").error().code(), ErrorCode::kInvalidArgument);
   }
   EXPECT_TRUE(IsId("01kr7p9ksmfa7rmyypyqw2w8r0"));
+}
+
+// One kind is neither taken for another nor compared with it.
+static_assert(!std::is_constructible_v<SandboxId, ExecutionId>);
+static_assert(!std::equality_comparable_with<SandboxId, ExecutionId>);
+static_assert(!std::is_convertible_v<std::string, SandboxId>);
+
+TEST(IdTest, AKindOfIdIsItsText) {
+  const SandboxId id("01kr7p9ksmfa7rmyypyqw2w8r0");
+  EXPECT_EQ(fmt::format("{}", id), "01kr7p9ksmfa7rmyypyqw2w8r0");
+  EXPECT_TRUE(CheckId(id, "sandbox id"));
+  EXPECT_FALSE(CheckId(SandboxId("x"), "sandbox id"));
+  EXPECT_TRUE(SandboxId().empty());
+  EXPECT_LT(SandboxId::New(std::chrono::system_clock::time_point()), id);
 }
 
 }  // namespace

@@ -23,14 +23,14 @@ google::protobuf::Timestamp ToTimestamp(int64_t micros) {
 
 v1::Sandbox ToMessage(const store::SandboxRecord& record) {
   v1::Sandbox message;
-  message.set_sandbox_id(record.id);
+  message.set_sandbox_id(record.id.text());
   message.set_status(ToMessage(record.status));
   message.set_backend(record.backend);
   message.set_policy_hash(record.policy_hash);
   *message.mutable_created_at() = ToTimestamp(record.created_us);
   *message.mutable_updated_at() = ToTimestamp(record.updated_us);
-  message.set_last_execution_id(record.last_execution_id);
-  message.set_active_execution_id(record.active_execution_id);
+  message.set_last_execution_id(record.last_execution_id.text());
+  message.set_active_execution_id(record.active_execution_id.text());
   if (record.checkout) {
     v1::RepositoryCheckout& checkout = *message.mutable_repository_checkout();
     checkout.set_remote_url(record.checkout->remote_url);
@@ -66,7 +66,7 @@ v1::Reason ToMessage(const store::Reason& reason) {
 
 v1::SandboxEvent ToMessage(const store::SandboxEventRecord& record) {
   v1::SandboxEvent message;
-  message.set_sandbox_id(record.sandbox_id);
+  message.set_sandbox_id(record.sandbox_id.text());
   message.set_status(ToMessage(record.status));
   message.set_message(record.message);
   *message.mutable_occurred_at() = ToTimestamp(record.time_us);
@@ -89,8 +89,8 @@ v1::Progress ToMessage(const ProgressUpdate& progress) {
 
 v1::Execution ToMessage(const store::ExecutionRecord& record) {
   v1::Execution message;
-  message.set_execution_id(record.id);
-  message.set_sandbox_id(record.sandbox_id);
+  message.set_execution_id(record.id.text());
+  message.set_sandbox_id(record.sandbox_id.text());
   message.set_status(ToMessage(record.status));
   for (const std::string& argument : record.command) message.add_command(argument);
   message.set_exit_code(record.exit_code);
@@ -98,7 +98,7 @@ v1::Execution ToMessage(const store::ExecutionRecord& record) {
   if (record.finished_us != 0) *message.mutable_finished_at() = ToTimestamp(record.finished_us);
   message.set_tty(record.tty);
   // Clients of the original API know an execution by this older name as well.
-  message.set_run_id(record.id);
+  message.set_run_id(record.id.text());
   message.set_kind(static_cast<v1::ExecutionKind>(record.kind));
   message.set_reason(record.reason.ToString());
   if (record.reason.code) *message.mutable_why() = ToMessage(record.reason);

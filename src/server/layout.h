@@ -13,6 +13,8 @@
 #include <filesystem>
 #include <string>
 
+#include "base/id.h"
+
 namespace cleanroom::server {
 
 class Layout {
@@ -27,32 +29,34 @@ class Layout {
   std::string Executions() const { return state_ / "executions"; }
 
   // Ids are checked (CheckId) before they come here.
-  std::string Sandbox(const std::string& id) const { return state_ / "sandboxes" / id; }
-  std::string WardenSocket(const std::string& id) const {
-    return state_ / "sandboxes" / id / "warden.sock";
+  std::string Sandbox(const SandboxId& id) const { return state_ / "sandboxes" / id.text(); }
+  std::string WardenSocket(const SandboxId& id) const {
+    return state_ / "sandboxes" / id.text() / "warden.sock";
   }
   // Where forks of a held machine are asked for.
-  std::string ForkSocket(const std::string& id) const {
-    return state_ / "sandboxes" / id / "forks.sock";
+  std::string ForkSocket(const SandboxId& id) const {
+    return state_ / "sandboxes" / id.text() / "forks.sock";
   }
-  std::string Disk(const std::string& id) const { return state_ / "sandboxes" / id / "disk.img"; }
+  std::string Disk(const SandboxId& id) const {
+    return state_ / "sandboxes" / id.text() / "disk.img";
+  }
   // The RAM of a machine that is to become a template: an empty file, which only such a sandbox
   // has.
-  std::string TemplateMemory(const std::string& id) const {
-    return state_ / "sandboxes" / id / "memory";
+  std::string TemplateMemory(const SandboxId& id) const {
+    return state_ / "sandboxes" / id.text() / "memory";
   }
   // Written by the warden while the sandbox lives.
-  std::string LiveOutput(const std::string& sandbox, const std::string& execution) const {
-    return state_ / "sandboxes" / sandbox / "executions" / (execution + ".log");
+  std::string LiveOutput(const SandboxId& sandbox, const ExecutionId& execution) const {
+    return state_ / "sandboxes" / sandbox.text() / "executions" / (execution.text() + ".log");
   }
-  std::string LiveOutputs(const std::string& sandbox) const {
-    return state_ / "sandboxes" / sandbox / "executions";
+  std::string LiveOutputs(const SandboxId& sandbox) const {
+    return state_ / "sandboxes" / sandbox.text() / "executions";
   }
-  std::string KeptOutput(const std::string& execution) const {
-    return state_ / "executions" / (execution + ".log");
+  std::string KeptOutput(const ExecutionId& execution) const {
+    return state_ / "executions" / (execution.text() + ".log");
   }
-  std::string Observability(const std::string& execution) const {
-    return state_ / "executions" / execution;
+  std::string Observability(const ExecutionId& execution) const {
+    return state_ / "executions" / execution.text();
   }
 
  private:

@@ -88,9 +88,9 @@ std::vector<std::string> StringsFromText(const std::string& text) {
   return strings;
 }
 
-std::unexpected<Error> NoSandbox(std::string_view id) {
+std::unexpected<Error> NoSandbox(const SandboxId& id) {
   return Err(Error(ErrorCode::kNotFound, fmt::format("there is no sandbox {}", id))
-                 .About(SubjectKind::kSandbox, std::string(id)));
+                 .About(SubjectKind::kSandbox, id.text()));
 }
 
 std::string_view CodeText(const Reason& reason) {
@@ -99,7 +99,7 @@ std::string_view CodeText(const Reason& reason) {
 
 SandboxRecord ReadSandbox(const Statement& row) {
   SandboxRecord record;
-  record.id = row.Text(0);
+  record.id = SandboxId(row.Text(0));
   record.status = static_cast<SandboxStatus>(row.Int(1));
   record.backend = row.Text(2);
   record.policy_hash = row.Text(3);
@@ -118,8 +118,8 @@ SandboxRecord ReadSandbox(const Statement& row) {
   record.created_us = row.Int(16);
   record.updated_us = row.Int(17);
   record.last_activity_us = row.Int(18);
-  record.last_execution_id = row.Text(19);
-  record.active_execution_id = row.Text(20);
+  record.last_execution_id = ExecutionId(row.Text(19));
+  record.active_execution_id = ExecutionId(row.Text(20));
   record.checkout = CheckoutFromText(row.Text(23));
   return record;
 }
@@ -138,8 +138,8 @@ Statement& BindSandbox(Statement& statement, const SandboxRecord& record) {
 
 ExecutionRecord ReadExecution(const Statement& row) {
   ExecutionRecord record;
-  record.id = row.Text(0);
-  record.sandbox_id = row.Text(1);
+  record.id = ExecutionId(row.Text(0));
+  record.sandbox_id = SandboxId(row.Text(1));
   record.status = static_cast<ExecutionStatus>(row.Int(2));
   record.kind = static_cast<ExecutionKind>(row.Int(3));
   record.command = StringsFromText(row.Text(4));
@@ -169,7 +169,7 @@ Result<void> RecordStore::AddEvent(const SandboxRecord& record, std::string_view
       auto insert,
       database_->Prepare("INSERT INTO sandbox_events (sandbox_id, status, message, time_us) "
                          "VALUES (?, ?, ?, ?)"));
-  insert.Bind(record.id)
+  insert.Bind(record.id.text())
       .Bind(static_cast<int64_t>(record.status))
       .Bind(message)
       .Bind(record.updated_us);
@@ -183,7 +183,7 @@ Result<void> RecordStore::InsertSandbox(const SandboxRecord& record, std::string
                                  "INSERT INTO sandboxes ({}, id, created_us) VALUES ({}, ?, ?) "
                                  "ON CONFLICT DO NOTHING",
                                  kWrittenSandboxColumns, kWrittenSandboxMarks)));
-  BindSandbox(insert, record).Bind(record.id).Bind(record.created_us);
+  BindSandbox(insert, record).Bind(record.id.text()).Bind(record.created_us);
   CR_TRY_ASSIGN(const int64_t inserted, insert.Run());
   if (inserted == 0) {
     return Err(ErrorCode::kAlreadyExists, fmt::format("there is a sandbox {} already", record.id));
@@ -203,25 +203,25 @@ Result<void> RecordStore::UpdateSandbox(const SandboxRecord& record, std::string
     CR_TRY_ASSIGN(auto update,
                   database_->Prepare(fmt::format("UPDATE sandboxes SET ({}) = ({}) WHERE id=?",
                                                  kWrittenSandboxColumns, kWrittenSandboxMarks)));
-    BindSandbox(update, record).Bind(record.id);
+    BindSandbox(update, record).Bind(record.id.text());
     CR_TRY(update.Run());
   }
   if (before.status != record.status || !message.empty()) CR_TRY(AddEvent(record, message));
   return transaction.Commit();
 }
 
-Result<void> RecordStore::TouchSandbox(std::string_view id, int64_t activity_us) {
+Result<void> RecordStore::TouchSandbox(const SandboxId& id, int64_t activity_us) {
   CR_TRY_ASSIGN(auto update,
                 database_->Prepare(fmt::format(
                     "UPDATE sandboxes SET last_activity_us=? WHERE id=? AND {}", kLiveSandbox)));
-  CR_TRY(update.Bind(activity_us).Bind(id).Run());
+  CR_TRY(update.Bind(activity_us).Bind(id.text()).Run());
   return {};
 }
 
-Result<SandboxRecord> RecordStore::GetSandbox(std::string_view id) {
+Result<SandboxRecord> RecordStore::GetSandbox(const SandboxId& id) {
   CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM sandboxes WHERE id=?",
                                                            kSandboxColumns)));
-  CR_TRY_ASSIGN(const bool found, query.Bind(id).Step());
+  CR_TRY_ASSIGN(const bool found, query.Bind(id.text()).Step());
   if (!found) return NoSandbox(id);
   return ReadSandbox(query);
 }
@@ -238,20 +238,20 @@ Result<std::vector<SandboxRecord>> RecordStore::ListSandboxes(Which which) {
   }
 }
 
-Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view sandbox_id,
+Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(const SandboxId& sandbox_id,
                                                                 int64_t after, int64_t limit) {
   CR_TRY_ASSIGN(
       auto query,
       database_->Prepare("SELECT sequence, sandbox_id, status, message, time_us, network FROM "
                          "sandbox_events WHERE sandbox_id=? AND sequence>? "
                          "ORDER BY sequence LIMIT ?"));
-  query.Bind(sandbox_id).Bind(after).Bind(limit);
+  query.Bind(sandbox_id.text()).Bind(after).Bind(limit);
   std::vector<SandboxEventRecord> records;
   for (;;) {
     CR_TRY_ASSIGN(const bool more, query.Step());
     if (!more) return records;
     records.push_back({.sequence = query.Int(0),
-                       .sandbox_id = query.Text(1),
+                       .sandbox_id = SandboxId(query.Text(1)),
                        .status = static_cast<SandboxStatus>(query.Int(2)),
                        .message = query.Text(3),
                        .time_us = query.Int(4),
@@ -259,30 +259,31 @@ Result<std::vector<SandboxEventRecord>> RecordStore::ListEvents(std::string_view
   }
 }
 
-Result<void> RecordStore::AddNetworkEvent(std::string_view sandbox_id, std::string_view network,
+Result<void> RecordStore::AddNetworkEvent(const SandboxId& sandbox_id, std::string_view network,
                                           int64_t time_us) {
   CR_TRY_ASSIGN(auto insert,
                 database_->Prepare("INSERT INTO sandbox_events (sandbox_id, status, message, "
                                    "time_us, network) SELECT id, status, '', ?, ? FROM sandboxes "
                                    "WHERE id=?"));
-  CR_TRY_ASSIGN(const int64_t inserted, insert.Bind(time_us).Bind(network).Bind(sandbox_id).Run());
+  CR_TRY_ASSIGN(const int64_t inserted,
+                insert.Bind(time_us).Bind(network).Bind(sandbox_id.text()).Run());
   if (inserted == 1) return {};
   return NoSandbox(sandbox_id);
 }
 
-Result<void> RecordStore::SetNetwork(std::string_view sandbox_id, std::string_view decisions) {
+Result<void> RecordStore::SetNetwork(const SandboxId& sandbox_id, std::string_view decisions) {
   CR_TRY_ASSIGN(auto insert,
                 database_->Prepare("INSERT INTO sandbox_network (sandbox_id, decisions) "
                                    "VALUES (?, ?) ON CONFLICT (sandbox_id) DO UPDATE SET "
                                    "decisions=excluded.decisions"));
-  CR_TRY(insert.Bind(sandbox_id).Bind(decisions).Run());
+  CR_TRY(insert.Bind(sandbox_id.text()).Bind(decisions).Run());
   return {};
 }
 
-Result<std::string> RecordStore::GetNetwork(std::string_view sandbox_id) {
+Result<std::string> RecordStore::GetNetwork(const SandboxId& sandbox_id) {
   CR_TRY_ASSIGN(auto query,
                 database_->Prepare("SELECT decisions FROM sandbox_network WHERE sandbox_id=?"));
-  CR_TRY_ASSIGN(const bool found, query.Bind(sandbox_id).Step());
+  CR_TRY_ASSIGN(const bool found, query.Bind(sandbox_id.text()).Step());
   return found ? query.Text(0) : std::string();
 }
 
@@ -293,7 +294,9 @@ Result<void> RecordStore::InsertExecution(const ExecutionRecord& record) {
                     "INSERT INTO executions ({}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
                     "ON CONFLICT DO NOTHING",
                     kExecutionColumns)));
-  insert.Bind(record.id).Bind(record.sandbox_id).Bind(static_cast<int64_t>(record.status));
+  insert.Bind(record.id.text())
+      .Bind(record.sandbox_id.text())
+      .Bind(static_cast<int64_t>(record.status));
   insert.Bind(static_cast<int64_t>(record.kind))
       .Bind(Dump(record.command))
       .Bind(int64_t{record.tty});
@@ -309,7 +312,7 @@ Result<void> RecordStore::InsertExecution(const ExecutionRecord& record) {
   CR_TRY_ASSIGN(auto touch,
                 database_->Prepare("UPDATE sandboxes SET last_execution_id=?, "
                                    "last_activity_us=max(last_activity_us, ?) WHERE id=?"));
-  CR_TRY(touch.Bind(record.id).Bind(record.created_us).Bind(record.sandbox_id).Run());
+  CR_TRY(touch.Bind(record.id.text()).Bind(record.created_us).Bind(record.sandbox_id.text()).Run());
   return transaction.Commit();
 }
 
@@ -327,7 +330,7 @@ Result<void> RecordStore::UpdateExecution(const ExecutionRecord& record) {
   update.Bind(PhasesToText(record.phases))
       .Bind(record.started_us)
       .Bind(record.finished_us)
-      .Bind(record.id);
+      .Bind(record.id.text());
   CR_TRY_ASSIGN(const int64_t changed, update.Run());
   if (changed == 1) return {};
   CR_TRY(GetExecution(record.id));
@@ -335,24 +338,24 @@ Result<void> RecordStore::UpdateExecution(const ExecutionRecord& record) {
              fmt::format("execution {} has ended; its record is final", record.id));
 }
 
-Result<ExecutionRecord> RecordStore::GetExecution(std::string_view id) {
+Result<ExecutionRecord> RecordStore::GetExecution(const ExecutionId& id) {
   CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format("SELECT {} FROM executions WHERE id=?",
                                                            kExecutionColumns)));
-  CR_TRY_ASSIGN(const bool found, query.Bind(id).Step());
+  CR_TRY_ASSIGN(const bool found, query.Bind(id.text()).Step());
   if (!found) {
     return Err(Error(ErrorCode::kNotFound, fmt::format("there is no execution {}", id))
-                   .About(SubjectKind::kExecution, std::string(id)));
+                   .About(SubjectKind::kExecution, id.text()));
   }
   return ReadExecution(query);
 }
 
-Result<std::vector<ExecutionRecord>> RecordStore::ListExecutions(std::string_view sandbox_id,
+Result<std::vector<ExecutionRecord>> RecordStore::ListExecutions(const SandboxId& sandbox_id,
                                                                  Which which) {
   CR_TRY_ASSIGN(auto query, database_->Prepare(fmt::format(
                                 "SELECT {} FROM executions WHERE {} AND {} ORDER BY id DESC",
                                 kExecutionColumns, sandbox_id.empty() ? "?=''" : "sandbox_id=?",
                                 which == Which::kAll ? "1" : "status IN (1, 2)")));
-  query.Bind(sandbox_id);
+  query.Bind(sandbox_id.text());
   std::vector<ExecutionRecord> records;
   for (;;) {
     CR_TRY_ASSIGN(const bool more, query.Step());
@@ -382,19 +385,24 @@ Result<std::vector<std::string>> RecordStore::Prune(std::string_view select,
   return ids;
 }
 
-Result<std::vector<std::string>> RecordStore::PruneSandboxes(int64_t keep) {
-  return Prune(
-      fmt::format("SELECT id FROM sandboxes WHERE {} ORDER BY updated_us DESC, id DESC LIMIT -1 "
-                  "OFFSET ?",
-                  kEndedSandbox),
-      "DELETE FROM sandboxes WHERE id=?", keep);
+Result<std::vector<SandboxId>> RecordStore::PruneSandboxes(int64_t keep) {
+  CR_TRY_ASSIGN(
+      const auto ids,
+      Prune(fmt::format(
+                "SELECT id FROM sandboxes WHERE {} ORDER BY updated_us DESC, id DESC LIMIT -1 "
+                "OFFSET ?",
+                kEndedSandbox),
+            "DELETE FROM sandboxes WHERE id=?", keep));
+  return std::vector<SandboxId>(ids.begin(), ids.end());
 }
 
-Result<std::vector<std::string>> RecordStore::PruneExecutions(int64_t keep) {
-  return Prune(
-      "SELECT id FROM executions WHERE status >= 3 ORDER BY finished_us DESC, id DESC LIMIT -1 "
-      "OFFSET ?",
-      "DELETE FROM executions WHERE id=?", keep);
+Result<std::vector<ExecutionId>> RecordStore::PruneExecutions(int64_t keep) {
+  CR_TRY_ASSIGN(
+      const auto ids,
+      Prune("SELECT id FROM executions WHERE status >= 3 ORDER BY finished_us DESC, id DESC LIMIT "
+            "-1 OFFSET ?",
+            "DELETE FROM executions WHERE id=?", keep));
+  return std::vector<ExecutionId>(ids.begin(), ids.end());
 }
 
 Result<void> RecordStore::Checkpoint(const std::string& path) {

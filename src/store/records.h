@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/id.h"
 #include "base/result.h"
 #include "store/database.h"
 
@@ -80,7 +81,7 @@ struct Checkout {
 };
 
 struct SandboxRecord {
-  std::string id;
+  SandboxId id;
   SandboxStatus status = SandboxStatus::kProvisioning;
   std::string backend;
   std::string policy_hash;
@@ -101,13 +102,13 @@ struct SandboxRecord {
   int64_t updated_us = 0;
   int64_t last_activity_us = 0;
   // Kept by the store from the executions.
-  std::string last_execution_id;
-  std::string active_execution_id;
+  ExecutionId last_execution_id;
+  ExecutionId active_execution_id;
 };
 
 struct SandboxEventRecord {
   int64_t sequence = 0;  // rises with time, over all sandboxes
-  std::string sandbox_id;
+  SandboxId sandbox_id;
   SandboxStatus status = SandboxStatus::kProvisioning;
   std::string message;
   int64_t time_us = 0;
@@ -115,8 +116,8 @@ struct SandboxEventRecord {
 };
 
 struct ExecutionRecord {
-  std::string id;
-  std::string sandbox_id;
+  ExecutionId id;
+  SandboxId sandbox_id;
   ExecutionStatus status = ExecutionStatus::kQueued;
   ExecutionKind kind = ExecutionKind::kBatch;
   std::vector<std::string> command;
@@ -139,35 +140,35 @@ class RecordStore {
   // Writes everything but created_us and the execution ids, and an event when the status changes or
   // there is a message. not_found, or failed_precondition when the stored status is final.
   Result<void> UpdateSandbox(const SandboxRecord& record, std::string_view message = "");
-  Result<void> TouchSandbox(std::string_view id, int64_t activity_us);
+  Result<void> TouchSandbox(const SandboxId& id, int64_t activity_us);
   // not_found when there is none.
-  Result<SandboxRecord> GetSandbox(std::string_view id);
+  Result<SandboxRecord> GetSandbox(const SandboxId& id);
   // Newest first; only those not in a final state, or all.
   enum class Which { kLive, kAll };
   Result<std::vector<SandboxRecord>> ListSandboxes(Which which);
   // In order, after the sequence number, at most `limit`.
-  Result<std::vector<SandboxEventRecord>> ListEvents(std::string_view sandbox_id, int64_t after,
+  Result<std::vector<SandboxEventRecord>> ListEvents(const SandboxId& sandbox_id, int64_t after,
                                                      int64_t limit);
 
   // An event that carries a decision of the sandbox's doors, as JSON. not_found when there is none.
-  Result<void> AddNetworkEvent(std::string_view sandbox_id, std::string_view network,
+  Result<void> AddNetworkEvent(const SandboxId& sandbox_id, std::string_view network,
                                int64_t time_us);
   // What is kept of the sandbox's network decisions, as JSON; goes with the sandbox's record.
-  Result<void> SetNetwork(std::string_view sandbox_id, std::string_view decisions);
+  Result<void> SetNetwork(const SandboxId& sandbox_id, std::string_view decisions);
   // Empty when nothing is kept.
-  Result<std::string> GetNetwork(std::string_view sandbox_id);
+  Result<std::string> GetNetwork(const SandboxId& sandbox_id);
 
   // Also makes it the sandbox's last execution.
   Result<void> InsertExecution(const ExecutionRecord& record);
   // Writes status, exit code, reason, phases and times. Errors as for UpdateSandbox.
   Result<void> UpdateExecution(const ExecutionRecord& record);
-  Result<ExecutionRecord> GetExecution(std::string_view id);
+  Result<ExecutionRecord> GetExecution(const ExecutionId& id);
   // Newest first; of one sandbox, or of all when `sandbox_id` is empty.
-  Result<std::vector<ExecutionRecord>> ListExecutions(std::string_view sandbox_id, Which which);
+  Result<std::vector<ExecutionRecord>> ListExecutions(const SandboxId& sandbox_id, Which which);
 
   // Removes the oldest records in a final state beyond `keep`; answers the removed ids.
-  Result<std::vector<std::string>> PruneSandboxes(int64_t keep);
-  Result<std::vector<std::string>> PruneExecutions(int64_t keep);
+  Result<std::vector<SandboxId>> PruneSandboxes(int64_t keep);
+  Result<std::vector<ExecutionId>> PruneExecutions(int64_t keep);
 
   // Moves the write-ahead log into the database, waiting for the disk. On its own connection: any
   // thread.

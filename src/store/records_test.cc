@@ -46,7 +46,7 @@ class RecordStoreTest : public testing::Test {
 
   static SandboxRecord Sandbox(const std::string& id, int64_t time_us = 1000) {
     SandboxRecord record;
-    record.id = id;
+    record.id = SandboxId(id);
     record.backend = "qemu";
     record.policy_hash = "abc";
     record.image_ref = "localhost/debian@sha256:00";
@@ -60,8 +60,8 @@ class RecordStoreTest : public testing::Test {
   }
   static ExecutionRecord Execution(const std::string& id, const std::string& sandbox_id) {
     ExecutionRecord record;
-    record.id = id;
-    record.sandbox_id = sandbox_id;
+    record.id = ExecutionId(id);
+    record.sandbox_id = SandboxId(sandbox_id);
     record.command = {"sh", "-c", "echo \"x\"\n"};
     record.created_us = 2000;
     return record;
@@ -78,7 +78,7 @@ TEST_F(RecordStoreTest, KeepsRecordsOverAReopen) {
     ASSERT_TRUE(store->InsertExecution(Execution("e1", "a")));
   }
   auto store = Open();
-  auto sandbox = store->GetSandbox("a");
+  auto sandbox = store->GetSandbox(SandboxId("a"));
   ASSERT_TRUE(sandbox);
   EXPECT_EQ(sandbox->memory_mib, 1024);
   EXPECT_THAT(sandbox->phases, ElementsAre(Phase{"image", 1.5}));
@@ -86,7 +86,7 @@ TEST_F(RecordStoreTest, KeepsRecordsOverAReopen) {
   EXPECT_EQ(sandbox->last_execution_id, "e1");
   EXPECT_EQ(sandbox->active_execution_id, "e1");
   EXPECT_EQ(sandbox->last_activity_us, 2000);
-  auto execution = store->GetExecution("e1");
+  auto execution = store->GetExecution(ExecutionId("e1"));
   ASSERT_TRUE(execution);
   EXPECT_THAT(execution->command, ElementsAre("sh", "-c", "echo \"x\"\n"));
 }
@@ -110,7 +110,7 @@ TEST_F(RecordStoreTest, AcknowledgedRecordsSurviveAKill) {
   waitpid(child, nullptr, 0);
   close(ready[0]);
   close(ready[1]);
-  EXPECT_TRUE(Open()->GetSandbox("a"));
+  EXPECT_TRUE(Open()->GetSandbox(SandboxId("a")));
 }
 
 TEST_F(RecordStoreTest, FinalStatesNeverChange) {
@@ -123,7 +123,7 @@ TEST_F(RecordStoreTest, FinalStatesNeverChange) {
   auto refused = store->UpdateSandbox(sandbox);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::kFailedPrecondition);
-  EXPECT_EQ(store->GetSandbox("a")->status, SandboxStatus::kFailed);
+  EXPECT_EQ(store->GetSandbox(SandboxId("a"))->status, SandboxStatus::kFailed);
 
   ExecutionRecord execution = Execution("e", "a");
   ASSERT_TRUE(store->InsertExecution(execution));
@@ -131,14 +131,14 @@ TEST_F(RecordStoreTest, FinalStatesNeverChange) {
   ASSERT_TRUE(store->UpdateExecution(execution));
   execution.status = ExecutionStatus::kSucceeded;
   EXPECT_FALSE(store->UpdateExecution(execution));
-  EXPECT_EQ(store->GetExecution("e")->status, ExecutionStatus::kCanceled);
+  EXPECT_EQ(store->GetExecution(ExecutionId("e"))->status, ExecutionStatus::kCanceled);
 }
 
 TEST_F(RecordStoreTest, TellsWhatIsMissingAndWhatIsDouble) {
   auto store = Open();
-  EXPECT_EQ(store->GetSandbox("x").error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(store->GetSandbox(SandboxId("x")).error().code(), ErrorCode::kNotFound);
   EXPECT_EQ(store->UpdateSandbox(Sandbox("x")).error().code(), ErrorCode::kNotFound);
-  EXPECT_EQ(store->GetExecution("x").error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(store->GetExecution(ExecutionId("x")).error().code(), ErrorCode::kNotFound);
   EXPECT_EQ(store->UpdateExecution(Execution("x", "a")).error().code(), ErrorCode::kNotFound);
   ASSERT_TRUE(store->InsertSandbox(Sandbox("a"), ""));
   EXPECT_EQ(store->InsertSandbox(Sandbox("a"), "").error().code(), ErrorCode::kAlreadyExists);
@@ -151,13 +151,13 @@ TEST_F(RecordStoreTest, WritesEventsWithChanges) {
   ASSERT_TRUE(store->UpdateSandbox(sandbox));  // no change of status, no message: no event
   sandbox.status = SandboxStatus::kReady;
   ASSERT_TRUE(store->UpdateSandbox(sandbox, "ready"));
-  auto events = store->ListEvents("a", 0, 100);
+  auto events = store->ListEvents(SandboxId("a"), 0, 100);
   ASSERT_TRUE(events);
   ASSERT_EQ(events->size(), 2U);
   EXPECT_EQ((*events)[0].message, "creating");
   EXPECT_EQ((*events)[1].status, SandboxStatus::kReady);
-  EXPECT_EQ(store->ListEvents("a", (*events)[0].sequence, 100)->size(), 1U);
-  EXPECT_EQ(store->ListEvents("a", 0, 1)->size(), 1U);
+  EXPECT_EQ(store->ListEvents(SandboxId("a"), (*events)[0].sequence, 100)->size(), 1U);
+  EXPECT_EQ(store->ListEvents(SandboxId("a"), 0, 1)->size(), 1U);
 }
 
 TEST_F(RecordStoreTest, ListsNewestFirst) {
@@ -173,8 +173,8 @@ TEST_F(RecordStoreTest, ListsNewestFirst) {
 
   ASSERT_TRUE(store->InsertExecution(Execution("e1", "a")));
   ASSERT_TRUE(store->InsertExecution(Execution("e2", "c")));
-  EXPECT_EQ(store->ListExecutions("", RecordStore::Which::kLive)->size(), 2U);
-  auto of_a = store->ListExecutions("a", RecordStore::Which::kAll);
+  EXPECT_EQ(store->ListExecutions(SandboxId(""), RecordStore::Which::kLive)->size(), 2U);
+  auto of_a = store->ListExecutions(SandboxId("a"), RecordStore::Which::kAll);
   ASSERT_EQ(of_a->size(), 1U);
   EXPECT_EQ((*of_a)[0].id, "e1");
 }
@@ -190,8 +190,8 @@ TEST_F(RecordStoreTest, PrunesTheOldestThatHaveEnded) {
   }
   EXPECT_THAT(*store->PruneSandboxes(2), ElementsAre("c", "b"));
   EXPECT_EQ(store->ListSandboxes(RecordStore::Which::kAll)->size(), 3U);
-  EXPECT_TRUE(store->ListEvents("b", 0, 10)->empty());
-  EXPECT_TRUE(store->GetSandbox("a"));
+  EXPECT_TRUE(store->ListEvents(SandboxId("b"), 0, 10)->empty());
+  EXPECT_TRUE(store->GetSandbox(SandboxId("a")));
 }
 
 TEST_F(RecordStoreTest, KeepsWhyThingsEnded) {
@@ -206,9 +206,9 @@ TEST_F(RecordStoreTest, KeepsWhyThingsEnded) {
   execution.reason = {std::nullopt, "x: no such program", ""};
   ASSERT_TRUE(store->UpdateExecution(execution));
   ASSERT_TRUE(store->UpdateSandbox(sandbox));
-  EXPECT_EQ(store->GetSandbox("a")->reason, sandbox.reason);
+  EXPECT_EQ(store->GetSandbox(SandboxId("a"))->reason, sandbox.reason);
   EXPECT_EQ(sandbox.reason.ToString(), "unauthenticated: no token");
-  EXPECT_EQ(store->GetExecution("e")->reason, execution.reason);
+  EXPECT_EQ(store->GetExecution(ExecutionId("e"))->reason, execution.reason);
   EXPECT_EQ(execution.reason.ToString(), "x: no such program");
 }
 
@@ -249,12 +249,15 @@ TEST_F(RecordStoreTest, AdoptsReasonsOfEarlierReleases) {
     }
   }
   auto store = Open();
-  EXPECT_EQ(store->GetSandbox("a")->reason,
+  EXPECT_EQ(store->GetSandbox(SandboxId("a"))->reason,
             (Reason{ErrorCode::kUnavailable, "the machine ended: by signal 9", ""}));
-  EXPECT_EQ(store->GetSandbox("b")->reason, (Reason{std::nullopt, "terminated on request", ""}));
-  EXPECT_TRUE(store->GetSandbox("c")->reason.empty());
-  EXPECT_EQ(store->GetExecution("e")->reason, (Reason{ErrorCode::kCanceled, "no", ""}));
-  EXPECT_EQ(store->GetExecution("f")->reason, (Reason{std::nullopt, "sh: cannot be run", ""}));
+  EXPECT_EQ(store->GetSandbox(SandboxId("b"))->reason,
+            (Reason{std::nullopt, "terminated on request", ""}));
+  EXPECT_TRUE(store->GetSandbox(SandboxId("c"))->reason.empty());
+  EXPECT_EQ(store->GetExecution(ExecutionId("e"))->reason,
+            (Reason{ErrorCode::kCanceled, "no", ""}));
+  EXPECT_EQ(store->GetExecution(ExecutionId("f"))->reason,
+            (Reason{std::nullopt, "sh: cannot be run", ""}));
   EXPECT_EQ(store->ListSandboxes(RecordStore::Which::kAll)->size(), 3U);
 }
 
@@ -308,7 +311,7 @@ TEST_F(RecordStoreTest, CheckpointsWhileOpen) {
   auto store = Open();
   ASSERT_TRUE(store->InsertSandbox(Sandbox("a"), ""));
   EXPECT_TRUE(RecordStore::Checkpoint(path_));
-  EXPECT_TRUE(store->GetSandbox("a"));
+  EXPECT_TRUE(store->GetSandbox(SandboxId("a")));
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/id.h"
 #include "base/result.h"
 
 namespace cleanroom::telemetry {
@@ -34,6 +35,10 @@ inline LogField Field(std::string_view name, std::string_view value) {
 template <std::integral T>
 LogField Field(std::string_view name, T value) {
   return {name, static_cast<int64_t>(value)};
+}
+template <typename Kind>
+LogField Field(std::string_view name, const Id<Kind>& id) {
+  return {name, id.text()};
 }
 inline LogField Field(std::string_view name, const Error& error) {
   return {name, error.ToString()};

@@ -73,8 +73,8 @@ Result<ExecutionPlan> PlanExecution(const v1::CreateExecutionRequest& request,
   }
 
   ExecutionPlan plan;
-  plan.record.id = NewId(now);
-  plan.record.sandbox_id = request.sandbox_id();
+  plan.record.id = ExecutionId::New(now);
+  plan.record.sandbox_id = SandboxId(request.sandbox_id());
   plan.record.kind =
       request.kind() == v1::EXECUTION_KIND_INTERACTIVE || (request.kind() == 0 && options.tty())
           ? store::ExecutionKind::kInteractive
@@ -108,8 +108,8 @@ Awaitable<Result<v1::CreateExecutionResponse>> ExecutionService::CreateExecution
 
 Awaitable<Result<v1::GetExecutionResponse>> ExecutionService::GetExecution(
     rpc::CallContext&, v1::GetExecutionRequest request) {
-  CR_CO_TRY_ASSIGN(const auto record,
-                   executions_.Get(request.sandbox_id(), request.execution_id()));
+  CR_CO_TRY_ASSIGN(const auto record, executions_.Get(SandboxId(request.sandbox_id()),
+                                                      ExecutionId(request.execution_id())));
   v1::GetExecutionResponse response;
   *response.mutable_execution() = ToMessage(record);
   co_return response;
@@ -123,9 +123,9 @@ Awaitable<Result<v1::GetExecutionResponse>> ExecutionService::InspectExecution(
 Awaitable<Result<v1::ListExecutionsResponse>> ExecutionService::ListExecutions(
     rpc::CallContext&, v1::ListExecutionsRequest request) {
   using Which = store::RecordStore::Which;
-  CR_CO_TRY_ASSIGN(
-      const auto records,
-      executions_.List(request.sandbox_id(), request.all() ? Which::kAll : Which::kLive));
+  CR_CO_TRY_ASSIGN(const auto records,
+                   executions_.List(SandboxId(request.sandbox_id()),
+                                    request.all() ? Which::kAll : Which::kLive));
   v1::ListExecutionsResponse response;
   for (const store::ExecutionRecord& record : records)
     *response.add_executions() = ToMessage(record);
@@ -134,12 +134,12 @@ Awaitable<Result<v1::ListExecutionsResponse>> ExecutionService::ListExecutions(
 
 Awaitable<Result<v1::CancelExecutionResponse>> ExecutionService::CancelExecution(
     rpc::CallContext&, v1::CancelExecutionRequest request) {
-  auto answer =
-      co_await executions_.Cancel(request.sandbox_id(), request.execution_id(), request.signal());
+  auto answer = co_await executions_.Cancel(SandboxId(request.sandbox_id()),
+                                            ExecutionId(request.execution_id()), request.signal());
   if (!answer) co_return Err(std::move(answer).error());
   v1::CancelExecutionResponse response;
-  response.set_sandbox_id(answer->record.sandbox_id);
-  response.set_execution_id(answer->record.id);
+  response.set_sandbox_id(answer->record.sandbox_id.text());
+  response.set_execution_id(answer->record.id.text());
   response.set_accepted(answer->accepted);
   response.set_status(ToMessage(answer->record.status));
   co_return response;
@@ -148,7 +148,7 @@ Awaitable<Result<v1::CancelExecutionResponse>> ExecutionService::CancelExecution
 Awaitable<Result<void>> ExecutionService::StreamExecution(
     rpc::CallContext&, v1::StreamExecutionRequest request,
     rpc::Writer<v1::ExecutionStreamEvent>& out) {
-  return executions_.Stream(request.sandbox_id(), request.execution_id(),
+  return executions_.Stream(SandboxId(request.sandbox_id()), ExecutionId(request.execution_id()),
                             request.follow() ? Executions::Follow::kYes : Executions::Follow::kNo,
                             out);
 }
@@ -157,8 +157,8 @@ Awaitable<Result<v1::WriteExecutionStdinResponse>> ExecutionService::WriteExecut
     rpc::CallContext&, v1::WriteExecutionStdinRequest request) {
   pb::ExecInput input;
   input.set_stdin(std::move(*request.mutable_data()));
-  auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(),
-                                             std::move(input));
+  auto sent = co_await executions_.SendInput(SandboxId(request.sandbox_id()),
+                                             ExecutionId(request.execution_id()), std::move(input));
   if (!sent) co_return Err(std::move(sent).error());
   co_return v1::WriteExecutionStdinResponse();
 }
@@ -167,8 +167,8 @@ Awaitable<Result<v1::CloseExecutionStdinResponse>> ExecutionService::CloseExecut
     rpc::CallContext&, v1::CloseExecutionStdinRequest request) {
   pb::ExecInput input;
   input.set_close_stdin(true);
-  auto sent = co_await executions_.SendInput(request.sandbox_id(), request.execution_id(),
-                                             std::move(input));
+  auto sent = co_await executions_.SendInput(SandboxId(request.sandbox_id()),
+                                             ExecutionId(request.execution_id()), std::move(input));
   if (!sent) co_return Err(std::move(sent).error());
   co_return v1::CloseExecutionStdinResponse();
 }

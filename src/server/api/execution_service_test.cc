@@ -27,7 +27,7 @@ TEST(PlanExecutionTest, CarriesTheRequest) {
   request.mutable_options()->set_timeout_seconds(7);
   const auto plan = PlanExecution(request, std::chrono::system_clock::now());
   ASSERT_THAT(plan, IsOk());
-  EXPECT_TRUE(IsId(plan->record.id));
+  EXPECT_TRUE(IsId(plan->record.id.text()));
   EXPECT_EQ(plan->record.kind, store::ExecutionKind::kInteractive);
   EXPECT_EQ(plan->timeout, std::chrono::seconds(7));
   EXPECT_TRUE(plan->start.tty());

@@ -30,7 +30,7 @@ class FaultTest : public testing::Test {
   }
   store::SandboxRecord AddRecord(Plane& plane, SandboxStatus status) {
     store::SandboxRecord record;
-    record.id = NewId();
+    record.id = SandboxId(NewId());
     record.status = status;
     EXPECT_TRUE(plane.store->InsertSandbox(record, "made"));
     std::filesystem::create_directories(plane.layout.LiveOutputs(record.id));
@@ -57,7 +57,7 @@ TEST_F(FaultTest, WhatFailsOfTheHostLeavesTheTemplateAlone) {
 
 TEST_F(FaultTest, AFailureThatIsFollowedByAnEndKeepsItsReason) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
+  const SandboxId id = plane.MakeReady();
   auto sandbox = plane.sandboxes->FindLive(id);
   kill(FindWardens(plane.layout.Sandboxes())[0].pid, SIGKILL);
   while (sandbox->ready()) plane.io.run_one();
@@ -97,9 +97,9 @@ TEST_F(FaultTest, TheWardensLastWordsCountAfterARestart) {
 TEST_F(FaultTest, OutputIsKeptForAsLongAsItsRecordIs) {
   Plane plane(folder_.path());
   plane.settings.keep_executions = 1;
-  const std::string id = plane.MakeReady();
-  std::string first;
-  std::string second;
+  const SandboxId id = plane.MakeReady();
+  ExecutionId first;
+  ExecutionId second;
   Collector out;
   plane.Run(plane.DoExec(plane.Command(id, {"say", "one"}), &first, &out));
   plane.now += std::chrono::seconds(1);
@@ -112,7 +112,7 @@ TEST_F(FaultTest, OutputIsKeptForAsLongAsItsRecordIs) {
   EXPECT_TRUE(std::filesystem::exists(plane.layout.Observability(second)));
 
   // What a daemon that was killed had no time to remove.
-  const std::string stray = NewId();
+  const ExecutionId stray(NewId());
   ASSERT_TRUE(os::WriteFileAtomic(plane.layout.KeptOutput(stray), "x"));
   std::filesystem::create_directories(plane.layout.Observability(stray));
   plane.Run(plane.executions->RemoveStrays());
@@ -124,7 +124,7 @@ TEST_F(FaultTest, OutputIsKeptForAsLongAsItsRecordIs) {
 TEST_F(FaultTest, SandboxesAreKeptOnRecordUpToTheLimit) {
   Plane plane(folder_.path());
   plane.settings.keep_sandboxes = 2;
-  std::vector<std::string> ids;
+  std::vector<SandboxId> ids;
   for (int i = 0; i < 4; ++i) {
     ids.push_back(plane.MakeReady());
     plane.Run(plane.DoTerminate(ids.back()));
@@ -138,7 +138,7 @@ TEST_F(FaultTest, SandboxesAreKeptOnRecordUpToTheLimit) {
 
 TEST_F(FaultTest, AJumpOfTheWallClockMakesNobodyIdle) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
+  const SandboxId id = plane.MakeReady();
   const auto sandbox = plane.sandboxes->FindLive(id);
   for (const auto jump : {std::chrono::hours(24 * 365), -std::chrono::hours(24 * 700)}) {
     plane.now += jump;

@@ -26,7 +26,7 @@ using store::ExecutionStatus;
 using store::SandboxStatus;
 using testing::HasSubstr;
 
-Result<WardenProcess> StartFake(const Layout& layout, const std::string& id) {
+Result<WardenProcess> StartFake(const Layout& layout, const SandboxId& id) {
   return WardenProcess::Start({.program = FAKE_WARDEN,
                                .sandbox_id = id,
                                .folder = layout.Sandbox(id),
@@ -46,7 +46,7 @@ class LifecycleTest : public testing::Test {
     }
     ASSERT_EQ(FindWardens(plane.layout.Sandboxes()).size(), 1U);
   }
-  void ExpectNothingLeft(const Plane& plane, const std::string& id) {
+  void ExpectNothingLeft(const Plane& plane, const SandboxId& id) {
     EXPECT_FALSE(std::filesystem::exists(plane.layout.Sandbox(id)));
     EXPECT_TRUE(FindWardens(plane.layout.Sandboxes()).empty());
   }
@@ -55,11 +55,11 @@ class LifecycleTest : public testing::Test {
 
 TEST_F(LifecycleTest, CreatesRunsAndTerminates) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
+  const SandboxId id = plane.MakeReady();
   EXPECT_EQ(plane.store->GetSandbox(id)->status, SandboxStatus::kReady);
   EXPECT_EQ(FindWardens(plane.layout.Sandboxes()).size(), 1U);
 
-  std::string execution;
+  ExecutionId execution;
   Collector out;
   plane.Run(plane.DoExec(plane.Command(id, {"say", "hello"}), &execution, &out));
   EXPECT_EQ(out.Stdout(), "hello");
@@ -80,8 +80,8 @@ TEST_F(LifecycleTest, CreatesRunsAndTerminates) {
 
 TEST_F(LifecycleTest, PassesExitCodesThrough) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
-  std::string execution;
+  const SandboxId id = plane.MakeReady();
+  ExecutionId execution;
   Collector out;
   plane.Run(plane.DoExec(plane.Command(id, {"exit", "42"}), &execution, &out));
   EXPECT_EQ(out.Last().exit().exit_code(), 42);
@@ -90,8 +90,8 @@ TEST_F(LifecycleTest, PassesExitCodesThrough) {
 
 TEST_F(LifecycleTest, CancelledCommandEndsAndStaysCanceled) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
-  std::string execution;
+  const SandboxId id = plane.MakeReady();
+  ExecutionId execution;
   plane.Run(plane.DoExec(plane.Command(id, {"wait"}), &execution, nullptr));
   EXPECT_EQ(plane.store->GetSandbox(id)->active_execution_id, execution);
   plane.Run(plane.DoCancel(execution));
@@ -137,8 +137,8 @@ TEST_F(LifecycleTest, RefusesWithoutRoom) {
 
 TEST_F(LifecycleTest, DeadWardenFailsItsSandboxAndCommands) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
-  std::string execution;
+  const SandboxId id = plane.MakeReady();
+  ExecutionId execution;
   plane.Run(plane.DoExec(plane.Command(id, {"wait"}), &execution, nullptr));
   auto sandbox = plane.sandboxes->FindLive(id);
   kill(FindWardens(plane.layout.Sandboxes())[0].pid, SIGKILL);
@@ -153,9 +153,9 @@ TEST_F(LifecycleTest, DeadWardenFailsItsSandboxAndCommands) {
 
 TEST_F(LifecycleTest, IdleSandboxIsReapedUnlessKeptOrBusy) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
+  const SandboxId id = plane.MakeReady();
   auto sandbox = plane.sandboxes->FindLive(id);
-  std::string execution;
+  ExecutionId execution;
   plane.Run(plane.DoExec(plane.Command(id, {"wait"}), &execution, nullptr));
   plane.now += std::chrono::minutes(61);
   plane.sandboxes->ReapIdle();
@@ -174,8 +174,8 @@ TEST_F(LifecycleTest, IdleSandboxIsReapedUnlessKeptOrBusy) {
 }
 
 TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
-  const std::string lost = NewId();
-  const std::string stray = NewId();
+  const SandboxId lost(NewId());
+  const SandboxId stray(NewId());
   Plane plane(folder_.path());
   store::SandboxRecord record;
   record.id = lost;
@@ -194,7 +194,7 @@ TEST_F(LifecycleTest, RecoversFromLostWardensAndStrays) {
 }
 
 TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
-  const std::string id = NewId();
+  const SandboxId id(NewId());
   Plane plane(folder_.path());
   store::SandboxRecord record;
   record.id = id;
@@ -206,7 +206,7 @@ TEST_F(LifecycleTest, AdoptsWhatOutlivedAControlPlane) {
   AwaitWarden(plane);
   plane.Run(plane.DoRecover());
   ASSERT_TRUE(plane.sandboxes->FindLive(id));
-  std::string ran;
+  ExecutionId ran;
   Collector out;
   plane.Run(plane.DoExec(plane.Command(id, {"say", "still here"}), &ran, &out));
   EXPECT_EQ(out.Stdout(), "still here");
@@ -310,7 +310,7 @@ TEST_F(LifecycleTest, SandboxOfACallerWhoLeftAsItBecameReadyIsStopped) {
     ASSERT_TRUE(caller.waiting()) << method;
     // Long before the answer; the unary call has but one message.
     const bool streams = method == std::string_view(v1::SandboxStub::kCreateSandboxStream);
-    EXPECT_EQ(caller.first_id, streams ? sandbox->id() : "");
+    EXPECT_EQ(caller.first_id, streams ? sandbox->id().text() : "");
     caller.Leave();
     caller.RunUntilOver();
     EXPECT_FALSE(caller.answered) << method;

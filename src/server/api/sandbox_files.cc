@@ -44,11 +44,11 @@ class Call {
     sandbox_->Touch();
   }
   pb::WardenStub warden() const { return pb::WardenStub(*channel_); }
-  const std::string& id() const { return sandbox_->id(); }
+  const SandboxId& id() const { return sandbox_->id(); }
   // Who does not answer is the sandbox; the rest is about the file.
   std::unexpected<Error> Failed(Error error, const std::string& path) const {
     if (error.code() == ErrorCode::kUnavailable || error.code() == ErrorCode::kInternal) {
-      return Err(std::move(error).About(SubjectKind::kSandbox, id()));
+      return Err(std::move(error).About(SubjectKind::kSandbox, id().text()));
     }
     return Err(std::move(error).About(SubjectKind::kFile, ToValidUtf8(path)));
   }
@@ -65,14 +65,16 @@ class Call {
 };
 
 Result<int64_t> LimitOf(int64_t wanted, int64_t standard, int64_t most) {
-  if (wanted >= 0 && wanted <= most) return wanted == 0 ? standard : wanted;
+  if (wanted == 0) return standard;
+  if (wanted > 0 && wanted <= most) return wanted;
   return Err(ErrorCode::kInvalidArgument,
              fmt::format("max_bytes must be between 0 (which is {} MiB) and {} MiB", standard >> 20,
                          most >> 20));
 }
 
 Result<uint32_t> ModeOf(uint32_t mode) {
-  if (mode <= 07777) return mode == 0 ? kDefaultMode : mode;
+  if (mode == 0) return kDefaultMode;
+  if (mode <= 07777) return mode;
   return Err(ErrorCode::kInvalidArgument,
              fmt::format("mode {:o} has more than the twelve bits of permissions", mode));
 }
@@ -168,7 +170,7 @@ struct Pieces {
 
 Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxFiles::Download(
     v1::DownloadSandboxFileRequest request) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(request.sandbox_id())));
   CR_CO_TRY_ASSIGN(const std::string path, AbsolutePath(request.path(), ""));
   CR_CO_TRY_ASSIGN(const int64_t limit,
                    LimitOf(request.max_bytes(), kDefaultDownload, kMaxDownload));
@@ -179,7 +181,7 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxFiles::Download(
   auto chunks = co_await call.warden().ReadFile(std::move(read));
   if (!chunks) co_return call.Failed(std::move(chunks).error(), path);
   v1::DownloadSandboxFileResponse response;
-  response.set_sandbox_id(call.id());
+  response.set_sandbox_id(call.id().text());
   response.set_path(path);
   for (;;) {
     auto chunk = co_await chunks->Next();
@@ -198,7 +200,7 @@ Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxFiles::Download(
 
 Awaitable<Result<v1::StatSandboxPathResponse>> SandboxFiles::Stat(
     v1::StatSandboxPathRequest request) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(request.sandbox_id())));
   pb::StatPathRequest stat;
   CR_CO_TRY_ASSIGN(*stat.mutable_path(), AbsolutePath(request.path(), request.raw_path()));
   stat.set_follow(request.follow());
@@ -213,7 +215,7 @@ Awaitable<Result<v1::StatSandboxPathResponse>> SandboxFiles::Stat(
 
 Awaitable<Result<void>> SandboxFiles::Walk(v1::WalkSandboxTreeRequest request,
                                            rpc::Writer<v1::WalkSandboxTreeResponse>& out) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(request.sandbox_id())));
   pb::WalkTreeRequest walk;
   CR_CO_TRY_ASSIGN(*walk.mutable_path(), AbsolutePath(request.path(), request.raw_path()));
   walk.set_changes(request.changes());
@@ -237,7 +239,7 @@ Awaitable<Result<void>> SandboxFiles::Walk(v1::WalkSandboxTreeRequest request,
 
 Awaitable<Result<void>> SandboxFiles::Read(v1::ReadSandboxFileRequest request,
                                            rpc::Writer<v1::ReadSandboxFileResponse>& out) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(request.sandbox_id())));
   pb::ReadFileRequest read;
   CR_CO_TRY_ASSIGN(*read.mutable_path(), AbsolutePath(request.path(), request.raw_path()));
   CR_CO_TRY_ASSIGN(int64_t left, LimitOf(request.max_bytes(), kDefaultStream, kMaxStream));
@@ -252,7 +254,7 @@ Awaitable<Result<void>> SandboxFiles::Read(v1::ReadSandboxFileRequest request,
 
 Awaitable<Result<void>> SandboxFiles::Archive(v1::ArchiveSandboxPathsRequest request,
                                               rpc::Writer<v1::ArchiveSandboxPathsResponse>& out) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(request.sandbox_id())));
   CR_CO_TRY_ASSIGN(pb::ArchivePathsRequest archive, ToArchive(request));
   CR_CO_TRY_ASSIGN(int64_t left, LimitOf(request.max_bytes(), kDefaultStream, kMaxStream));
   archive.set_max_bytes(left);
@@ -268,7 +270,7 @@ Awaitable<Result<v1::WriteSandboxFileResponse>> SandboxFiles::Write(
     rpc::Reader<v1::WriteSandboxFileRequest>& in) {
   auto init = co_await TakeInit(in);
   if (!init) co_return Err(std::move(init).error());
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(init->sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(init->sandbox_id())));
   pb::WriteFileInput opening;
   pb::WriteFileInit& file = *opening.mutable_init();
   CR_CO_TRY_ASSIGN(*file.mutable_path(), AbsolutePath(init->path(), init->raw_path()));
@@ -286,7 +288,7 @@ Awaitable<Result<v1::WriteSandboxFileResponse>> SandboxFiles::Write(
   auto result = co_await rpc::SendAll(std::move(*stream), next, kSendLimits);
   if (!result) co_return call.Failed(std::move(result).error(), path);
   v1::WriteSandboxFileResponse response;
-  response.set_sandbox_id(call.id());
+  response.set_sandbox_id(call.id().text());
   response.set_path(init->path());
   response.set_size_bytes(result->size());
   co_return response;
@@ -294,7 +296,7 @@ Awaitable<Result<v1::WriteSandboxFileResponse>> SandboxFiles::Write(
 
 Awaitable<Result<v1::UploadSandboxFileResponse>> SandboxFiles::Upload(
     v1::UploadSandboxFileRequest request) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(request.sandbox_id())));
   if (request.data().size() > kMaxUpload) {
     co_return Err(Error(ErrorCode::kResourceExhausted,
                         fmt::format("a file of {} bytes in one message, more than {} MiB",
@@ -313,7 +315,7 @@ Awaitable<Result<v1::UploadSandboxFileResponse>> SandboxFiles::Upload(
   auto result = co_await rpc::SendAll(std::move(*stream), next, kSendLimits);
   if (!result) co_return call.Failed(std::move(result).error(), path);
   v1::UploadSandboxFileResponse response;
-  response.set_sandbox_id(call.id());
+  response.set_sandbox_id(call.id().text());
   response.set_path(request.path());
   response.set_size_bytes(result->size());
   co_return response;
@@ -321,7 +323,7 @@ Awaitable<Result<v1::UploadSandboxFileResponse>> SandboxFiles::Upload(
 
 Awaitable<Result<v1::RemoveSandboxPathResponse>> SandboxFiles::Remove(
     v1::RemoveSandboxPathRequest request) {
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(request.sandbox_id())));
   pb::RemovePathRequest remove;
   CR_CO_TRY_ASSIGN(*remove.mutable_path(), AbsolutePath(request.path(), request.raw_path()));
   remove.set_recursive(request.recursive());
@@ -330,7 +332,7 @@ Awaitable<Result<v1::RemoveSandboxPathResponse>> SandboxFiles::Remove(
   auto result = co_await call.warden().RemovePath(std::move(remove));
   if (!result) co_return call.Failed(std::move(result).error(), path);
   v1::RemoveSandboxPathResponse response;
-  response.set_sandbox_id(call.id());
+  response.set_sandbox_id(call.id().text());
   response.set_path(request.path());
   response.set_removed(result->removed());
   co_return response;
@@ -340,7 +342,7 @@ Awaitable<Result<v1::ExtractSandboxArchiveResponse>> SandboxFiles::Extract(
     rpc::Reader<v1::ExtractSandboxArchiveRequest>& in) {
   auto init = co_await TakeInit(in);
   if (!init) co_return Err(std::move(init).error());
-  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(init->sandbox_id()));
+  CR_CO_TRY_ASSIGN(auto sandbox, sandboxes_.FindReady(SandboxId(init->sandbox_id())));
   pb::ExtractArchiveInput opening;
   CR_CO_TRY_ASSIGN(*opening.mutable_init()->mutable_destination(),
                    AbsolutePath(init->destination(), init->raw_destination()));
@@ -354,7 +356,7 @@ Awaitable<Result<v1::ExtractSandboxArchiveResponse>> SandboxFiles::Extract(
   auto result = co_await rpc::SendAll(std::move(*stream), next, kSendLimits);
   if (!result) co_return call.Failed(std::move(result).error(), path);
   v1::ExtractSandboxArchiveResponse response;
-  response.set_sandbox_id(call.id());
+  response.set_sandbox_id(call.id().text());
   response.set_destination(init->destination());
   response.set_size_bytes(result->size());
   response.set_entries(result->entries());

@@ -53,7 +53,7 @@ class SandboxFilesTest : public testing::Test {
                                              uint32_t mode = 0) {
     Script script;
     v1::WriteSandboxFileRequest message;
-    message.mutable_init()->set_sandbox_id(id_);
+    message.mutable_init()->set_sandbox_id(id_.text());
     message.mutable_init()->set_path(path);
     message.mutable_init()->set_mode(mode);
     script.Add(message);
@@ -66,7 +66,7 @@ class SandboxFilesTest : public testing::Test {
   }
   Result<std::string> Read(const std::string& path, int64_t max_bytes = 0) {
     v1::ReadSandboxFileRequest request;
-    request.set_sandbox_id(id_);
+    request.set_sandbox_id(id_.text());
     request.set_path(path);
     request.set_max_bytes(max_bytes);
     Collector collector;
@@ -86,7 +86,7 @@ class SandboxFilesTest : public testing::Test {
   }
   Result<v1::SandboxPathInfo> Stat(const std::string& path, const std::string& raw = "") {
     v1::StatSandboxPathRequest request;
-    request.set_sandbox_id(id_);
+    request.set_sandbox_id(id_.text());
     request.set_path(path);
     request.set_raw_path(raw);
     CR_TRY_ASSIGN(const auto response, Run(files_.Stat(request)));
@@ -95,7 +95,7 @@ class SandboxFilesTest : public testing::Test {
 
   os::TempDir folder_ = std::move(*os::TempDir::Create());
   Plane plane_{folder_.path()};
-  std::string id_ = plane_.MakeReady();
+  SandboxId id_ = plane_.MakeReady();
   SandboxFiles files_{*plane_.sandboxes};
 };
 
@@ -113,7 +113,7 @@ TEST_F(SandboxFilesTest, FilesGoBothWays) {
   EXPECT_EQ(info->mode(), 0600U);
   EXPECT_EQ(info->type(), v1::SANDBOX_PATH_TYPE_FILE);
   v1::UploadSandboxFileRequest upload;
-  upload.set_sandbox_id(id_);
+  upload.set_sandbox_id(id_.text());
   upload.set_path("/up");
   upload.set_data(std::string(700'000, 'u'));
   EXPECT_EQ(Run(files_.Upload(upload))->size_bytes(), 700'000);
@@ -138,7 +138,7 @@ TEST_F(SandboxFilesTest, WhatIsAskedForIsChecked) {
   script.Add(message);
   rpc::Reader<v1::WriteSandboxFileRequest> reader(script);
   EXPECT_EQ(Run(files_.Write(reader)).error().code(), ErrorCode::kInvalidArgument);
-  message.mutable_init()->set_sandbox_id(id_);
+  message.mutable_init()->set_sandbox_id(id_.text());
   message.mutable_init()->set_path("/x");
   script.messages.clear();
   script.Add(message);
@@ -155,7 +155,7 @@ TEST_F(SandboxFilesTest, NamesThatAreNoTextTravelAsBytes) {
   EXPECT_EQ(info->path(), "/odd?");
   EXPECT_EQ(info->raw_path(), raw);
   v1::WalkSandboxTreeRequest request;
-  request.set_sandbox_id(id_);
+  request.set_sandbox_id(id_.text());
   request.set_path("/");
   Collector collector;
   rpc::Writer<v1::WalkSandboxTreeResponse> writer(collector);
@@ -169,7 +169,7 @@ TEST_F(SandboxFilesTest, NamesThatAreNoTextTravelAsBytes) {
 TEST_F(SandboxFilesTest, ArchivesAreMadeAndExtracted) {
   ASSERT_THAT(Write("/from/a", {"1"}), IsOk());
   v1::ArchiveSandboxPathsRequest request;
-  request.set_sandbox_id(id_);
+  request.set_sandbox_id(id_.text());
   Collector collector;
   rpc::Writer<v1::ArchiveSandboxPathsResponse> writer(collector);
   EXPECT_EQ(Run(files_.Archive(request, writer)).error().code(), ErrorCode::kInvalidArgument);
@@ -177,7 +177,7 @@ TEST_F(SandboxFilesTest, ArchivesAreMadeAndExtracted) {
   ASSERT_THAT(Run(files_.Archive(request, writer)), IsOk());
   Script script;
   v1::ExtractSandboxArchiveRequest message;
-  message.mutable_init()->set_sandbox_id(id_);
+  message.mutable_init()->set_sandbox_id(id_.text());
   message.mutable_init()->set_destination("/to");
   script.Add(message);
   message.set_data(Data<v1::ArchiveSandboxPathsResponse>(collector));
@@ -188,7 +188,7 @@ TEST_F(SandboxFilesTest, ArchivesAreMadeAndExtracted) {
   EXPECT_EQ(extracted->entries(), 2);
   EXPECT_EQ(os::ReadFile(In("/to/from/a"), 10).value(), "1");
   v1::RemoveSandboxPathRequest remove;
-  remove.set_sandbox_id(id_);
+  remove.set_sandbox_id(id_.text());
   remove.set_path("/to");
   EXPECT_EQ(Run(files_.Remove(remove)).error().code(), ErrorCode::kFailedPrecondition);
   remove.set_recursive(true);

@@ -9,9 +9,9 @@
 namespace cleanroom::server {
 namespace {
 
-v1::CreateSandboxEvent ToEvent(const std::string& id, const ProgressUpdate& progress) {
+v1::CreateSandboxEvent ToEvent(const SandboxId& id, const ProgressUpdate& progress) {
   v1::CreateSandboxEvent event;
-  event.set_sandbox_id(id);
+  event.set_sandbox_id(id.text());
   *event.mutable_progress() = ToMessage(progress);
   return event;
 }
@@ -71,7 +71,7 @@ Awaitable<Result<void>> SandboxService::CreateSandboxStream(
   if (!begun) co_return Err(std::move(begun).error());
   const auto sandbox = begun->sandbox;
   v1::CreateSandboxEvent event;
-  event.set_sandbox_id(sandbox->id());
+  event.set_sandbox_id(sandbox->id().text());
   auto told = co_await out.Write(event);
   if (!told) {
     sandbox->RequestStop(CallerGone());
@@ -81,7 +81,7 @@ Awaitable<Result<void>> SandboxService::CreateSandboxStream(
   if (!created) co_return Err(std::move(created).error());
   for (const std::string& warning : sandbox->warnings()) {
     v1::CreateSandboxEvent warned;
-    warned.set_sandbox_id(sandbox->id());
+    warned.set_sandbox_id(sandbox->id().text());
     warned.set_warning(warning);
     told = co_await out.Write(warned);
   }
@@ -140,7 +140,7 @@ Awaitable<Result<v1::CreateSandboxResponse>> SandboxService::Await(
 
 Awaitable<Result<v1::GetSandboxResponse>> SandboxService::GetSandbox(
     rpc::CallContext&, v1::GetSandboxRequest request) {
-  CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(request.sandbox_id()));
+  CR_CO_TRY_ASSIGN(const auto record, sandboxes_.Get(SandboxId(request.sandbox_id())));
   v1::GetSandboxResponse response;
   *response.mutable_sandbox() = ToMessage(record);
   co_return response;
@@ -157,11 +157,11 @@ Awaitable<Result<v1::ListSandboxesResponse>> SandboxService::ListSandboxes(
 
 Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::TerminateSandbox(
     rpc::CallContext&, v1::TerminateSandboxRequest request) {
-  auto record = co_await sandboxes_.Terminate(request.sandbox_id(),
+  auto record = co_await sandboxes_.Terminate(SandboxId(request.sandbox_id()),
                                               Error(ErrorCode::kCanceled, "terminated on request"));
   if (!record) co_return Err(std::move(record).error());
   v1::TerminateSandboxResponse response;
-  response.set_sandbox_id(record->id);
+  response.set_sandbox_id(record->id.text());
   response.set_terminated(store::IsFinal(record->status));
   response.set_message(record->reason.ToString());
   co_return response;
@@ -170,13 +170,13 @@ Awaitable<Result<v1::TerminateSandboxResponse>> SandboxService::TerminateSandbox
 Awaitable<Result<void>> SandboxService::StreamSandboxEvents(rpc::CallContext&,
                                                             v1::StreamSandboxEventsRequest request,
                                                             rpc::Writer<v1::SandboxEvent>& out) {
-  return sandboxes_.StreamEvents(request.sandbox_id(), request.follow(), out);
+  return sandboxes_.StreamEvents(SandboxId(request.sandbox_id()), request.follow(), out);
 }
 
 Awaitable<Result<void>> SandboxService::StreamSandboxNetwork(
     rpc::CallContext&, v1::StreamSandboxNetworkRequest request,
     rpc::Writer<v1::NetworkDecision>& out) {
-  return network_.Stream(request.sandbox_id(), request.follow(), out);
+  return network_.Stream(SandboxId(request.sandbox_id()), request.follow(), out);
 }
 
 Awaitable<Result<v1::DownloadSandboxFileResponse>> SandboxService::DownloadSandboxFile(

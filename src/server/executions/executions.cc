@@ -44,8 +44,8 @@ std::optional<pb::ExecutionEnd> FindEnd(const std::string& file) {
   return std::nullopt;
 }
 
-std::set<std::string> IdsOf(const std::vector<store::ExecutionRecord>& records) {
-  std::set<std::string> ids;
+std::set<ExecutionId> IdsOf(const std::vector<store::ExecutionRecord>& records) {
+  std::set<ExecutionId> ids;
   for (const store::ExecutionRecord& record : records) ids.insert(record.id);
   return ids;
 }
@@ -104,7 +104,7 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
                                 std::chrono::milliseconds start_limit) {
   const auto channel = running->sandbox->channel();
   pb::StartExecutionRequest request;
-  request.set_execution_id(running->record.id);
+  request.set_execution_id(running->record.id.text());
   *request.mutable_start() = std::move(start);
   request.set_timeout_ms(timeout.count());
   request.set_start_limit_ms(start_limit.count());
@@ -115,11 +115,11 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
   if (!started) {
     // A sandbox that is ending settles its commands itself, from what is on record.
     if (!channel->alive() || !running->sandbox->ready()) co_return;
-    const std::string id = running->record.id;
+    const ExecutionId id = running->record.id;
     Fail(id, started.error());
     // The warden may have begun it all the same, too late to say so: nobody else would end it.
     pb::SendInputRequest kill;
-    kill.set_execution_id(id);
+    kill.set_execution_id(id.text());
     kill.mutable_input()->set_signal(SIGKILL);
     rpc::CallOptions limit;
     limit.deadline = steady_clock::now() + kSignalLimit;
@@ -142,14 +142,14 @@ Awaitable<void> Executions::Run(std::shared_ptr<Running> running, pb::ExecStart 
 }
 
 Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
-  const std::string id = running->record.id;
+  const ExecutionId id = running->record.id;
   const auto channel = running->sandbox->channel();
   Error failure(ErrorCode::kUnavailable, "the warden ended the record without an end");
   for (const int64_t offset : {warden_link::kOnlyTheEnd, int64_t{0}}) {
     auto attachment = co_await pb::WardenStub(*channel).AttachExecution();
     if (!attachment) break;
     pb::AttachInput first;
-    first.set_execution_id(id);
+    first.set_execution_id(id.text());
     first.set_offset(offset);
     first.set_follow(true);
     auto sent = co_await attachment->Write(first);
@@ -175,7 +175,7 @@ Awaitable<void> Executions::AwaitEnd(std::shared_ptr<Running> running) {
   Fail(id, std::move(failure).Context("the command was lost"));
 }
 
-void Executions::Finish(const std::string& id, const pb::ExecutionEnd& end) {
+void Executions::Finish(const ExecutionId& id, const pb::ExecutionEnd& end) {
   auto stored = store_.GetExecution(id);
   if (!stored || store::IsFinal(stored->status)) return;
   store::ExecutionRecord record = std::move(*stored);
@@ -205,7 +205,7 @@ void Executions::Finish(const std::string& id, const pb::ExecutionEnd& end) {
   Settle(std::move(record));
 }
 
-void Executions::Fail(const std::string& id, const Error& error) {
+void Executions::Fail(const ExecutionId& id, const Error& error) {
   Finish(id, warden_link::LostCommand(error));
 }
 
@@ -257,9 +257,9 @@ Awaitable<void> Executions::WriteSummary(store::ExecutionRecord record,
   }
 }
 
-Awaitable<void> Executions::RemoveKept(std::vector<std::string> ids) {
+Awaitable<void> Executions::RemoveKept(std::vector<ExecutionId> ids) {
   std::vector<std::string> paths;
-  for (const std::string& id : ids) {
+  for (const ExecutionId& id : ids) {
     paths.push_back(layout_.KeptOutput(id));
     paths.push_back(layout_.Observability(id));
   }
@@ -275,31 +275,31 @@ Awaitable<void> Executions::RemoveKept(std::vector<std::string> ids) {
       Field("files", removed));
 }
 
-Result<store::ExecutionRecord> Executions::Get(const std::string& sandbox_id,
-                                               const std::string& id) const {
+Result<store::ExecutionRecord> Executions::Get(const SandboxId& sandbox_id,
+                                               const ExecutionId& id) const {
   CR_TRY(CheckId(id, "execution id"));
   CR_TRY_ASSIGN(auto record, store_.GetExecution(id));
   if (!sandbox_id.empty() && record.sandbox_id != sandbox_id) {
     return Err(Error(ErrorCode::kNotFound,
                      fmt::format("there is no execution {} in sandbox {}", id, sandbox_id))
-                   .About(SubjectKind::kExecution, id));
+                   .About(SubjectKind::kExecution, id.text()));
   }
   return record;
 }
 
 Result<std::vector<store::ExecutionRecord>> Executions::List(
-    const std::string& sandbox_id, store::RecordStore::Which which) const {
+    const SandboxId& sandbox_id, store::RecordStore::Which which) const {
   if (!sandbox_id.empty()) CR_TRY(CheckId(sandbox_id, "sandbox id"));
   return store_.ListExecutions(sandbox_id, which);
 }
 
-std::shared_ptr<Executions::Running> Executions::FindRunning(const std::string& id) const {
+std::shared_ptr<Executions::Running> Executions::FindRunning(const ExecutionId& id) const {
   const auto found = running_.find(id);
   return found == running_.end() ? nullptr : found->second;
 }
 
-Awaitable<Result<Executions::CancelAnswer>> Executions::Cancel(std::string sandbox_id,
-                                                               std::string id, int signal) {
+Awaitable<Result<Executions::CancelAnswer>> Executions::Cancel(SandboxId sandbox_id, ExecutionId id,
+                                                               int signal) {
   // Linux has signals 1 to 64.
   if (signal < 0 || signal > 64) {
     co_return Err(ErrorCode::kInvalidArgument,
@@ -343,7 +343,7 @@ Awaitable<void> Executions::KillAfter(std::shared_ptr<Running> running,
   }
 }
 
-Awaitable<Result<void>> Executions::SendInput(std::string sandbox_id, std::string id,
+Awaitable<Result<void>> Executions::SendInput(SandboxId sandbox_id, ExecutionId id,
                                               pb::ExecInput input) {
   CR_CO_TRY_ASSIGN(auto record, Get(sandbox_id, id));
   auto running = FindRunning(id);
@@ -368,11 +368,12 @@ Awaitable<Result<void>> Executions::Send(std::shared_ptr<Running> running, pb::E
   rpc::CallOptions options;
   if (input.has_signal()) options.deadline = steady_clock::now() + kSignalLimit;
   pb::SendInputRequest request;
-  request.set_execution_id(running->record.id);
+  request.set_execution_id(running->record.id.text());
   *request.mutable_input() = std::move(input);
   auto sent = co_await pb::WardenStub(*channel).SendInput(std::move(request), options);
   if (!sent) {
-    co_return Err(std::move(sent).error().About(SubjectKind::kSandbox, running->record.sandbox_id));
+    co_return Err(
+        std::move(sent).error().About(SubjectKind::kSandbox, running->record.sandbox_id.text()));
   }
   co_return Result<void>();
 }
@@ -419,13 +420,13 @@ Awaitable<void> Executions::OnEnding(LiveSandbox& sandbox) {
   const std::string to = layout_.Executions();
   auto kept = store_.ListExecutions(sandbox.id(), store::RecordStore::Which::kAll);
   if (!kept) co_return;
-  const std::set<std::string> known = IdsOf(*kept);
+  const std::set<ExecutionId> known = IdsOf(*kept);
   auto work = [from, to, known] {
     std::error_code error;
     for (std::filesystem::directory_iterator it(from, error), end; !error && it != end;
          it.increment(error)) {
       const std::string name = it->path().filename();
-      if (it->path().extension() != ".log" || !known.contains(it->path().stem().string()) ||
+      if (it->path().extension() != ".log" || !known.contains(ExecutionId(it->path().stem())) ||
           !it->is_regular_file(error))
         continue;
       std::filesystem::rename(it->path(), std::filesystem::path(to) / name, error);
@@ -449,16 +450,16 @@ void Executions::OnEnded(const LiveSandbox& sandbox) {
 }
 
 Awaitable<void> Executions::RemoveStrays() {
-  auto records = store_.ListExecutions("", store::RecordStore::Which::kAll);
+  auto records = store_.ListExecutions(SandboxId(), store::RecordStore::Which::kAll);
   if (!records) co_return;
   const std::string folder = layout_.Executions();
-  const std::set<std::string> known = IdsOf(*records);
+  const std::set<ExecutionId> known = IdsOf(*records);
   auto work = [folder, known] {
     std::error_code error;
     std::vector<std::filesystem::path> strays;
     for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
          it.increment(error)) {
-      if (!known.contains(it->path().stem().string())) strays.push_back(it->path());
+      if (!known.contains(ExecutionId(it->path().stem()))) strays.push_back(it->path());
     }
     for (const std::filesystem::path& path : strays) std::filesystem::remove_all(path, error);
     return strays.size();

@@ -40,8 +40,8 @@ class Executions : public SandboxObserver {
   // the task is cancelled before that, the command is killed.
   Awaitable<Result<store::ExecutionRecord>> Create(ExecutionPlan plan);
   // An empty sandbox id matches any.
-  Result<store::ExecutionRecord> Get(const std::string& sandbox_id, const std::string& id) const;
-  Result<std::vector<store::ExecutionRecord>> List(const std::string& sandbox_id,
+  Result<store::ExecutionRecord> Get(const SandboxId& sandbox_id, const ExecutionId& id) const;
+  Result<std::vector<store::ExecutionRecord>> List(const SandboxId& sandbox_id,
                                                    store::RecordStore::Which which) const;
 
   struct CancelAnswer {
@@ -49,12 +49,12 @@ class Executions : public SandboxObserver {
     store::ExecutionRecord record;
   };
   // Signal 0: SIGTERM, and SIGKILL after Settings::cancel_grace.
-  Awaitable<Result<CancelAnswer>> Cancel(std::string sandbox_id, std::string id, int signal);
-  Awaitable<Result<void>> SendInput(std::string sandbox_id, std::string id, pb::ExecInput input);
+  Awaitable<Result<CancelAnswer>> Cancel(SandboxId sandbox_id, ExecutionId id, int signal);
+  Awaitable<Result<void>> SendInput(SandboxId sandbox_id, ExecutionId id, pb::ExecInput input);
 
   enum class Follow { kNo, kYes };
   // Replays all output and, with kYes, follows to the exit, which is the last event.
-  Awaitable<Result<void>> Stream(std::string sandbox_id, std::string id, Follow follow,
+  Awaitable<Result<void>> Stream(SandboxId sandbox_id, ExecutionId id, Follow follow,
                                  rpc::Writer<v1::ExecutionStreamEvent>& out);
   // The same, with input from the caller. Ending the call leaves the command running.
   Awaitable<Result<void>> Attach(rpc::Reader<v1::AttachExecutionRequest>& in,
@@ -91,12 +91,12 @@ class Executions : public SandboxObserver {
   Awaitable<void> KillAfter(std::shared_ptr<Running> running, std::chrono::seconds grace);
   Awaitable<Result<void>> Send(std::shared_ptr<Running> running, pb::ExecInput input);
   // The first end counts; it is persisted before anybody is told.
-  void Finish(const std::string& id, const pb::ExecutionEnd& end);
-  void Fail(const std::string& id, const Error& error);
+  void Finish(const ExecutionId& id, const pb::ExecutionEnd& end);
+  void Fail(const ExecutionId& id, const Error& error);
   void Settle(store::ExecutionRecord record);
   Awaitable<void> WriteSummary(store::ExecutionRecord record, store::SandboxRecord sandbox,
                                bool image_was_present);
-  Awaitable<void> RemoveKept(std::vector<std::string> ids);
+  Awaitable<void> RemoveKept(std::vector<ExecutionId> ids);
 
   Awaitable<Result<void>> StreamFrom(Cursor& cursor, rpc::Reader<v1::AttachExecutionRequest>* in,
                                      rpc::Writer<v1::ExecutionStreamEvent>& out);
@@ -106,7 +106,7 @@ class Executions : public SandboxObserver {
   Awaitable<Result<void>> StreamKept(Cursor& cursor, rpc::Writer<v1::ExecutionStreamEvent>& out);
   Awaitable<void> PumpInput(rpc::Reader<v1::AttachExecutionRequest>& in, Attachment& attachment);
   Awaitable<Result<void>> WriteExit(Cursor& cursor, rpc::Writer<v1::ExecutionStreamEvent>& out);
-  std::shared_ptr<Running> FindRunning(const std::string& id) const;
+  std::shared_ptr<Running> FindRunning(const ExecutionId& id) const;
 
   asio::any_io_executor executor_;
   store::RecordStore& store_;
@@ -115,10 +115,10 @@ class Executions : public SandboxObserver {
   const Settings& settings_;
   const Layout& layout_;
   WallClock clock_;
-  std::set<std::string> writing_;  // executions whose summary is being written
+  std::set<ExecutionId> writing_;  // executions whose summary is being written
   Notifier written_;
   TaskScope tasks_;
-  std::map<std::string, std::shared_ptr<Running>> running_;
+  std::map<ExecutionId, std::shared_ptr<Running>> running_;
 };
 
 }  // namespace cleanroom::server

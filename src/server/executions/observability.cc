@@ -10,8 +10,8 @@ namespace cleanroom::server {
 std::string ObservabilityJson(const store::ExecutionRecord& execution,
                               const store::SandboxRecord& sandbox, bool image_was_present) {
   nlohmann::ordered_json json;
-  json["execution_id"] = execution.id;
-  json["sandbox_id"] = sandbox.id;
+  json["execution_id"] = execution.id.text();
+  json["sandbox_id"] = sandbox.id.text();
   json["backend"] = sandbox.backend;
   json["accelerator"] = sandbox.accelerator;
   json["image_ref"] = sandbox.image_ref;

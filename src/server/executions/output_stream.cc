@@ -43,8 +43,8 @@ Result<Batch> ReadBatch(const std::vector<std::string>& files, int64_t offset) {
 
 // Where one stream stands.
 struct Executions::Cursor {
-  std::string sandbox_id;
-  std::string id;
+  SandboxId sandbox_id;
+  ExecutionId id;
   std::string image_ref;
   std::string image_digest;
   Follow follow = Follow::kNo;
@@ -56,8 +56,8 @@ struct Executions::Cursor {
   // An event with everything but its payload. Only the first carries the image.
   v1::ExecutionStreamEvent Event(store::ExecutionStatus status, int64_t time_us) {
     v1::ExecutionStreamEvent event;
-    event.set_sandbox_id(sandbox_id);
-    event.set_execution_id(id);
+    event.set_sandbox_id(sandbox_id.text());
+    event.set_execution_id(id.text());
     event.set_status(ToMessage(status));
     *event.mutable_occurred_at() = ToTimestamp(time_us);
     if (first) {
@@ -69,7 +69,7 @@ struct Executions::Cursor {
   }
 };
 
-Awaitable<Result<void>> Executions::Stream(std::string sandbox_id, std::string id, Follow follow,
+Awaitable<Result<void>> Executions::Stream(SandboxId sandbox_id, ExecutionId id, Follow follow,
                                            rpc::Writer<v1::ExecutionStreamEvent>& out) {
   CR_CO_TRY_ASSIGN(const auto record, Get(sandbox_id, id));
   Cursor cursor{.sandbox_id = record.sandbox_id,
@@ -87,7 +87,8 @@ Awaitable<Result<void>> Executions::Attach(rpc::Reader<v1::AttachExecutionReques
   if (!first) co_return Err(std::move(first).error());
   if (!*first)
     co_return Err(ErrorCode::kInvalidArgument, "an attachment begins with the execution's id");
-  CR_CO_TRY_ASSIGN(const auto record, Get((*first)->sandbox_id(), (*first)->execution_id()));
+  CR_CO_TRY_ASSIGN(const auto record,
+                   Get(SandboxId((*first)->sandbox_id()), ExecutionId((*first)->execution_id())));
   auto running = FindRunning(record.id);
   if (running) running->sandbox->Touch();
   const pb::ExecInput input = ToInput(**first);
@@ -145,7 +146,7 @@ Awaitable<Result<void>> Executions::StreamLive(Cursor& cursor, std::shared_ptr<R
   if (!opened) co_return Result<void>();
   Attachment attachment = std::move(*opened);
   pb::AttachInput first;
-  first.set_execution_id(cursor.id);
+  first.set_execution_id(cursor.id.text());
   first.set_offset(cursor.offset);
   first.set_follow(cursor.follow == Follow::kYes);
   auto sent = co_await attachment.Write(first);

@@ -44,7 +44,7 @@ Result<LaunchPlan> PlanLaunch(const v1::CreateSandboxRequest& request, const Set
   CR_TRY_ASSIGN(const Wishes size, ResolveSize(wishes, FloorsOf(policy), settings));
   CR_TRY_ASSIGN(plan.boot_limit, ResolveBootLimit(options.launch_seconds(), settings));
 
-  record.id = NewId(now);
+  record.id = SandboxId::New(now);
   record.policy_hash = policy.hash();
   record.policy_json = policy.CanonicalJson();
   record.image_ref = policy.spec().image.ToString();

@@ -87,13 +87,13 @@ v1::NetworkDecision ToDecision(const pb::NetworkRecord& record) {
   return out;
 }
 
-std::string AuditLine(const std::string& sandbox_id, const pb::NetworkRecord& record) {
+std::string AuditLine(const SandboxId& sandbox_id, const pb::NetworkRecord& record) {
   const v1::NetworkDecision decision = ToDecision(record);
   nlohmann::ordered_json json;
   json["time"] = TimeOf(SaneMicros(record.time_us()));
   if (record.last_us() > record.time_us()) json["last_time"] = TimeOf(SaneMicros(record.last_us()));
   json["sequence"] = record.sequence();
-  json["sandbox_id"] = sandbox_id;
+  json["sandbox_id"] = sandbox_id.text();
   json["execution_id"] = decision.execution_id();
   json["service"] = decision.service();
   json["protocol"] = decision.protocol();

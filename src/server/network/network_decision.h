@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "base/id.h"
 #include "cleanroom/internal/v1/warden.pb.h"
 #include "cleanroom/v1/sandbox.pb.h"
 
@@ -18,6 +19,6 @@ int64_t SaneMicros(int64_t micros);
 // v1 of a record, with its texts made plain; what a warden says is not trusted.
 v1::NetworkDecision ToDecision(const pb::NetworkRecord& record);
 // One line of the audit log, with its newline.
-std::string AuditLine(const std::string& sandbox_id, const pb::NetworkRecord& record);
+std::string AuditLine(const SandboxId& sandbox_id, const pb::NetworkRecord& record);
 
 }  // namespace cleanroom::server

@@ -38,7 +38,7 @@ constexpr std::chrono::seconds kCatchUpLimit{2};
 
 constexpr const char* kCursorName = "network.cursor";
 
-std::string CursorFile(const Layout& layout, const std::string& id) {
+std::string CursorFile(const Layout& layout, const SandboxId& id) {
   return layout.Sandbox(id) + "/" + kCursorName;
 }
 
@@ -53,7 +53,7 @@ void WriteCursor(const std::string& file, uint64_t sequence) {
 }
 
 // Nothing when no control plane has seen the sandbox ready.
-std::optional<uint64_t> ReadCursor(const Layout& layout, const std::string& id) {
+std::optional<uint64_t> ReadCursor(const Layout& layout, const SandboxId& id) {
   const auto text = ReadRemains(layout, id, kCursorName);
   if (!text) return std::nullopt;
   uint64_t value = 0;
@@ -79,9 +79,9 @@ std::string EventKey(const v1::NetworkDecision& decision) {
 }  // namespace
 
 struct NetworkRecords::Live {
-  Live(asio::any_io_executor executor, std::string sandbox_id, uint64_t last_audited)
+  Live(asio::any_io_executor executor, SandboxId sandbox_id, uint64_t last_audited)
       : id(std::move(sandbox_id)), audited(last_audited), changed(std::move(executor)) {}
-  std::string id;
+  SandboxId id;
   uint64_t taken = 0;    // the last record in the history
   uint64_t audited = 0;  // the last one in the audit log
   uint64_t queued = 0;   // the last one on its way there
@@ -121,8 +121,7 @@ Awaitable<void> NetworkRecords::Shutdown() {
   co_await tasks_.Join();
 }
 
-std::shared_ptr<NetworkRecords::Live> NetworkRecords::Open(const std::string& id,
-                                                           uint64_t audited) {
+std::shared_ptr<NetworkRecords::Live> NetworkRecords::Open(const SandboxId& id, uint64_t audited) {
   auto live = std::make_shared<Live>(executor_, id, audited);
   live->queued = audited;
   auto events = store_.ListEvents(id, 0, kMaxEvents);
@@ -338,7 +337,7 @@ Awaitable<void> NetworkRecords::Prune() {
     Log(LogLevel::kInfo, "old audit file removed", Field("file", name));
 }
 
-Awaitable<Result<void>> NetworkRecords::Stream(std::string sandbox_id, bool follow,
+Awaitable<Result<void>> NetworkRecords::Stream(SandboxId sandbox_id, bool follow,
                                                rpc::Writer<v1::NetworkDecision>& out) {
   CR_CO_TRY(CheckId(sandbox_id, "sandbox id"));
   CR_CO_TRY(store_.GetSandbox(sandbox_id));

@@ -40,7 +40,7 @@ class NetworkRecords : public SandboxObserver, public telemetry::MetricsSource {
   ~NetworkRecords() override;
 
   // StreamSandboxNetwork.
-  Awaitable<Result<void>> Stream(std::string sandbox_id, bool follow,
+  Awaitable<Result<void>> Stream(SandboxId sandbox_id, bool follow,
                                  rpc::Writer<v1::NetworkDecision>& out);
   const NetworkTotals& totals() const { return totals_; }
   void WriteMetrics(telemetry::MetricsText& out) const override {
@@ -65,7 +65,7 @@ class NetworkRecords : public SandboxObserver, public telemetry::MetricsSource {
     std::string text;
   };
 
-  std::shared_ptr<Live> Open(const std::string& id, uint64_t audited);
+  std::shared_ptr<Live> Open(const SandboxId& id, uint64_t audited);
   Awaitable<void> Follow(std::shared_ptr<LiveSandbox> sandbox, std::shared_ptr<Live> live);
   // Takes what the warden has behind the last record taken; with `follow` until it ends.
   Awaitable<Result<void>> Watch(std::shared_ptr<rpc::Channel> channel, std::shared_ptr<Live> live,
@@ -82,7 +82,7 @@ class NetworkRecords : public SandboxObserver, public telemetry::MetricsSource {
   WallClock clock_;
   AuditLog::Limits audit_limits_;
   std::shared_ptr<AuditLog> audit_;  // shared with the pool
-  std::map<std::string, std::shared_ptr<Live>> live_;
+  std::map<SandboxId, std::shared_ptr<Live>> live_;
   NetworkTotals totals_;
   std::vector<Line> queue_;
   Notifier queued_;

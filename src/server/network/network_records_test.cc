@@ -37,13 +37,13 @@ class Messages : public rpc::MessageSink {
 using Decisions = Messages<v1::NetworkDecision>;
 using Events = Messages<v1::SandboxEvent>;
 
-Awaitable<void> StreamNetwork(Plane& plane, std::string id, bool follow, Decisions& out) {
+Awaitable<void> StreamNetwork(Plane& plane, SandboxId id, bool follow, Decisions& out) {
   rpc::Writer<v1::NetworkDecision> writer(out);
   auto streamed = co_await plane.network->Stream(id, follow, writer);
   EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
 }
 
-Awaitable<void> StreamEvents(Plane& plane, std::string id, Events& out) {
+Awaitable<void> StreamEvents(Plane& plane, SandboxId id, Events& out) {
   rpc::Writer<v1::SandboxEvent> writer(out);
   auto streamed = co_await plane.sandboxes->StreamEvents(id, false, writer);
   EXPECT_TRUE(streamed);
@@ -68,15 +68,15 @@ class NetworkRecordsTest : public testing::Test {
     for (const auto& decision : decisions.items) out.push_back(decision.destination());
     return out;
   }
-  std::string Exec(Plane& plane, const std::string& sandbox, std::vector<std::string> argv) {
-    std::string execution;
+  ExecutionId Exec(Plane& plane, const SandboxId& sandbox, std::vector<std::string> argv) {
+    ExecutionId execution;
     Collector out;
     plane.Run(plane.DoExec(plane.Command(sandbox, std::move(argv)), &execution, &out));
     exit_ = out.Last().exit();
     return execution;
   }
   // A decision that no control plane is there to hear of.
-  void DecideBehindItsBack(const Plane& plane, const std::string& id, const std::string& host) {
+  void DecideBehindItsBack(const Plane& plane, const SandboxId& id, const std::string& host) {
     asio::io_context io(1);
     auto socket = os::ConnectUnix(plane.layout.WardenSocket(id));
     ASSERT_TRUE(socket);
@@ -105,15 +105,15 @@ class NetworkRecordsTest : public testing::Test {
 
 TEST_F(NetworkRecordsTest, ADecisionIsAuditedStreamedAndAnEvent) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
-  const std::string execution = Exec(plane, id, {"refuse", "evil.example.com"});
+  const SandboxId id = plane.MakeReady();
+  const ExecutionId execution = Exec(plane, id, {"refuse", "evil.example.com"});
   Exec(plane, id, {"allow", "good.example.com"});
 
   Decisions now;
   plane.Run(StreamNetwork(plane, id, false, now));
   EXPECT_THAT(Destinations(now), ElementsAre("evil.example.com", "good.example.com"));
   EXPECT_EQ(now.items[0].suggestion(), "- evil.example.com:443");
-  EXPECT_EQ(now.items[0].execution_id(), execution);
+  EXPECT_EQ(now.items[0].execution_id(), execution.text());
   EXPECT_FALSE(now.items[0].allowed());
   EXPECT_TRUE(now.items[1].allowed());
 
@@ -127,8 +127,8 @@ TEST_F(NetworkRecordsTest, ADecisionIsAuditedStreamedAndAnEvent) {
 
   AwaitAudit(plane, 2);
   const auto line = Audit(plane)[0];
-  EXPECT_EQ(line["sandbox_id"], id);
-  EXPECT_EQ(line["execution_id"], execution);
+  EXPECT_EQ(line["sandbox_id"], id.text());
+  EXPECT_EQ(line["execution_id"], execution.text());
   EXPECT_EQ(line["service"], "tcp");
   EXPECT_EQ(line["destination"], "evil.example.com");
   EXPECT_EQ(line["port"], 443);
@@ -140,10 +140,10 @@ TEST_F(NetworkRecordsTest, ADecisionIsAuditedStreamedAndAnEvent) {
 
 TEST_F(NetworkRecordsTest, AnExitCarriesWhatTheCommandWasRefused) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
+  const SandboxId id = plane.MakeReady();
   Exec(plane, id, {"say", "x"});
   EXPECT_EQ(exit_.refused_size(), 0);
-  const std::string execution = Exec(plane, id, {"refuse", "a.example", "b.example", "a.example"});
+  const ExecutionId execution = Exec(plane, id, {"refuse", "a.example", "b.example", "a.example"});
   ASSERT_EQ(exit_.refused_size(), 2);
   EXPECT_EQ(exit_.refused(0).destination(), "a.example");
   plane.Run(plane.DoTerminate(id));
@@ -155,7 +155,7 @@ TEST_F(NetworkRecordsTest, AnExitCarriesWhatTheCommandWasRefused) {
 
 TEST_F(NetworkRecordsTest, AFollowerSeesDecisionsUntilTheEnd) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
+  const SandboxId id = plane.MakeReady();
   Exec(plane, id, {"refuse", "before.example"});
   Decisions followed;
   TaskScope scope(plane.io.get_executor());
@@ -171,7 +171,7 @@ TEST_F(NetworkRecordsTest, AFollowerSeesDecisionsUntilTheEnd) {
 
 TEST_F(NetworkRecordsTest, IsKeptWithTheRecordOfAnEndedSandbox) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
+  const SandboxId id = plane.MakeReady();
   Exec(plane, id,
        {"refuse", "evil.example.com", "evil.example.com", "evil.example.com", "evil.example.com",
         "evil.example.com"});
@@ -192,8 +192,8 @@ TEST_F(NetworkRecordsTest, IsKeptWithTheRecordOfAnEndedSandbox) {
 
 TEST_F(NetworkRecordsTest, AKilledWardensRecordsAreRead) {
   Plane plane(folder_.path());
-  const std::string id = plane.MakeReady();
-  std::string execution;
+  const SandboxId id = plane.MakeReady();
+  ExecutionId execution;
   plane.Run(plane.DoExec(plane.Command(id, {"refuse-wait", "a.example", "b.example"}), &execution,
                          nullptr));
   auto sandbox = plane.sandboxes->FindLive(id);
@@ -206,7 +206,7 @@ TEST_F(NetworkRecordsTest, AKilledWardensRecordsAreRead) {
 }
 
 TEST_F(NetworkRecordsTest, ARestartNeitherLosesNorRepeats) {
-  std::string id;
+  SandboxId id;
   {
     // Stands still from some moment on, as if it had been killed.
     static std::vector<std::unique_ptr<Plane>>* const killed =
@@ -239,8 +239,8 @@ TEST_F(NetworkRecordsTest, ARestartNeitherLosesNorRepeats) {
 
 TEST_F(NetworkRecordsTest, CountsForTheHost) {
   Plane plane(folder_.path());
-  const std::string one = plane.MakeReady();
-  const std::string two = plane.MakeReady();
+  const SandboxId one = plane.MakeReady();
+  const SandboxId two = plane.MakeReady();
   Exec(plane, one, {"refuse", "a.example", "a.example", "b.example"});
   Exec(plane, two, {"refuse", "a.example"});
   Exec(plane, two, {"allow", "c.example"});
@@ -265,7 +265,7 @@ TEST_F(NetworkRecordsTest, AnUnknownSandboxIsNotFound) {
   struct Ask {
     static Awaitable<void> Now(Plane& plane, rpc::Writer<v1::NetworkDecision>& writer,
                                std::optional<Result<void>>& outcome) {
-      auto streamed = co_await plane.network->Stream(NewId(), false, writer);
+      auto streamed = co_await plane.network->Stream(SandboxId(NewId()), false, writer);
       outcome = std::move(streamed);
     }
   };
@@ -286,7 +286,7 @@ TEST(NetworkRecordsLineTest, ARuleIsTakenWhenADoorCouldHaveMadeIt) {
   // The text stays for clients of earlier releases, and in the audit log.
   const std::string line = "- { host: a.example.com, ports: [53], protocol: udp }";
   EXPECT_EQ(decision.suggestion(), line);
-  EXPECT_EQ(nlohmann::json::parse(AuditLine("sb", record))["suggestion"], line);
+  EXPECT_EQ(nlohmann::json::parse(AuditLine(SandboxId("sb"), record))["suggestion"], line);
 
   record.mutable_rule()->add_ports(65'536);
   EXPECT_FALSE(ToDecision(record).has_rule());
@@ -312,7 +312,7 @@ TEST(NetworkRecordsLineTest, WhatAWardenSaysIsMadePlain) {
   record.set_destination(std::string("evil\n\x1b[31m\xff") + std::string(10'000, 'x'));
   record.set_port(1'000'000);
   record.set_execution_id("../../etc");
-  const std::string line = AuditLine("sb", record);
+  const std::string line = AuditLine(SandboxId("sb"), record);
   EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
   EXPECT_LT(line.size(), 2000U);
   const auto json = nlohmann::json::parse(line);

@@ -162,7 +162,7 @@ Awaitable<Result<void>> Launcher::Start(pb::LaunchRequest request, std::chrono::
   for (const std::string& variable : machine_.shape.image.env) request.add_env(variable);
   // What every program may know; an image cannot say otherwise.
   for (const char* variable : {"CI=true", "CLEANROOM=1"}) request.add_env(variable);
-  request.add_env("CLEANROOM_SANDBOX_ID=" + record_.id);
+  request.add_env("CLEANROOM_SANDBOX_ID=" + record_.id.text());
   if (record_.checkout) request.add_env("CLEANROOM_COMMIT=" + record_.checkout->commit);
   request.set_workdir(record_.checkout ? record_.checkout->path : machine_.shape.image.workdir);
   request.set_user(machine_.shape.image.user);

@@ -43,7 +43,7 @@ LiveSandbox::LiveSandbox(asio::any_io_executor executor, SandboxContext& context
 
 void LiveSandbox::RequestStop(Error why) {
   if (stop_reason_ || failure_ || ended_) return;
-  stop_reason_ = std::move(why).About(SubjectKind::kSandbox, id());
+  stop_reason_ = std::move(why).About(SubjectKind::kSandbox, id().text());
   changed_.NotifyAll();
 }
 
@@ -209,7 +209,7 @@ void LiveSandbox::SetFinal(const Error& error) {
 }
 
 void LiveSandbox::FailWith(Error why) {
-  failure_ = std::move(why).About(SubjectKind::kSandbox, id());
+  failure_ = std::move(why).About(SubjectKind::kSandbox, id().text());
 }
 
 Awaitable<void> LiveSandbox::End() {
@@ -325,12 +325,12 @@ Result<void> LiveSandbox::Enter(store::SandboxStatus status, const std::string& 
   return {};
 }
 
-void LiveSandbox::ExecutionStarted(const std::string& execution_id) {
+void LiveSandbox::ExecutionStarted(const ExecutionId& execution_id) {
   running_.insert(execution_id);
   Touch();
 }
 
-void LiveSandbox::ExecutionEnded(const std::string& execution_id) {
+void LiveSandbox::ExecutionEnded(const ExecutionId& execution_id) {
   running_.erase(execution_id);
   Touch();
 }

@@ -89,7 +89,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   void RequestStop(Error why);
 
   const store::SandboxRecord& record() const { return record_; }
-  const std::string& id() const { return record_.id; }
+  const SandboxId& id() const { return record_.id; }
   bool ready() const {
     return record_.status == store::SandboxStatus::kReady && !stop_reason_ && !failure_;
   }
@@ -108,8 +108,8 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   TaskScope& tasks() { return tasks_; }
 
   // What idleness is measured by.
-  void ExecutionStarted(const std::string& execution_id);
-  void ExecutionEnded(const std::string& execution_id);
+  void ExecutionStarted(const ExecutionId& execution_id);
+  void ExecutionEnded(const ExecutionId& execution_id);
   void Touch();
   // Whether nothing runs, and nothing has for the whole idle limit.
   bool IdleTooLong() const;
@@ -147,7 +147,7 @@ class LiveSandbox : public std::enable_shared_from_this<LiveSandbox> {
   SandboxMachine machine_;
   ProgressUpdate progress_;
   std::vector<std::string> warnings_;
-  std::set<std::string> running_;
+  std::set<ExecutionId> running_;
   std::chrono::steady_clock::time_point idle_since_;
 
   std::shared_ptr<const v1::RepositoryChangeset> local_changes_;  // until they are applied

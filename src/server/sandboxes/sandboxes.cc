@@ -60,7 +60,7 @@ Awaitable<void> Sandboxes::RunAdopt(std::shared_ptr<LiveSandbox> sandbox, Warden
   Forget(sandbox->id());
 }
 
-void Sandboxes::Forget(const std::string& id) {
+void Sandboxes::Forget(const SandboxId& id) {
   live_.erase(id);
   auto pruned = context_.store.PruneSandboxes(context_.settings.keep_sandboxes);
   if (!pruned) Log(LogLevel::kError, "cannot prune records", Field("error", pruned.error()));
@@ -71,12 +71,12 @@ bool Sandboxes::creating() const {
       live_, [](const auto& item) { return store::IsBeingMade(item.second->record().status); });
 }
 
-std::shared_ptr<LiveSandbox> Sandboxes::FindLive(const std::string& id) const {
+std::shared_ptr<LiveSandbox> Sandboxes::FindLive(const SandboxId& id) const {
   const auto found = live_.find(id);
   return found == live_.end() ? nullptr : found->second;
 }
 
-Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id) const {
+Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const SandboxId& id) const {
   CR_TRY(CheckId(id, "sandbox id"));
   auto live = FindLive(id);
   if (live && live->ready()) return live;
@@ -84,10 +84,10 @@ Result<std::shared_ptr<LiveSandbox>> Sandboxes::FindReady(const std::string& id)
   return Err(Error(ErrorCode::kFailedPrecondition,
                    fmt::format("sandbox {} is {}, not READY{}{}", id, ToString(record.status),
                                record.reason.empty() ? "" : ": ", record.reason.ToString()))
-                 .About(SubjectKind::kSandbox, id));
+                 .About(SubjectKind::kSandbox, id.text()));
 }
 
-Result<store::SandboxRecord> Sandboxes::Get(const std::string& id) const {
+Result<store::SandboxRecord> Sandboxes::Get(const SandboxId& id) const {
   CR_TRY(CheckId(id, "sandbox id"));
   CR_TRY_ASSIGN(auto record, context_.store.GetSandbox(id));
   ShowEnding(record);
@@ -108,7 +108,7 @@ Result<std::vector<store::SandboxRecord>> Sandboxes::List(store::RecordStore::Wh
   return records;
 }
 
-Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(std::string id, Error why) {
+Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(SandboxId id, Error why) {
   CR_CO_TRY(CheckId(id, "sandbox id"));
   auto live = FindLive(id);
   if (live) {
@@ -124,7 +124,7 @@ Awaitable<Result<store::SandboxRecord>> Sandboxes::Terminate(std::string id, Err
   co_return context_.store.GetSandbox(id);
 }
 
-Awaitable<Result<void>> Sandboxes::StreamEvents(std::string id, bool follow,
+Awaitable<Result<void>> Sandboxes::StreamEvents(SandboxId id, bool follow,
                                                 rpc::Writer<v1::SandboxEvent>& out) {
   CR_CO_TRY(CheckId(id, "sandbox id"));
   CR_CO_TRY(context_.store.GetSandbox(id));
@@ -171,7 +171,7 @@ Awaitable<void> Sandboxes::Shutdown() {
 }
 
 Awaitable<Result<void>> Sandboxes::Recover() {
-  std::map<std::string, FoundWarden> wardens;
+  std::map<SandboxId, FoundWarden> wardens;
   for (FoundWarden& warden : FindWardens(context_.layout.Sandboxes()))
     wardens[warden.sandbox_id] = std::move(warden);
   auto records = context_.store.ListSandboxes(store::RecordStore::Which::kLive);
@@ -254,17 +254,17 @@ Awaitable<void> Sandboxes::RemoveStrays() {
   std::vector<std::filesystem::path> strays;
   for (std::filesystem::directory_iterator it(context_.layout.Sandboxes(), error), end;
        !error && it != end; it.increment(error)) {
-    if (!live_.contains(it->path().filename())) strays.push_back(it->path());
+    if (!live_.contains(SandboxId(it->path().filename()))) strays.push_back(it->path());
   }
   for (const std::filesystem::path& stray : strays) {
     Log(LogLevel::kWarn, "removing a folder without a sandbox", Field("folder", stray.string()));
-    const std::string id = stray.filename();
+    const SandboxId id(stray.filename());
     auto removed = co_await RemoveRemains(context_.pool, context_.settings, context_.layout, id);
     (void)removed;  // logged
   }
   if (!context_.settings.cgroups) co_return;
   for (const std::string& id : context_.settings.cgroups->List()) {
-    if (live_.contains(id)) continue;
+    if (live_.contains(SandboxId(id))) continue;
     const auto removed = context_.settings.cgroups->Remove(id);
     if (!removed) Log(LogLevel::kError, removed.error().ToString());
   }

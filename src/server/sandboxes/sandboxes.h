@@ -32,19 +32,19 @@ class Sandboxes : public telemetry::MetricsSource {
   Result<std::shared_ptr<LiveSandbox>> Create(LaunchPlan plan);
 
   // Null when there is none, or it has ended.
-  std::shared_ptr<LiveSandbox> FindLive(const std::string& id) const;
+  std::shared_ptr<LiveSandbox> FindLive(const SandboxId& id) const;
   // The same, READY; not_found or failed_precondition otherwise, saying the state.
-  Result<std::shared_ptr<LiveSandbox>> FindReady(const std::string& id) const;
+  Result<std::shared_ptr<LiveSandbox>> FindReady(const SandboxId& id) const;
   // One whose machine is gone, or that was asked to end, is STOPPING from that moment on, with the
   // reason.
-  Result<store::SandboxRecord> Get(const std::string& id) const;
+  Result<store::SandboxRecord> Get(const SandboxId& id) const;
   Result<std::vector<store::SandboxRecord>> List(store::RecordStore::Which which) const;
 
   // Ends the sandbox and returns once it has ended; at once when it had. When the task is cancelled
   // the sandbox still ends.
-  Awaitable<Result<store::SandboxRecord>> Terminate(std::string id, Error why);
+  Awaitable<Result<store::SandboxRecord>> Terminate(SandboxId id, Error why);
   // Replays the events and, with `follow`, goes on until the sandbox has ended.
-  Awaitable<Result<void>> StreamEvents(std::string id, bool follow,
+  Awaitable<Result<void>> StreamEvents(SandboxId id, bool follow,
                                        rpc::Writer<v1::SandboxEvent>& out);
 
   // Ends those that were idle for longer than their limit.
@@ -64,14 +64,14 @@ class Sandboxes : public telemetry::MetricsSource {
   Awaitable<void> RunAdopt(std::shared_ptr<LiveSandbox> sandbox, WardenProcess warden);
   Awaitable<void> SettleLost(store::SandboxRecord record);
   Awaitable<void> RemoveStrays();
-  void Forget(const std::string& id);
+  void Forget(const SandboxId& id);
   void ShowEnding(store::SandboxRecord& record) const;
 
   asio::any_io_executor executor_;
   SandboxContext context_;
   SandboxObservers observers_;
   TaskScope lives_;
-  std::map<std::string, std::shared_ptr<LiveSandbox>> live_;
+  std::map<SandboxId, std::shared_ptr<LiveSandbox>> live_;
   bool shutting_down_ = false;
 };
 

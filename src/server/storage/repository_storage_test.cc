@@ -52,7 +52,7 @@ class RepositoryStorageTest : public testing::Test {
     EXPECT_THAT(layers_.Make(id, build, {}), IsOk());
     return id.kind + "/" + id.key;
   }
-  std::string Launch(const std::string& name, const std::string& commit) {
+  SandboxId Launch(const std::string& name, const std::string& commit) {
     LaunchPlan plan = plane_.Plan();
     plan.record.checkout.emplace();
     plan.record.checkout->remote_url = Url(name);
@@ -146,7 +146,7 @@ TEST_F(RepositoryStorageTest, WhatASandboxHasStays) {
   PutLayer("work-tree", 'e', {{"mirror", mirror}, {"commit", "0"}});
   const std::string unused =
       PutLayer("work-tree", 'f', {{"mirror", mirror}, {"commit", "2"}, {"base", ""}});
-  const std::string id = Launch("r.git", "1");
+  const SandboxId id = Launch("r.git", "1");
   plane_.now += hours(24 * 30);
   EXPECT_THAT(Prune({.what = What::kAll}), UnorderedElementsAre(unused, Identity("other.git")));
   plane_.Run(plane_.DoTerminate(id));

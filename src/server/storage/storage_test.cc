@@ -76,7 +76,7 @@ class StorageTest : public testing::Test {
     EXPECT_THAT(made, IsOk());
     return made->key;
   }
-  std::string Launch(char image) {
+  SandboxId Launch(char image) {
     LaunchPlan plan = plane_.Plan();
     plan.record.image_digest = Digest(image);
     auto sandbox = plane_.sandboxes->Create(std::move(plan));
@@ -86,7 +86,7 @@ class StorageTest : public testing::Test {
     use_ = images_.Use(Digest(image));
     return (*sandbox)->id();
   }
-  void End(const std::string& id) {
+  void End(const SandboxId& id) {
     plane_.Run(plane_.DoTerminate(id));
     use_.reset();
   }
@@ -164,7 +164,7 @@ TEST_F(StorageTest, PrunesTemplatesThatNoSandboxNeeds) {
   const std::string needed = PutTemplate('a');
   const std::string other_shape = PutTemplate('a', 512);
   const std::string other_image = PutTemplate('b');
-  const std::string id = Launch('a');
+  const SandboxId id = Launch('a');
 
   EXPECT_THAT(Find({}), UnorderedElementsAre(other_shape, other_image));
   EXPECT_TRUE(HasTemplate(other_shape));  // looking removes nothing
@@ -210,8 +210,8 @@ TEST_F(StorageTest, AllTakesImagesAndCachesThatNobodyUses) {
   PutFile(cache_ + "/initramfs/old.cpio");
   PutFile(cache_ + "/empty-v1-1.ext4");
   PutFile(plane_.layout.Audit() + "/2026-11-22.jsonl");
-  PutFile(plane_.layout.KeptOutput("01aaa"));
-  const std::string id = Launch('a');
+  PutFile(plane_.layout.KeptOutput(ExecutionId("01aaa")));
+  const SandboxId id = Launch('a');
 
   EXPECT_THAT(Prune({}), IsEmpty());
   EXPECT_THAT(
@@ -220,7 +220,7 @@ TEST_F(StorageTest, AllTakesImagesAndCachesThatNobodyUses) {
   EXPECT_TRUE(std::filesystem::exists(machine_->kernel_path));
   EXPECT_TRUE(std::filesystem::exists(machine_->initrd_path));
   EXPECT_TRUE(std::filesystem::exists(plane_.layout.Audit() + "/2026-11-22.jsonl"));
-  EXPECT_TRUE(std::filesystem::exists(plane_.layout.KeptOutput("01aaa")));
+  EXPECT_TRUE(std::filesystem::exists(plane_.layout.KeptOutput(ExecutionId("01aaa"))));
   EXPECT_TRUE(std::filesystem::exists(plane_.layout.Sandbox(id)));
   EXPECT_TRUE(image_store_.Find(Digest('a')));
   EXPECT_TRUE(plane_.sandboxes->FindLive(id)->ready());
@@ -243,7 +243,7 @@ TEST_F(StorageTest, AnImageGoesWithItsTemplates) {
 TEST_F(StorageTest, AnImageInUseStaysWithItsTemplates) {
   PutImage('a');
   const std::string key = PutTemplate('a', 512);
-  const std::string id = Launch('a');
+  const SandboxId id = Launch('a');
   EXPECT_EQ(RemoveImage(Digest('a')).error().code(), ErrorCode::kFailedPrecondition);
   EXPECT_TRUE(HasTemplate(key));
   End(id);

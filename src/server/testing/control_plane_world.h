@@ -159,7 +159,7 @@ struct Plane {
   }
   LaunchPlan Plan() const {
     LaunchPlan plan;
-    plan.record.id = NewId(now);
+    plan.record.id = SandboxId::New(now);
     plan.record.backend = "qemu";
     plan.record.memory_mib = 256;
     plan.record.ttl_minutes = 60;
@@ -167,33 +167,34 @@ struct Plane {
     plan.boot_limit = std::chrono::seconds(5);
     return plan;
   }
-  ExecutionPlan Command(const std::string& sandbox, std::vector<std::string> argv) const {
+  ExecutionPlan Command(const SandboxId& sandbox, std::vector<std::string> argv) const {
     v1::CreateExecutionRequest request;
-    request.set_sandbox_id(sandbox);
+    request.set_sandbox_id(sandbox.text());
     for (std::string& word : argv) request.add_command(std::move(word));
     return *PlanExecution(request, now);
   }
   Awaitable<void> AwaitCreated(std::shared_ptr<LiveSandbox> sandbox) {
     while (!sandbox->ready() && !sandbox->ended()) co_await sandbox->changed().Wait();
   }
-  std::string MakeReady() {
+  SandboxId MakeReady() {
     auto sandbox = sandboxes->Create(Plan());
     EXPECT_TRUE(sandbox);
     Run(AwaitCreated(*sandbox));
     EXPECT_TRUE((*sandbox)->ready()) << (*sandbox)->record().reason.ToString();
     return (*sandbox)->id();
   }
-  Awaitable<void> DoExec(ExecutionPlan plan, std::string* id, Collector* out) {
+  Awaitable<void> DoExec(ExecutionPlan plan, ExecutionId* id, Collector* out) {
     auto record = co_await executions->Create(std::move(plan));
     EXPECT_TRUE(record) << (record ? "" : record.error().ToString());
     if (!record) co_return;
     *id = record->id;
     if (out == nullptr) co_return;
     rpc::Writer<v1::ExecutionStreamEvent> writer(*out);
-    auto streamed = co_await executions->Stream("", record->id, Executions::Follow::kYes, writer);
+    auto streamed =
+        co_await executions->Stream(SandboxId(), record->id, Executions::Follow::kYes, writer);
     EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
   }
-  Awaitable<void> DoTerminate(std::string id) {
+  Awaitable<void> DoTerminate(SandboxId id) {
     auto record =
         co_await sandboxes->Terminate(id, Error(ErrorCode::kCanceled, "terminated on request"));
     EXPECT_TRUE(record);
@@ -204,13 +205,13 @@ struct Plane {
     auto recovered = co_await sandboxes->Recover();
     EXPECT_TRUE(recovered);
   }
-  Awaitable<void> DoStream(std::string id, Collector* out) {
+  Awaitable<void> DoStream(ExecutionId id, Collector* out) {
     rpc::Writer<v1::ExecutionStreamEvent> writer(*out);
-    auto streamed = co_await executions->Stream("", id, Executions::Follow::kYes, writer);
+    auto streamed = co_await executions->Stream(SandboxId(), id, Executions::Follow::kYes, writer);
     EXPECT_TRUE(streamed) << (streamed ? "" : streamed.error().ToString());
   }
-  Awaitable<void> DoCancel(std::string id) {
-    auto answer = co_await executions->Cancel("", id, 0);
+  Awaitable<void> DoCancel(ExecutionId id) {
+    auto answer = co_await executions->Cancel(SandboxId(), id, 0);
     EXPECT_TRUE(answer);
     if (!answer) co_return;
     EXPECT_TRUE(answer->accepted);

@@ -35,14 +35,14 @@ Check CheckGroups(const Settings& settings) {
 Result<std::vector<Check>> Inspect(const Settings& settings) {
   CR_TRY_ASSIGN(const os::TempDir state, os::TempDir::Create());
   const Layout layout(state.path());
-  const std::string id = NewId(std::chrono::system_clock::now());
+  const SandboxId id = SandboxId::New(std::chrono::system_clock::now());
   const std::string folder = layout.Sandbox(id);
   CR_TRY(os::MakeDirs(folder));
   CR_TRY_ASSIGN(const auto user, GiveToUser(settings.users, layout, id));
   std::vector<std::string> argv = {settings.warden_program.string(),
                                    std::string(warden_link::kCheckFlag),
                                    "--sandbox-id",
-                                   id,
+                                   id.text(),
                                    "--dir",
                                    folder};
   if (user) {

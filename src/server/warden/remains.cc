@@ -22,15 +22,14 @@ constexpr size_t kMaxFile = 1U << 20;
 
 }  // namespace
 
-Result<std::string> ReadRemains(const Layout& layout, const std::string& id,
+Result<std::string> ReadRemains(const Layout& layout, const SandboxId& id,
                                 const std::string& name) {
   const std::string path = layout.Sandbox(id) + "/" + name;
   CR_TRY_ASSIGN(const os::UniqueFd file, os::Open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
   return os::ReadAll(file.get(), kMaxFile, path);
 }
 
-std::optional<internal::v1::WardenState> ReadWardenEnd(const Layout& layout,
-                                                       const std::string& id) {
+std::optional<internal::v1::WardenState> ReadWardenEnd(const Layout& layout, const SandboxId& id) {
   const auto bytes = ReadRemains(layout, id, "end");
   internal::v1::WardenState state;
   if (!bytes || !state.ParseFromString(*bytes)) return std::nullopt;
@@ -50,13 +49,13 @@ std::optional<Error> WhyLost(const internal::v1::ExecutionEnd& end) {
 }
 
 Awaitable<Result<void>> RemoveRemains(BlockingPool& pool, const Settings& settings,
-                                      const Layout& layout, std::string id) {
+                                      const Layout& layout, SandboxId id) {
   const std::string folder = layout.Sandbox(id);
   const auto groups = settings.cgroups;
   auto work = [folder, groups, id]() -> Result<void> {
     // First whoever may still write there.
     Result<void> emptied;
-    if (groups) emptied = groups->Remove(id);
+    if (groups) emptied = groups->Remove(id.text());
     std::error_code error;
     std::filesystem::remove_all(folder, error);
     if (!error) return emptied;

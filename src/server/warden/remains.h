@@ -20,12 +20,11 @@ inline constexpr size_t kCommandWordsBytes = 4U << 10;
 
 // A file that its warden has written in its folder, of at most 1 MiB. A warden that has been taken
 // over may have put a link there, or a pipe: those are not read.
-Result<std::string> ReadRemains(const Layout& layout, const std::string& id,
-                                const std::string& name);
+Result<std::string> ReadRemains(const Layout& layout, const SandboxId& id, const std::string& name);
 
 // The final state that the warden wrote for when nobody listened; nothing when it did not come to
 // that.
-std::optional<internal::v1::WardenState> ReadWardenEnd(const Layout& layout, const std::string& id);
+std::optional<internal::v1::WardenState> ReadWardenEnd(const Layout& layout, const SandboxId& id);
 
 // Why the sandbox failed, as its warden says in such a state: made plain, for a warden that has been
 // taken over may say anything, and short. Nothing when it does not say.
@@ -36,6 +35,6 @@ std::optional<Error> WhyLost(const internal::v1::ExecutionEnd& end);
 // Removes all of it, killing what still runs in the groups. An error is logged and returned: the
 // next start of the control plane tries again.
 Awaitable<Result<void>> RemoveRemains(BlockingPool& pool, const Settings& settings,
-                                      const Layout& layout, std::string id);
+                                      const Layout& layout, SandboxId id);
 
 }  // namespace cleanroom::server

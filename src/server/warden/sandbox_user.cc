@@ -109,9 +109,9 @@ Result<std::optional<UserRange>> FindSandboxUsers() {
 }
 
 Result<std::optional<uid_t>> GiveToUser(const std::optional<UserRange>& users, const Layout& layout,
-                                        const std::string& id) {
+                                        const SandboxId& id) {
   if (!users) return std::nullopt;
-  const std::set<uid_t> taken = OwnersOf(layout, id);
+  const std::set<uid_t> taken = OwnersOf(layout, id.text());
   std::random_device random;
   std::uniform_int_distribution<uid_t> any(users->first, users->first + (users->count - 1));
   uid_t user = any(random);

@@ -31,6 +31,6 @@ Result<std::optional<UserRange>> FindSandboxUsers();
 // and makes that user the owner of the folder and all in it. Nothing where sandboxes have no users
 // of their own.
 Result<std::optional<uid_t>> GiveToUser(const std::optional<UserRange>& users, const Layout& layout,
-                                        const std::string& id);
+                                        const SandboxId& id);
 
 }  // namespace cleanroom::server

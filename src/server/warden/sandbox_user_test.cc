@@ -34,7 +34,7 @@ TEST(SandboxUserTest, EachSandboxsFolderGetsAnOwnerOfItsOwn) {
   std::set<uid_t> owners;
   constexpr int kSandboxes = 20;
   for (int i = 0; i < kSandboxes; ++i) {
-    const std::string id = "sandbox-" + std::to_string(i);
+    const SandboxId id("sandbox-" + std::to_string(i));
     ASSERT_TRUE(os::MakeDirs(layout.LiveOutputs(id)));
     ASSERT_TRUE(os::WriteFileAtomic(layout.Disk(id), "disk"));
     ASSERT_EQ(symlink("/etc/passwd", (layout.Sandbox(id) + "/link").c_str()), 0);

@@ -61,8 +61,8 @@ void Set(const vmm::Fork& /*from*/, pb::Machine& message) { message.mutable_fork
 }  // namespace
 
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
-                               const Layout& layout, const std::string& id,
-                               const MachineShape& shape, const Origin& origin, Purpose purpose) {
+                               const Layout& layout, const SandboxId& id, const MachineShape& shape,
+                               const Origin& origin, Purpose purpose) {
   WardenLink link;
   os::UniqueFd listener;
   os::UniqueFd connection;
@@ -84,8 +84,9 @@ Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& s
     // Those that are forked from it are born in its groups.
     const uint64_t machines = purpose == Purpose::kHold ? kForksAtOnce : 1;
     const auto bytes = static_cast<uint64_t>(shape.memory_mib + kOverheadMib) << 20;
-    CR_TRY_ASSIGN(link.groups, settings.cgroups->Make(id, {.memory_bytes = bytes * machines,
-                                                           .processes = kProcesses * machines}));
+    CR_TRY_ASSIGN(link.groups,
+                  settings.cgroups->Make(id.text(), {.memory_bytes = bytes * machines,
+                                                     .processes = kProcesses * machines}));
   }
   CR_TRY_ASSIGN(auto process, WardenProcess::Start(spec));
   link.process = std::move(process);
@@ -102,13 +103,13 @@ Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups,
         Field("error", moved.error()));
 }
 
-Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::string id, std::vector<std::string> from,
+Awaitable<void> LeaveHeldGroups(BlockingPool& pool, SandboxId id, std::vector<std::string> from,
                                 std::vector<std::string> to, pid_t pid) {
   if (from.empty() || to.empty()) co_return;
   auto work = [id, from, to, pid]() -> Result<void> {
     CR_TRY_ASSIGN(const std::string line,
                   os::ReadFile(fmt::format("/proc/{}/cmdline", pid), kCommandLineBytes));
-    if (line.find(id) == std::string::npos) {
+    if (line.find(id.text()) == std::string::npos) {
       return Err(ErrorCode::kPermissionDenied, "it is not this sandbox's machine");
     }
     return os::MoveFrom(from, to, pid);
@@ -120,7 +121,7 @@ Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::string id, std::vector<
 }
 
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,
-                                                    const Layout& layout, const std::string& id) {
+                                                    const Layout& layout, const SandboxId& id) {
   CR_TRY_ASSIGN(auto socket, os::ConnectUnix(layout.WardenSocket(id)));
   return std::shared_ptr<rpc::Channel>(
       rpc::Channel::Create(http::AdoptSocket(std::move(executor), socket.release()), {}));

@@ -39,20 +39,19 @@ struct WardenLink {
 
 // Starts the warden of the sandbox `id`, whose folder exists, to run a machine of this shape.
 Result<WardenLink> StartWarden(asio::any_io_executor executor, const Settings& settings,
-                               const Layout& layout, const std::string& id,
-                               const MachineShape& shape, const Origin& origin,
-                               Purpose purpose = Purpose::kUse);
+                               const Layout& layout, const SandboxId& id, const MachineShape& shape,
+                               const Origin& origin, Purpose purpose = Purpose::kUse);
 // Moves a warden that has just started, and its machine, into its control groups. It takes the
 // kernel some milliseconds, in which the warden goes on.
 Awaitable<void> EnterGroups(BlockingPool& pool, std::vector<std::string> groups, pid_t pid);
 // The same for the machine of the sandbox `id` that was forked: from the held one's groups into the
 // sandbox's own. `pid` is what its warden says: one that does not carry the sandbox's id in its
 // command line, as the held machine and other forks do not, is left where it is.
-Awaitable<void> LeaveHeldGroups(BlockingPool& pool, std::string id, std::vector<std::string> from,
+Awaitable<void> LeaveHeldGroups(BlockingPool& pool, SandboxId id, std::vector<std::string> from,
                                 std::vector<std::string> to, pid_t pid);
 // Connects to a warden by the socket in its folder.
 Result<std::shared_ptr<rpc::Channel>> ConnectWarden(asio::any_io_executor executor,
-                                                    const Layout& layout, const std::string& id);
+                                                    const Layout& layout, const SandboxId& id);
 // Has the warden end its machine and itself, or kills it when it does not within a second, and
 // waits for its end; the machine of a warden that was killed is gone a moment later. Empty ones are
 // fine.

@@ -45,7 +45,7 @@ Result<WardenProcess> WardenProcess::Start(const WardenSpec& spec) {
                  {.child = STDERR_FILENO, .parent = log.get()}};
   options.cwd = spec.folder;
   options.new_session = true;
-  std::vector<std::string> argv = {spec.program, "--sandbox-id", spec.sandbox_id, "--dir",
+  std::vector<std::string> argv = {spec.program, "--sandbox-id", spec.sandbox_id.text(), "--dir",
                                    spec.folder};
   const auto add = [&argv](const char* name, std::string value) {
     argv.emplace_back(name);
@@ -133,11 +133,12 @@ std::optional<FoundWarden> ParseWardenCommandLine(std::string_view command_line,
     return std::nullopt;
   FoundWarden found{};
   for (size_t i = 1; i + 1 < arguments.size(); ++i) {
-    if (arguments[i] == "--sandbox-id") found.sandbox_id = arguments[i + 1];
+    if (arguments[i] == "--sandbox-id") found.sandbox_id = SandboxId(std::string(arguments[i + 1]));
     if (arguments[i] == "--dir") found.folder = arguments[i + 1];
   }
-  if (!IsId(found.sandbox_id)) return std::nullopt;
-  const std::filesystem::path expected = std::filesystem::path(sandboxes_dir) / found.sandbox_id;
+  if (!IsId(found.sandbox_id.text())) return std::nullopt;
+  const std::filesystem::path expected =
+      std::filesystem::path(sandboxes_dir) / found.sandbox_id.text();
   if (found.folder != expected.string()) return std::nullopt;
   return found;
 }

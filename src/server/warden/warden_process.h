@@ -18,14 +18,14 @@
 namespace cleanroom::server {
 
 struct FoundWarden {
-  std::string sandbox_id;
+  SandboxId sandbox_id;
   std::string folder;
   pid_t pid;
 };
 
 struct WardenSpec {
   std::string program;
-  std::string sandbox_id;
+  SandboxId sandbox_id;
   std::string folder;  // absolute; exists
   // For the warden's VMM, beside the distribution's programs: files and folders that it reads, and
   // files that it writes.

@@ -226,7 +226,7 @@ Awaitable<void> Spares::Add(Lack lack, MachineShape shape) {
     co_return;
   }
   const bool forked = std::holds_alternative<vmm::Fork>(from->from);
-  Spare spare{.id = NewId(clock_()), .shape = std::move(shape), .link = {}};
+  Spare spare{.id = SandboxId::New(clock_()), .shape = std::move(shape), .link = {}};
   auto prepared = co_await Prepare(spare, *std::move(from), lack.purpose);
   if (prepared && !stopping_ && kinds_.contains(lack.key)) {
     waiting_.push_back(
@@ -281,7 +281,7 @@ Awaitable<Result<void>> Spares::Prepare(Spare& spare, Origin from, Purpose purpo
 
 // The stream ends when the machine does, or when it is launched.
 Awaitable<void> Spares::Watch(
-    std::string id, rpc::ClientStream<pb::PrepareMachineRequest, pb::LaunchEvent> events) {
+    SandboxId id, rpc::ClientStream<pb::PrepareMachineRequest, pb::LaunchEvent> events) {
   for (;;) {
     auto event = co_await events.Next();
     if (!event || !*event) break;

@@ -75,7 +75,7 @@ class Spares : public WarmStart {
   // From the held machine, or the template; nothing when that is gone.
   Awaitable<std::optional<Origin>> FindOrigin(Lack lack, MachineShape shape);
   Awaitable<Result<void>> Prepare(Spare& spare, Origin from, Purpose purpose);
-  Awaitable<void> Watch(std::string id,
+  Awaitable<void> Watch(SandboxId id,
                         rpc::ClientStream<pb::PrepareMachineRequest, pb::LaunchEvent> events);
   Awaitable<void> End(Spare spare);
 

@@ -151,7 +151,7 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
   auto present = co_await Find(shape);
   if (present) co_return *present;
   const auto begin = steady_clock::now();
-  const std::string id = NewId(clock_());
+  const SandboxId id = SandboxId::New(clock_());
   const std::string folder = layout_.Sandbox(id);
   auto saved = co_await SaveMachine(id, shape);
   const vmm::TemplateInputs inputs = InputsOf(shape);
@@ -160,7 +160,7 @@ Awaitable<Result<vmm::Template>> Templates::MakeNow(const MachineShape& shape) {
                id]() -> Result<vmm::Template> {
     CR_TRY(saved);
     // Nobody is left who could write to what is digested now.
-    if (groups) CR_TRY(groups->Remove(id));
+    if (groups) CR_TRY(groups->Remove(id.text()));
     auto made = store.Add(inputs, folder);
     if (made) RemoveSurplus(store, made->key);
     return made;
@@ -189,7 +189,7 @@ Result<void> Templates::CheckRoom(const MachineShape& shape) const {
                          room.disk_mib, settings_.state_dir.string()));
 }
 
-Awaitable<Result<void>> Templates::SaveMachine(const std::string& id, const MachineShape& shape) {
+Awaitable<Result<void>> Templates::SaveMachine(const SandboxId& id, const MachineShape& shape) {
   CR_CO_TRY(CheckRoom(shape));
   const std::string disk = layout_.Disk(id);
   CR_CO_TRY(os::MakeDirs(layout_.Sandbox(id)));

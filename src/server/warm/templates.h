@@ -62,7 +62,7 @@ class Templates {
   Awaitable<Result<vmm::Template>> MakeNow(const MachineShape& shape);
   Result<void> CheckRoom(const MachineShape& shape) const;
   // In the folder of a sandbox that nobody will see.
-  Awaitable<Result<void>> SaveMachine(const std::string& id, const MachineShape& shape);
+  Awaitable<Result<void>> SaveMachine(const SandboxId& id, const MachineShape& shape);
 
   asio::any_io_executor executor_;
   LaunchResources& resources_;

@@ -15,7 +15,7 @@ namespace cleanroom::server {
 // A restored machine that nobody has claimed, in a warden of its own. Its folder and its disk are
 // made, its doors are shut, and no command of a user's has run in it.
 struct Spare {
-  std::string id;  // of the sandbox that it becomes
+  SandboxId id;  // of the sandbox that it becomes
   MachineShape shape;
   WardenLink link;
 };
