@@ -47,7 +47,8 @@ class BundleTest : public ::testing::Test {
            "; git add -A; git commit -qm local; git bundle create -q ../bundle " + range +
            " 2>/dev/null");
     bytes_ = *os::ReadFile(folder_ / "bundle", 100 << 20);
-    return {.target = Script("git -C work rev-parse HEAD"),
+    return {.format = std::string(kBundleFormat),
+            .target = Script("git -C work rev-parse HEAD"),
             .digest = Sha256Hex(bytes_),
             .bytes = bytes_};
   }
@@ -79,12 +80,44 @@ TEST_F(BundleTest, ABundleThatIsNotWhatItSaysIsRefused) {
   EXPECT_THAT(VerifyBundle(mirror_, bad, {}), HasError(ErrorCode::kDataCorrupt));
   const std::string cut = bytes_.substr(0, bytes_.size() - 30), noise(1000, 'x');
   for (const std::string& bytes : {cut, noise}) {
-    bad = {.target = good.target, .digest = Sha256Hex(bytes), .bytes = bytes};
+    bad = {
+        .format = good.format, .target = good.target, .digest = Sha256Hex(bytes), .bytes = bytes};
     EXPECT_THAT(VerifyBundle(mirror_, bad, {}), HasError(ErrorCode::kDataCorrupt));
   }
+  bad = good;
+  bad.format = "git-bundle-v9";
+  EXPECT_THAT(VerifyBundle(mirror_, bad, {}), HasError(ErrorCode::kInvalidArgument));
+  // Its ref is the commit that it builds on, its pack another's.
+  bad = good;
+  bad.target = base_;
+  EXPECT_THAT(VerifyBundle(mirror_, bad, {}), HasError(ErrorCode::kDataCorrupt));
+  std::string lies = bytes_;
+  lies.replace(lies.find("\n" + good.target) + 1, 40, std::string(40, '1'));
+  bad = {.format = good.format,
+         .target = std::string(40, '1'),
+         .digest = Sha256Hex(lies),
+         .bytes = lies};
+  EXPECT_THAT(VerifyBundle(mirror_, bad, {}), HasError(ErrorCode::kDataCorrupt));
+  const std::string large(kMaxBundleBytes + 1, 'x');
+  bad = {.format = good.format, .target = good.target, .digest = good.digest, .bytes = large};
+  EXPECT_THAT(VerifyBundle(mirror_, bad, {}), HasError(ErrorCode::kResourceExhausted));
   // On top of a commit that is nowhere but there.
   const Bundle floating = MakeBundle("echo more > more", "main~1..main");
   EXPECT_THAT(VerifyBundle(mirror_, floating, {}), HasError(ErrorCode::kFailedPrecondition));
+}
+
+TEST_F(BundleTest, ObjectsThatGitRefusesAreRefused) {
+  // A tree with a .git in it, made past git's own checks.
+  const Bundle bundle = MakeBundle(
+      "raw() { printf '%s %s\\0' \"$1\" \"$2\"; printf '%s' $3 | xxd -r -p; }; t=$(git "
+      "write-tree); "
+      "id=$(raw 40000 .git $t | git hash-object -w --stdin -t tree --literally); c=$(git "
+      "commit-tree "
+      "-p HEAD -m evil $id); git update-ref refs/heads/evil $c; echo y > y",
+      "origin..evil");
+  Bundle evil = bundle;
+  evil.target = Script("git -C work rev-parse evil");
+  EXPECT_THAT(VerifyBundle(mirror_, evil, {}), HasError(ErrorCode::kDataCorrupt));
 }
 
 }  // namespace

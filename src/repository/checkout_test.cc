@@ -342,9 +342,12 @@ TEST_F(CheckoutTest, CommitsOfABundleGoIntoThatLayerAlone) {
       "bundle "
       "create -q ../bundle origin..main; git rev-parse HEAD");
   const std::string bytes = *os::ReadFile(server_ / "bundle", 1 << 20);
-  const auto bundle =
-      VerifyBundle(git::Mirror(mirrors_.git(), resolved->mirror),
-                   {.target = commit, .digest = Sha256Hex(bytes), .bytes = bytes}, {});
+  const auto bundle = VerifyBundle(git::Mirror(mirrors_.git(), resolved->mirror),
+                                   {.format = std::string(kBundleFormat),
+                                    .target = commit,
+                                    .digest = Sha256Hex(bytes),
+                                    .bytes = bytes},
+                                   {});
   ASSERT_THAT(bundle, IsOk());
   options_.origin = server_.Url("r.git");
   options_.bundle = &*bundle;

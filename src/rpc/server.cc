@@ -156,12 +156,15 @@ Awaitable<void> Answer(Connection connection, http::ServerExchange& exchange) {
   }
 
   CallContext context = MakeContext(request);
-  ServerCall call(exchange, *type, *codec, connection.options.max_message_bytes,
-                  context.response_headers);
+  const size_t usual = connection.options.max_message_bytes;
+  const size_t limit = procedure != nullptr && procedure->max_message_bytes > 0
+                           ? procedure->max_message_bytes
+                           : usual;
+  ServerCall call(exchange, *type, *codec, limit, context.response_headers);
   const bool one_message = procedure != nullptr && (procedure->shape == Shape::kUnary ||
                                                     procedure->shape == Shape::kServerStream);
   if (one_message && connection.options.message_timeout.count() > 0)
-    call.ExpectWithin(connection.options.message_timeout);
+    call.ExpectWithin(connection.options.message_timeout * std::max<size_t>(1, limit / usual));
   Result<void> outcome = Prepare(connection, request, *type, context, call);
   if (outcome && procedure == nullptr) {
     outcome = Err(ErrorCode::kUnimplemented, fmt::format("no such procedure: {}", request.path));

@@ -24,7 +24,8 @@ struct ServerOptions {
   std::chrono::seconds head_timeout{
       10};  // from the first byte of a request's head to its last; 0: none
   // For a request's one message to arrive, where the caller sends one only: who sends it by drops
-  // would hold a connection for nothing. 0: none.
+  // would hold a connection for nothing. Longer where the procedure's messages may be larger
+  // (Router::SetMaxMessage). 0: none.
   std::chrono::seconds message_timeout{60};
   std::chrono::seconds max_deadline{0};  // longest deadline a caller may ask for; 0: any
   // Answers of this many bytes and more are compressed for callers that take it; 0: never, where

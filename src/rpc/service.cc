@@ -1,5 +1,6 @@
 #include "rpc/service.h"
 
+#include <cstdlib>
 #include <utility>
 
 namespace cleanroom::rpc {
@@ -14,8 +15,14 @@ const Page* Router::FindPage(std::string_view path) const {
   return found == pages_.end() ? nullptr : &found->second;
 }
 
+void Router::SetMaxMessage(std::string_view path, size_t bytes) {
+  const auto found = procedures_.find(path);
+  if (found == procedures_.end()) std::abort();  // a misspelt name would leave it as it was
+  found->second.max_message_bytes = bytes;
+}
+
 void Router::Add(std::string path, Shape shape, UntypedHandler handler) {
-  procedures_.insert_or_assign(std::move(path), Procedure{shape, std::move(handler)});
+  procedures_.insert_or_assign(std::move(path), Procedure{shape, std::move(handler), 0});
 }
 
 }  // namespace cleanroom::rpc

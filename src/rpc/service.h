@@ -11,6 +11,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
@@ -98,6 +99,7 @@ using UntypedHandler =
 struct Procedure {
   Shape shape;
   UntypedHandler handler;
+  size_t max_message_bytes = 0;  // of one request message; 0: as the server has it
 };
 
 // A text that is served to GET beside the procedures. An error is answered with its status.
@@ -183,6 +185,10 @@ class Router {
   Result<void> Admit(const CallContext& call) const {
     return guard_ ? guard_(call) : Result<void>();
   }
+
+  // For a procedure that is there already: one whose requests may be larger than the server's others,
+  // and take longer to arrive in proportion.
+  void SetMaxMessage(std::string_view path, size_t bytes);
 
   void AddPage(std::string path, Page page) { pages_[std::move(path)] = std::move(page); }
 

@@ -203,6 +203,35 @@ TEST_F(StreamTest, AClientTakesARefusalAtOnce) {
   link.Run(FarTooLarge(link.channel()));
 }
 
+Awaitable<void> OneIsLarger(Channel& channel) {
+  iv1::ReadFileRequest request;
+  request.set_path(std::string(200'000, 'x'));
+  auto other = co_await channel.Call<iv1::FileChunk>("/t/Get", request);
+  EXPECT_FALSE(other.has_value());
+  EXPECT_EQ(other.error().code(), ErrorCode::kResourceExhausted);
+  auto large = co_await channel.Call<iv1::FileChunk>("/t/Large", request);
+  EXPECT_TRUE(large.has_value());
+  request.set_path(std::string(300'000, 'x'));
+  auto beyond = co_await channel.Call<iv1::FileChunk>("/t/Large", request);
+  EXPECT_FALSE(beyond.has_value());
+  EXPECT_EQ(beyond.error().code(), ErrorCode::kResourceExhausted);
+}
+
+TEST_F(StreamTest, AProcedureMayTakeLargerMessagesThanOthers) {
+  router_.Unary<iv1::ReadFileRequest, iv1::FileChunk>(
+      "/t/Large",
+      [](CallContext&, iv1::ReadFileRequest request) { return Get(std::move(request)); });
+  router_.SetMaxMessage("/t/Large", 250'000);
+  ServerOptions options;
+  options.max_message_bytes = 100'000;
+  for (const Protocol protocol : {Protocol::kConnect, Protocol::kGrpc, Protocol::kGrpcWeb}) {
+    ChannelOptions channel_options;
+    channel_options.protocol = protocol;
+    TestLink link(router_, options, channel_options);
+    link.Run(OneIsLarger(link.channel()));
+  }
+}
+
 Awaitable<void> CloseUnderneath(TestLink* link, Progress* progress) {
   Channel& channel = link->channel();
   auto stream =

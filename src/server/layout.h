@@ -7,6 +7,7 @@
 //   STATE/executions/EXECUTION.log      output of executions whose sandbox is gone
 //   STATE/executions/EXECUTION/         execution-observability.json
 //   STATE/templates/                    saved machines, see vmm/template_store.h
+//   STATE/mirrors/, STATE/bundles/      repositories, see git/mirror_store.h, repository/bundle_store.h
 //   STATE/audit/                        network decisions of all sandboxes, see audit_log.h
 #pragma once
 

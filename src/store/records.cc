@@ -61,7 +61,8 @@ std::string CheckoutToText(const std::optional<Checkout>& checkout) {
                {"commit", checkout->commit},
                {"branch", checkout->branch},
                {"path", checkout->path},
-               {"submodules", checkout->submodules}});
+               {"submodules", checkout->submodules},
+               {"bundle", checkout->bundle}});
 }
 
 std::optional<Checkout> CheckoutFromText(const std::string& text) {
@@ -75,7 +76,8 @@ std::optional<Checkout> CheckoutFromText(const std::string& text) {
                   .commit = word("commit"),
                   .branch = word("branch"),
                   .path = word("path"),
-                  .submodules = json.value("submodules", Json()) == true};
+                  .submodules = json.value("submodules", Json()) == true,
+                  .bundle = word("bundle")};
 }
 
 std::vector<std::string> StringsFromText(const std::string& text) {

@@ -77,6 +77,7 @@ struct Checkout {
   std::string branch;  // that HEAD is attached to; empty: it is detached
   std::string path;    // of the work tree in the sandbox
   bool submodules = false;
+  std::string bundle{};  // digest of the bundle that has the commit; empty: the remote has it
   bool operator==(const Checkout&) const = default;
 };
 

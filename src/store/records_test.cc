@@ -27,7 +27,8 @@ const Checkout kCheckout = {.remote_url = "https://git.example/a.git",
                             .commit = std::string(40, 'c'),
                             .branch = "main",
                             .path = "/workspace",
-                            .submodules = true};
+                            .submodules = true,
+                            .bundle = std::string(64, 'b')};
 
 class RecordStoreTest : public testing::Test {
  protected:

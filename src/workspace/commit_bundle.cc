@@ -12,9 +12,9 @@ namespace cleanroom::workspace {
 
 Result<std::optional<CommitBundle>> BundleLocalCommits(const Repository& repository,
                                                        const Remote& remote, size_t max_bytes) {
-  CR_TRY(CheckSubmodulesPublished(repository));
   CR_TRY_ASSIGN(const Upstream upstream, IsUpstream(repository, remote, repository.commit));
   if (upstream == Upstream::kHasIt) return std::nullopt;
+  CR_TRY(CheckSubmodulesPublished(repository));
   const std::vector<std::string> refs = RefsOf(remote);
   if (refs.empty()) {
     return Err(Error(ErrorCode::kFailedPrecondition,

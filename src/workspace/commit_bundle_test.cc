@@ -76,6 +76,17 @@ TEST_F(CommitBundleTest, RefusesCommitsOfSubmodulesThatAreNowhereElse) {
   EXPECT_THAT(Make(), HasError(ErrorCode::kFailedPrecondition, HasSubstr("of the submodule lib")));
 }
 
+TEST_F(CommitBundleTest, AsksNothingOfSubmodulesWhereTheRemoteHasTheCommit) {
+  made_.Run("git init -q ../lib && cd ../lib && git commit -q --allow-empty -m lib");
+  made_.Run("git submodule --quiet add ../lib lib 2>/dev/null");
+  made_.Run("cd lib && git commit -q --allow-empty -m local");
+  made_.Commit();
+  made_.Push();
+  const auto bundle = Make();
+  ASSERT_THAT(bundle, IsOk());
+  EXPECT_FALSE(*bundle);
+}
+
 TEST_F(CommitBundleTest, RefusesARemoteOfWhichNothingIsKnown) {
   made_.Commit();
   EXPECT_THAT(Make(kMaxBundleBytes, "https://host.example/other"),

@@ -20,6 +20,8 @@ namespace {
 using cleanroom::testing::GitServer;
 using cleanroom::testing::RunScript;
 using cleanroom::testing::TestFolder;
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -41,8 +43,7 @@ class WorkspaceTest : public ::testing::Test {
     delete server_;
   }
   void SetUp() override {
-    const std::string port = server_->host().substr(server_->host().find(':'));
-    Sh("cd " + folder_.path() + " && git clone -q http://localhost" + port + "/r.git w");
+    Sh("cd " + folder_.path() + " && git clone -q " + Url() + " w");
     top_ = folder_ / "w";
   }
 
@@ -70,6 +71,12 @@ class WorkspaceTest : public ::testing::Test {
     return made.out.substr(0, made.out.find('\n'));
   }
 
+  // As git and the daemon know it.
+  static std::string Host() {
+    return "localhost" + server_->host().substr(server_->host().find(':'));
+  }
+  static std::string Url() { return "http://" + Host() + "/r.git"; }
+
   static GitServer* server_;
   static Daemon* daemon_;
   static std::string image_;
@@ -93,6 +100,125 @@ TEST_F(WorkspaceTest, SyncTakesChangesAlongAndBringsThemBack) {
             "deep\nls: cannot access 'd': No such file or directory\n");
   EXPECT_EQ(In("readlink link; test -x n && echo runs; ls out; ls -a | grep -c cleanroom || true"),
             "a\nruns\no\n0\n");
+}
+
+constexpr const char* kCommit = "git -c user.name=a -c user.email=a@b commit -q ";
+
+TEST_F(WorkspaceTest, CommitsThatTheRemoteHasNotTravelToo) {
+  In(std::string("git checkout -q -b topic; echo mine >>a; git rm -q old; ") + kCommit +
+     "-am local-1; echo more >m; git add m; " + kCommit +
+     "-m local-2; echo dirty >>a; echo new >n; rm m");
+  const std::string head = In("git rev-parse HEAD");
+  // Without a flag it is an error that names both ways.
+  const Outcome refused = Exec({"--rm"}, "true");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("not_found"), HasSubstr(head.substr(0, 40)),
+                                 HasSubstr("git push"), HasSubstr("--copy-in")));
+
+  const Outcome ran = Exec(
+      {"--sync", "--print-sandbox-id"},
+      "git status --porcelain -b; git log --format=%s; git fsck --full --strict; cat a; echo guest "
+      ">>a; echo $CLEANROOM_COMMIT; git -c user.name=a -c user.email=a@b commit -q -m g -- n || "
+      "true");
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(ran.out,
+            "## topic\n M a\n D m\n?? n\nlocal-2\nlocal-1\none\none\nmine\ndirty\n" + head);
+  EXPECT_EQ(In("cat a; git status --porcelain"), "one\nmine\ndirty\nguest\n M a\n D m\n?? n\n");
+
+  // Neither its id nor its objects are there for who does not send them.
+  const Outcome other =
+      daemon_->Cli({"exec", "-n", "--repo-url", Url(), "--image", image_, "--", "sh", "-c",
+                    "git cat-file -t " + head.substr(0, 40) + "; git log --all --format=%s"});
+  EXPECT_EQ(other.out, "one\n") << other.err;
+  const Outcome by_id = daemon_->Cli({"exec", "-n", "--repo-url", Url(), "--repo-commit",
+                                      head.substr(0, 40), "--image", image_, "--", "true"});
+  EXPECT_EQ(by_id.code, 1);
+  EXPECT_THAT(by_id.err, HasSubstr("not_found"));
+  EXPECT_EQ(Sh("for m in " + daemon_->state_dir() + "/mirrors/*.git; do git -C $m cat-file -t " +
+               head.substr(0, 40) + " 2>/dev/null; done || true"),
+            "");
+}
+
+TEST_F(WorkspaceTest, ThePolicyOfALocalCommitCounts) {
+  In("printf 'version: 1\nsandbox: { image: { ref: \"" + image_ +
+     "\" } }\nrepository: { path: /src/mine, network: { allow: [\"" + Host() +
+     "\"] } }\n' >cleanroom.yaml; git add .; " + kCommit + "-m policy");
+  const Outcome ran = Cleanroom(
+      {"exec", "-n", "--copy-in", "--rm", "--", "sh", "-c", "pwd; git log -1 --format=%s"});
+  EXPECT_EQ(ran.out, "/src/mine\npolicy\n") << ran.err;
+}
+
+TEST_F(WorkspaceTest, LocalCommitsOutliveTheDaemon) {
+  In(std::string("echo mine >>a; ") + kCommit + "-am local");
+  const std::string id = Create({"--copy-in"});
+  EXPECT_THAT(daemon_->Cli({"system", "df", "-v"}).out, ContainsRegex("bundle .* in use"));
+  daemon_->CrashAndRestart();
+  EXPECT_EQ(
+      Cleanroom({"exec", "--in", id, "-n", "--", "sh", "-c", "git log --format=%s; echo x >>a"})
+          .out,
+      "local\none\n");
+  EXPECT_EQ(Cleanroom({"workspace", "copy-out", id}).code, 0);
+  EXPECT_EQ(In("cat a"), "one\nmine\nx\n");
+  EXPECT_EQ(Cleanroom({"workspace", "copy-in", id}).code, 0);
+}
+
+TEST_F(WorkspaceTest, LocalCommitsAreLargerThanOtherRequestsMayBe) {
+  In(std::string("head -c 20000000 /dev/urandom >large; git add large; ") + kCommit + "-m large");
+  const Outcome ran = Exec({"--copy-in", "--rm"}, "sha256sum <large; git status --porcelain");
+  EXPECT_EQ(ran.out, In("sha256sum <large")) << ran.err;
+  In(std::string("head -c 50000000 /dev/urandom >larger; git add larger; ") + kCommit +
+     "-m larger");
+  const Outcome refused = Exec({"--copy-in"}, "true");
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("larger than 64 MiB"), HasSubstr("Push them")));
+}
+
+// A client that sends whatever it likes: the request's fields as protobuf writes them.
+constexpr const char* kSend = R"py(
+import hashlib, http.client, socket, sys
+path, url, target, digest, file = sys.argv[1:]
+def field(number, value):
+    size, head = len(value), bytes([number << 3 | 2])
+    while size > 127:
+        head += bytes([size & 127 | 128]); size >>= 7
+    return head + bytes([size]) + value
+data = open(file, "rb").read()
+digest = digest or hashlib.sha256(data).hexdigest()
+bundle = b"".join(field(n, v) for n, v in
+                  ((1, b"git-bundle-v1"), (2, target.encode()), (3, digest.encode()), (4, data)))
+body = (field(5, field(1, url.encode()) + field(2, target.encode())) + field(8, bundle))
+connection = http.client.HTTPConnection("localhost")
+connection.sock = socket.socket(socket.AF_UNIX)
+connection.sock.connect(path)
+connection.request("POST", "/cleanroom.v1.SandboxService/CreateSandbox", body,
+                   {"content-type": "application/proto"})
+print(connection.getresponse().read().decode(errors="replace"))
+)py";
+
+TEST_F(WorkspaceTest, ABundleThatIsNotWhatItSaysIsRefused) {
+  In(std::string("git rev-parse HEAD >../base; echo 1 >f; git add f; ") + kCommit +
+     "-m one; echo 2 >f; " + kCommit +
+     "-am two; cd ..; git -C w bundle create -q $PWD/good HEAD --not origin/main; git -C w bundle "
+     "create -q $PWD/floating HEAD --not HEAD~1; head -c -40 good >cut; head -c 67108865 /dev/zero "
+     ">large; sed 's/^[0-9a-f]* HEAD/1111111111111111111111111111111111111111 HEAD/' good >lying");
+  const std::string head = In("git rev-parse HEAD").substr(0, 40);
+  std::ofstream(folder_ / "send.py") << kSend;
+  const auto send = [&](const std::string& file, const std::string& target,
+                        const std::string& digest = "") {
+    return Sh("python3 " + (folder_ / "send.py") + " " + daemon_->socket() + " " + Url() + " " +
+              target + " '" + digest + "' " + (folder_ / file));
+  };
+  EXPECT_THAT(send("cut", head), HasSubstr("the bundle is damaged"));
+  EXPECT_THAT(send("good", head, std::string(64, '0')), HasSubstr("does not have the digest"));
+  EXPECT_THAT(send("good", std::string(40, '1')),
+              HasSubstr("does not have the commit that it is for"));
+  EXPECT_THAT(send("lying", std::string(40, '1')), HasSubstr("data_corrupt"));
+  EXPECT_THAT(send("floating", head),
+              AllOf(HasSubstr("the local commits build on"), HasSubstr(Url())));
+  EXPECT_THAT(send("large", head), HasSubstr("the local commits take 67108865 bytes"));
+  EXPECT_THAT(send("w/a", head), HasSubstr("the bundle is damaged"));
+  // What is wrong with that one comes later: there is no policy in it.
+  EXPECT_THAT(send("good", head), HasSubstr("has neither cleanroom.yaml"));
 }
 
 TEST_F(WorkspaceTest, WithoutAFlagNothingTravels) {

@@ -150,6 +150,10 @@ Result<CheckoutSource> LocateCheckout(const RunFlags& flags, DefaultImageSource*
   } else if (flags.CopiesIn()) {
     CR_TRY_ASSIGN(out.changes, workspace::TakeLocalChanges(*repository));
     if (out.changes->empty()) out.changes.reset();
+    // Of a remote that is known by its URL alone nothing is known of what it has: the daemon finds out.
+    if (!remote->name.empty()) {
+      CR_TRY_ASSIGN(out.bundle, workspace::BundleLocalCommits(*repository, *remote));
+    }
   } else {
     CR_TRY_ASSIGN(const auto dirty, workspace::LookAtWorkTree(*repository));
     if (dirty == workspace::WorkTree::kDirty) {

@@ -10,6 +10,7 @@
 #include "cli/commands/policy_source.h"
 #include "cli/commands/run_flags.h"
 #include "workspace/change_set.h"
+#include "workspace/commit_bundle.h"
 #include "workspace/repository.h"
 
 namespace cleanroom::cli {
@@ -18,8 +19,9 @@ struct CheckoutSource {
   std::optional<v1::RepositoryCheckout> checkout;  // nothing: the sandbox gets no repository
   std::optional<workspace::Repository> work_tree;  // that the checkout is of; not with --repo-url
   PolicySource policy;                             // may be the commit's, which the daemon reads
-  // Local changes that go with it, with --copy-in.
+  // What goes with it, with --copy-in: local changes, and commits that the remote does not have.
   std::optional<workspace::ChangeSet> changes;
+  std::optional<workspace::CommitBundle> bundle;
   std::vector<std::string> notes;  // for the user, a line each
 };
 

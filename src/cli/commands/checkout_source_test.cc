@@ -94,6 +94,21 @@ TEST_F(CheckoutSourceTest, WhatIsNotCommittedIsToldOrTravels) {
   EXPECT_EQ(travels->changes->files.size(), 2u);
 }
 
+TEST_F(CheckoutSourceTest, CommitsThatTheRemoteHasNotTravelWithAFlagAlone) {
+  MakeRepository("https://git.example/a.git");
+  Sh("git update-ref refs/remotes/origin/main HEAD");
+  EXPECT_FALSE(Locate({.image = kImage, .copy_in = true})->bundle) << "the remote has it";
+  Sh("echo b >>a; git commit -qam b; echo c >>a");
+  EXPECT_FALSE(Locate({.image = kImage})->bundle);
+  EXPECT_FALSE(Locate({.image = kImage, .copy_out = true})->bundle);
+  const auto travels = Locate({.image = kImage, .sync = true});
+  ASSERT_THAT(travels, IsOk());
+  ASSERT_TRUE(travels->bundle);
+  EXPECT_EQ(travels->bundle->target_commit, travels->checkout->commit_sha());
+  ASSERT_TRUE(travels->changes);
+  EXPECT_EQ(travels->changes->base_commit, travels->bundle->target_commit);
+}
+
 TEST_F(CheckoutSourceTest, ARemoteThatNoDaemonFetchesFromIsLeftAlone) {
   for (const char* remote : {"", "/some/folder.git", "git://git.example/a"}) {
     std::filesystem::remove_all(".git");

@@ -142,7 +142,9 @@ void AddRunFlags(CLI::App& command, RunKind kind, RunFlags& flags) {
         .add_option("--repo-commit", flags.repo_commit,
                     "The commit, tag or branch to check out; 'latest' is the remote's HEAD")
         ->option_text("COMMIT");
-    command.add_flag("--copy-in", flags.copy_in, "Copy local changes into the sandbox first");
+    command.add_flag(
+        "--copy-in", flags.copy_in,
+        "Copy local changes, and commits that were not pushed, into the sandbox first");
     command.add_flag("--copy-out", flags.copy_out, "Copy changes back afterwards");
     command.add_flag("--sync", flags.sync, "--copy-in and --copy-out");
     AddList(command, "--expose", flags.expose, "[HOSTPORT:]PORT",

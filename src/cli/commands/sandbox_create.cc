@@ -89,6 +89,13 @@ Result<void> AddCheckout(const CheckoutSource& source, v1::CreateSandboxRequest&
   if (source.changes) {
     CR_TRY_ASSIGN(*request.mutable_repository_changeset(), ToMessage(*source.changes));
   }
+  if (source.bundle) {
+    v1::RepositoryCommitBundle& bundle = *request.mutable_repository_commit_bundle();
+    bundle.set_format(std::string(workspace::kBundleFormat));
+    bundle.set_target_commit_sha(source.bundle->target_commit);
+    bundle.set_digest(source.bundle->digest);
+    bundle.set_bundle(source.bundle->bundle);
+  }
   return {};
 }
 

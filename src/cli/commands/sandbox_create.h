@@ -18,7 +18,7 @@ Result<std::string> DefaultImage();
 // Without the policy.
 v1::CreateSandboxRequest CreateRequestFor(const RunFlags& flags);
 
-// The checkout and the changes of the source.
+// The checkout, the changes and the commits of the source.
 Result<void> AddCheckout(const CheckoutSource& source, v1::CreateSandboxRequest& request);
 
 // What remembers which work tree a new sandbox is of, and what went in with it.

@@ -112,6 +112,20 @@ TEST_F(CheckoutTest, ContradictionsAreNamed) {
   EXPECT_THAT(PlanIt(), HasError(ErrorCode::kInvalidArgument));
 }
 
+TEST_F(CheckoutTest, ABundleIsResolvedInsteadAndNamedByItsDigest) {
+  request_.mutable_repository_commit_bundle()->set_digest(std::string(64, 'd'));
+  EXPECT_THAT(PlanIt(), HasError(ErrorCode::kInvalidArgument)) << "it is of no checkout";
+  v1::RepositoryCheckout& checkout = *request_.mutable_repository_checkout();
+  checkout.set_remote_url(kUrl);
+  checkout.set_commit_sha(std::string(40, 'a'));
+  Policy("repository: { network: { allow: ['git.example:443'] } }\n");
+  const auto planned = PlanIt();
+  ASSERT_THAT(planned, IsOk());
+  EXPECT_EQ(planned->checkout->bundle, std::string(64, 'd'));
+  EXPECT_EQ(planned->checkout->commit, std::string(40, 'a'));
+  EXPECT_FALSE(request_.has_repository_commit_bundle()) << "it would lie in memory for long";
+}
+
 TEST_F(CheckoutTest, ErrorsOfThePolicyHaveTheirLines) {
   request_.mutable_repository_checkout()->set_remote_url(kUrl);
   Policy("nonsense: 1\n");

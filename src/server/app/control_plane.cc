@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "base/sha256/sha256.h"
+#include "repository/bundle.h"
 #include "server/api/authenticator.h"
 #include "server/api/capabilities.h"
 #include "server/warden/sandbox_user.h"
@@ -33,10 +34,14 @@ constexpr std::chrono::hours kAuditPruning{1};
 // Over the network an answer that takes several packets is compressed.
 constexpr size_t kCompressFrom = 1024;
 
+// UploadSandboxFile carries 16 MiB, and what is around them.
+constexpr size_t kMaxMessage = 17U << 20;
+// Creating a sandbox, too, of local changes; and of local commits what they may be.
+constexpr size_t kMaxCreate = kMaxMessage + repository::kMaxBundleBytes;
+
 rpc::ServerOptions ServerOptionsOf() {
   rpc::ServerOptions options;
-  // UploadSandboxFile carries 16 MiB, and what is around them.
-  options.max_message_bytes = 17U << 20;
+  options.max_message_bytes = kMaxMessage;
   return options;
 }
 
@@ -126,11 +131,12 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       layer_storage_(repositories_->layers(), repositories_->mirrors(), sandboxes_, pool_,
                      SystemClock()),
       mirror_storage_(repositories_->mirrors(), sandboxes_, pool_),
+      bundle_storage_(repositories_->bundles(), sandboxes_, pool_, SystemClock()),
       kernel_storage_(pool_, SystemClock(), config_.settings.cache_dir, BootFiles()),
       record_storage_(pool_, SystemClock(), config_.settings.state_dir, layout_),
       cache_storage_(pool_, SystemClock(), config_.settings.cache_dir, OwnedCaches()),
       storage_({&image_storage_, &template_storage_, &layer_storage_, &mirror_storage_,
-                &kernel_storage_, &record_storage_, &cache_storage_},
+                &bundle_storage_, &kernel_storage_, &record_storage_, &cache_storage_},
                SystemClock()),
       warm_up_(resources_, templates_, spares_),
       vmm_checks_(machines_.config(), config_.settings.default_backend, pool_),
@@ -163,6 +169,8 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
     execution_service_.Register(*router);
     image_service_.Register(*router);
     system_service_.Register(*router);
+    for (const char* create : {"CreateSandbox", "CreateSandboxStream"})
+      router->SetMaxMessage(fmt::format("/cleanroom.v1.SandboxService/{}", create), kMaxCreate);
   }
   if (!config_.tokens.empty()) {
     remote_router_.SetGuard(

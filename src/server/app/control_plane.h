@@ -104,6 +104,7 @@ class ControlPlane : private telemetry::MetricsSource {
   TemplateStorage template_storage_;
   LayerStorage layer_storage_;
   MirrorStorage mirror_storage_;
+  BundleStorage bundle_storage_;
   KernelStorage kernel_storage_;
   RecordStorage record_storage_;
   CacheStorage cache_storage_;

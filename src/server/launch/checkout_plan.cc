@@ -70,6 +70,21 @@ Awaitable<Result<CommitPolicy>> PolicyOf(const store::Checkout& checkout, Checko
           .Remedy("Add one of them, or name a policy or an image yourself: -c FILE, --image REF"));
 }
 
+// The commit, which may be of a bundle that the request has; that is taken out of it.
+Awaitable<Result<store::Checkout>> Find(v1::CreateSandboxRequest& request, CheckoutWish wish,
+                                        Checkouts& checkouts, ProgressFn progress) {
+  if (!request.has_repository_commit_bundle()) {
+    auto resolved = co_await checkouts.Resolve(std::move(wish), std::move(progress));
+    co_return resolved;
+  }
+  auto bundle = std::make_shared<v1::RepositoryCommitBundle>();
+  bundle->Swap(request.mutable_repository_commit_bundle());
+  request.clear_repository_commit_bundle();
+  auto resolved =
+      co_await checkouts.ResolveBundle(std::move(wish), std::move(bundle), std::move(progress));
+  co_return resolved;
+}
+
 // That the policy has a repository at all, and may fetch it from there.
 Result<void> CheckAllowed(const policy::CompiledPolicy& policy, const git::RemoteUrl& remote) {
   if (policy.spec().repository && !policy.spec().repository->enabled) {
@@ -105,11 +120,6 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
     }
     co_return planned;
   }
-  if (request.has_repository_commit_bundle()) {
-    co_return Err(Error(ErrorCode::kUnimplemented,
-                        "commits that the remote does not have cannot be sent along yet")
-                      .Remedy("push them, or commit nothing and send the changes"));
-  }
   const v1::RepositoryCheckout asked = request.repository_checkout();
   CR_CO_TRY_ASSIGN(CheckoutWish wish, WishOf(asked));
   CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, checkouts.Remote(wish.remote_url));
@@ -118,7 +128,7 @@ Awaitable<Result<PlannedCheckout>> PlanCheckout(v1::CreateSandboxRequest& reques
     CR_CO_TRY_ASSIGN(policy, PolicyFromMessage(request.policy()));
     CR_CO_TRY(CheckAllowed(*policy, remote));
   }
-  auto resolved = co_await checkouts.Resolve(std::move(wish), std::move(progress));
+  auto resolved = co_await Find(request, std::move(wish), checkouts, std::move(progress));
   if (!resolved) co_return Err(std::move(resolved).error());
   if (!policy) {
     auto found = co_await PolicyOf(*resolved, checkouts);

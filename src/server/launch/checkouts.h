@@ -53,6 +53,13 @@ class Checkouts {
   // `path` and `submodules` are the caller's to fill in. upstream_error, not_found, unauthenticated
   // and their like say what the remote said; cancelled with the task.
   virtual Awaitable<Result<store::Checkout>> Resolve(CheckoutWish wish, ProgressFn progress) = 0;
+  // The same for a commit that the remote does not have, and the bundle does; it is checked first, and
+  // kept for as long as a sandbox has the commit. The wish's `commit` is the bundle's target.
+  // invalid_argument, data_corrupt and resource_exhausted for a bundle that is not what it says;
+  // failed_precondition when it builds on commits that the remote does not have.
+  virtual Awaitable<Result<store::Checkout>> ResolveBundle(
+      CheckoutWish wish, std::shared_ptr<const ::cleanroom::v1::RepositoryCommitBundle> bundle,
+      ProgressFn progress) = 0;
   // A file of the commit as text; not_found when there is none.
   virtual Awaitable<Result<std::string>> ReadFile(store::Checkout checkout, std::string path) = 0;
   // Makes what is missing of the layers; wishes for the same ones share the work.

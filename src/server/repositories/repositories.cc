@@ -11,6 +11,7 @@
 #include "os/file.h"
 #include "os/scratch.h"
 #include "repository/change_set.h"
+#include "server/repositories/commit_source.h"
 #include "server/repositories/pool_task.h"
 
 namespace cleanroom::server {
@@ -79,15 +80,17 @@ Result<std::unique_ptr<Repositories>> Repositories::Open(RepositoriesConfig conf
       auto mirrors,
       git::MirrorStore::Open({.state_folder = config.state_dir, .git = config.git, .limits = {}}));
   CR_TRY_ASSIGN(auto layers, layers::LayerStore::Open(config.cache_dir));
-  return std::unique_ptr<Repositories>(
-      new Repositories(std::move(config), std::move(mirrors), std::move(layers)));
+  CR_TRY_ASSIGN(auto bundles, repository::BundleStore::Open(config.state_dir / "bundles"));
+  return std::unique_ptr<Repositories>(new Repositories(std::move(config), std::move(mirrors),
+                                                        std::move(layers), std::move(bundles)));
 }
 
 Repositories::Repositories(RepositoriesConfig config, git::MirrorStore mirrors,
-                           layers::LayerStore layers)
+                           layers::LayerStore layers, repository::BundleStore bundles)
     : config_(std::move(config)),
       mirrors_(std::move(mirrors)),
       layers_(std::move(layers)),
+      bundles_(std::move(bundles)),
       commits_(kCommits),
       files_(kFiles),
       checkouts_(kCheckouts) {}
@@ -134,17 +137,52 @@ Awaitable<Result<store::Checkout>> Repositories::Resolve(CheckoutWish wish, Prog
   co_return checkout;
 }
 
+Awaitable<Result<store::Checkout>> Repositories::ResolveBundle(
+    CheckoutWish wish, std::shared_ptr<const v1::RepositoryCommitBundle> bundle,
+    ProgressFn progress) {
+  CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(wish.remote_url));
+  if (wish.commit != bundle->target_commit_sha() || wish.commit.empty()) {
+    co_return Err(ErrorCode::kInvalidArgument,
+                  fmt::format("the bundle is of commit {}, and the checkout of {}",
+                              bundle->target_commit_sha().substr(0, 64), wish.commit));
+  }
+  if (!wish.branch.empty() && !git::IsBranchName(wish.branch))
+    co_return Err(ErrorCode::kInvalidArgument, fmt::format("'{}' is no branch", wish.branch));
+  const store::Checkout checkout{.remote_url = remote.origin(),
+                                 .commit = wish.commit,
+                                 .branch = wish.branch,
+                                 .path = {},
+                                 .submodules = false,
+                                 .bundle = bundle->digest()};
+  std::function<Result<store::Checkout>(const PoolControl&)> work =
+      [this, remote, checkout, bundle](const PoolControl& control) -> Result<store::Checkout> {
+    CR_TRY(OpenBundle(mirrors_, remote,
+                      {.format = bundle->format(),
+                       .target = checkout.commit,
+                       .digest = checkout.bundle,
+                       .bytes = bundle->bundle()},
+                      checkout.branch, GitControl(control)));
+    CR_TRY(bundles_.Put(checkout.bundle, bundle->bundle()));
+    return checkout;
+  };
+  auto resolved = co_await RunStoppable(pool_, std::move(work), std::move(progress));
+  if (!resolved) {
+    co_return Err(std::move(resolved).error().About(SubjectKind::kRepository, remote.origin()));
+  }
+  co_return resolved;
+}
+
 Awaitable<Result<std::string>> Repositories::ReadFile(store::Checkout checkout, std::string path) {
   CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(checkout.remote_url));
-  const Recent<std::string>::Key key = {remote.identity(), checkout.commit, path};
+  const Recent<std::string>::Key key = {remote.identity(), checkout.commit, checkout.bundle, path};
   if (const std::string* known = files_.Find(key)) co_return *known;
   std::function<Result<std::string>(const PoolControl&)> work =
       [this, remote, checkout, path](const PoolControl& control) -> Result<std::string> {
     const git::Control inner = GitControl(control);
-    CR_TRY_ASSIGN(const git::Resolved resolved,
-                  mirrors_.EnsureCommit(remote, {.commit = checkout.commit}, inner));
-    const git::Mirror mirror(mirrors_.git(), resolved.mirror);
-    CR_TRY_ASSIGN(auto text, mirror.ReadFile(checkout.commit, path, kMaxFileBytes, inner));
+    CR_TRY_ASSIGN(const CommitSource source,
+                  OpenCommit(mirrors_, bundles_, remote, checkout, inner));
+    const git::Mirror repository = source.Repository(mirrors_.git());
+    CR_TRY_ASSIGN(auto text, repository.ReadFile(checkout.commit, path, kMaxFileBytes, inner));
     if (!text) {
       return Err(ErrorCode::kNotFound,
                  fmt::format("commit {} has no file {}", checkout.commit, path));
@@ -172,9 +210,13 @@ std::optional<Result<CheckoutLayers>> Repositories::OpenKnown(const Known& known
 Awaitable<Result<CheckoutLayers>> Repositories::Layers(store::Checkout checkout,
                                                        CheckoutOwner owner, ProgressFn progress) {
   CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(checkout.remote_url));
-  const Recent<Known>::Key key = {checkout.remote_url,       checkout.commit,
-                                  checkout.branch,           std::to_string(checkout.submodules),
-                                  std::to_string(owner.uid), std::to_string(owner.gid)};
+  const Recent<Known>::Key key = {checkout.remote_url,
+                                  checkout.commit,
+                                  checkout.bundle,
+                                  checkout.branch,
+                                  std::to_string(checkout.submodules),
+                                  std::to_string(owner.uid),
+                                  std::to_string(owner.gid)};
   if (const Known* known = checkouts_.Find(key)) {
     auto opened = OpenKnown(*known);
     if (opened) co_return *std::move(opened);
@@ -183,14 +225,14 @@ Awaitable<Result<CheckoutLayers>> Repositories::Layers(store::Checkout checkout,
       [this, remote, checkout,
        owner](const PoolControl& control) -> Result<repository::CheckedOut> {
     const auto inner = ControlOf(control);
-    CR_TRY_ASSIGN(const git::Resolved resolved,
-                  mirrors_.EnsureCommit(
-                      remote, {.commit = checkout.commit, .branch = checkout.branch}, inner.git));
+    CR_TRY_ASSIGN(const CommitSource source,
+                  OpenCommit(mirrors_, bundles_, remote, checkout, inner.git));
     repository::CheckoutOptions options;
     options.owner = {.uid = owner.uid, .gid = owner.gid};
     options.origin = checkout.remote_url;
     if (checkout.submodules) options.submodules = repository::Submodules::kCheckedOut;
-    return repository::Checkouts(mirrors_, layers_).Make(resolved, options, inner);
+    if (source.bundle) options.bundle = &*source.bundle;
+    return repository::Checkouts(mirrors_, layers_).Make(source.resolved, options, inner);
   };
   auto made = co_await RunStoppable(pool_, std::move(work), std::move(progress));
   if (!made) {
@@ -213,11 +255,11 @@ Awaitable<Result<ChangedFiles>> Repositories::Apply(
   std::function<Result<ChangedFiles>(const PoolControl&)> work =
       [this, remote, checkout, local](const PoolControl& control) -> Result<ChangedFiles> {
     const git::Control inner = GitControl(control);
-    CR_TRY_ASSIGN(const git::Resolved resolved,
-                  mirrors_.EnsureCommit(remote, {.commit = checkout.commit}, inner));
-    const git::Mirror mirror(mirrors_.git(), resolved.mirror);
-    CR_TRY_ASSIGN(const auto applied,
-                  repository::ApplyChangeSet(mirror, checkout.commit, ChangeSetOf(*local), inner));
+    CR_TRY_ASSIGN(const CommitSource source,
+                  OpenCommit(mirrors_, bundles_, remote, checkout, inner));
+    const git::Mirror repository = source.Repository(mirrors_.git());
+    CR_TRY_ASSIGN(const auto applied, repository::ApplyChangeSet(repository, checkout.commit,
+                                                                 ChangeSetOf(*local), inner));
     ChangedFiles out{.removed = applied.removed(), .tar = {}};
     if (applied.writes()) {
       CR_TRY_ASSIGN(const auto archive, applied.OpenArchive(inner));

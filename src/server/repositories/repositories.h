@@ -14,6 +14,7 @@
 #include "base/async.h"
 #include "git/mirror_store.h"
 #include "layers/layer_store.h"
+#include "repository/bundle_store.h"
 #include "repository/checkout.h"
 #include "server/launch/checkouts.h"
 #include "server/repositories/recent.h"
@@ -21,7 +22,7 @@
 namespace cleanroom::server {
 
 struct RepositoriesConfig {
-  std::filesystem::path state_dir;      // mirrors
+  std::filesystem::path state_dir;      // mirrors, bundles
   std::filesystem::path cache_dir;      // layers
   std::vector<std::string> http_hosts;  // patterns: these may be fetched from by plain http
   git::GitConfig git;
@@ -34,6 +35,9 @@ class Repositories : public Checkouts {
 
   Result<git::RemoteUrl> Remote(const std::string& url) const override;
   Awaitable<Result<store::Checkout>> Resolve(CheckoutWish wish, ProgressFn progress) override;
+  Awaitable<Result<store::Checkout>> ResolveBundle(
+      CheckoutWish wish, std::shared_ptr<const v1::RepositoryCommitBundle> bundle,
+      ProgressFn progress) override;
   Awaitable<Result<std::string>> ReadFile(store::Checkout checkout, std::string path) override;
   Awaitable<Result<CheckoutLayers>> Layers(store::Checkout checkout, CheckoutOwner owner,
                                            ProgressFn progress) override;
@@ -44,9 +48,11 @@ class Repositories : public Checkouts {
 
   const git::MirrorStore& mirrors() const { return mirrors_; }
   const layers::LayerStore& layers() const { return layers_; }
+  const repository::BundleStore& bundles() const { return bundles_; }
 
  private:
-  Repositories(RepositoriesConfig config, git::MirrorStore mirrors, layers::LayerStore layers);
+  Repositories(RepositoriesConfig config, git::MirrorStore mirrors, layers::LayerStore layers,
+               repository::BundleStore bundles);
 
   struct Known {
     std::vector<layers::LayerId> layers;
@@ -58,6 +64,7 @@ class Repositories : public Checkouts {
   RepositoriesConfig config_;
   git::MirrorStore mirrors_;
   layers::LayerStore layers_;
+  repository::BundleStore bundles_;
   // Threads of their own: a fetch takes minutes, and disks and folders must not wait for it.
   BlockingPool pool_{4};
   Recent<bool> commits_;       // that mirrors have

@@ -100,6 +100,44 @@ Awaitable<Result<void>> LayerStorage::Remove(StoredItem item) {
   co_return removed;
 }
 
+// Not known to live is used, too.
+bool BundleStorage::InUse(const StoredItem& item) const {
+  const auto live = sandboxes_.List(store::RecordStore::Which::kLive);
+  const int64_t just = std::chrono::seconds(kJustHandedOut).count();
+  if (!live || std::chrono::system_clock::to_time_t(clock_()) - item.made_at < just) return true;
+  return std::ranges::any_of(*live, [&item](const store::SandboxRecord& record) {
+    return record.checkout && record.checkout->bundle == item.id;
+  });
+}
+
+Awaitable<Result<std::vector<StoredItem>>> BundleStorage::List() {
+  auto work = [folder = bundles_.folder()] {
+    std::vector<StoredItem> items;
+    AddEntries(items, "bundle", folder);
+    return items;
+  };
+  auto items = co_await pool_.Run(work);
+  for (StoredItem& item : items) {
+    item.name = "local commits " + item.id.substr(0, 12);
+    item.pruning = Pruning::kAlways;
+    item.in_use = InUse(item);
+  }
+  co_return items;
+}
+
+Awaitable<Result<void>> BundleStorage::Remove(StoredItem item) {
+  if (InUse(item)) co_return Err(ErrorCode::kFailedPrecondition, "in use by now");
+  auto work = [path = item.path]() -> Result<void> {
+    std::error_code error;
+    std::filesystem::remove(path, error);
+    if (!error) return {};
+    return Err(Error::FromErrno(ErrorCode::kInternal, error.value(),
+                                fmt::format("remove {}", path.string())));
+  };
+  auto removed = co_await pool_.Run(work);
+  co_return removed;
+}
+
 Awaitable<Result<std::vector<StoredItem>>> MirrorStorage::List() {
   auto work = [this] {
     std::vector<StoredItem> items;

@@ -1,5 +1,5 @@
 // What repositories keep on this host: LayerStorage has the work trees and objects that sandboxes
-// mount, MirrorStorage the mirrors that those are made of.
+// mount, MirrorStorage the mirrors that those are made of, BundleStorage the commits that no remote has.
 //
 // In use is what belongs to the checkout of a live sandbox, and a layer that was handed out a moment
 // ago. While it is not known which sandboxes live, all of it counts as used.
@@ -12,6 +12,7 @@
 
 #include "git/mirror_store.h"
 #include "layers/layer_store.h"
+#include "repository/bundle_store.h"
 #include "repository/layer_use.h"
 #include "server/sandboxes/sandboxes.h"
 #include "server/storage/storage.h"
@@ -46,6 +47,26 @@ class LayerStorage : public StorageOwner {
 
   const layers::LayerStore& layers_;
   const git::MirrorStore& mirrors_;
+  const Sandboxes& sandboxes_;
+  BlockingPool& pool_;
+  WallClock clock_;
+};
+
+// The bundles of local commits (repository/bundle_store.h). They go as soon as no sandbox has them.
+class BundleStorage : public StorageOwner {
+ public:
+  // All of it outlives this.
+  BundleStorage(const repository::BundleStore& bundles, const Sandboxes& sandboxes,
+                BlockingPool& pool, WallClock clock)
+      : bundles_(bundles), sandboxes_(sandboxes), pool_(pool), clock_(std::move(clock)) {}
+
+  Awaitable<Result<std::vector<StoredItem>>> List() override;
+  Awaitable<Result<void>> Remove(StoredItem item) override;
+
+ private:
+  bool InUse(const StoredItem& item) const;
+
+  const repository::BundleStore& bundles_;
   const Sandboxes& sandboxes_;
   BlockingPool& pool_;
   WallClock clock_;

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/sha256/sha256.h"
 #include "base/testing/result_matchers.h"
 #include "git/mirror_files.h"
 #include "os/file.h"
@@ -52,11 +53,13 @@ class RepositoryStorageTest : public testing::Test {
     EXPECT_THAT(layers_.Make(id, build, {}), IsOk());
     return id.kind + "/" + id.key;
   }
-  SandboxId Launch(const std::string& name, const std::string& commit) {
+  SandboxId Launch(const std::string& name, const std::string& commit,
+                   const std::string& bundle = "") {
     LaunchPlan plan = plane_.Plan();
     plan.record.checkout.emplace();
     plan.record.checkout->remote_url = Url(name);
     plan.record.checkout->commit = commit;
+    plan.record.checkout->bundle = bundle;
     plan.record.checkout->path = "/workspace";
     auto sandbox = plane_.sandboxes->Create(std::move(plan));
     EXPECT_TRUE(sandbox);
@@ -99,7 +102,10 @@ class RepositoryStorageTest : public testing::Test {
       std::move(*git::MirrorStore::Open({.state_folder = folder_.path() + "/state"}));
   LayerStorage layer_storage_{layers_, mirrors_, *plane_.sandboxes, plane_.pool, clock_};
   MirrorStorage mirror_storage_{mirrors_, *plane_.sandboxes, plane_.pool};
-  Storage storage_{{&layer_storage_, &mirror_storage_}, clock_};
+  repository::BundleStore bundles_ =
+      std::move(*repository::BundleStore::Open(folder_.path() + "/state/bundles"));
+  BundleStorage bundle_storage_{bundles_, *plane_.sandboxes, plane_.pool, clock_};
+  Storage storage_{{&layer_storage_, &mirror_storage_, &bundle_storage_}, clock_};
 };
 
 TEST_F(RepositoryStorageTest, TellsWhatThereIs) {
@@ -152,6 +158,21 @@ TEST_F(RepositoryStorageTest, WhatASandboxHasStays) {
   plane_.Run(plane_.DoTerminate(id));
   EXPECT_EQ(Prune({.what = What::kAll}).size(), 4U);
   EXPECT_THAT(List(), IsEmpty());
+}
+
+TEST_F(RepositoryStorageTest, BundlesGoWithTheirSandboxes) {
+  const std::string digest = Sha256Hex("commits"), other = Sha256Hex("others");
+  ASSERT_THAT(bundles_.Put(digest, "commits"), IsOk());
+  ASSERT_THAT(bundles_.Put(other, "others"), IsOk());
+  EXPECT_EQ(List()[digest].kind, "bundle");
+  EXPECT_THAT(Prune({}), IsEmpty()) << "just put there, for a sandbox that is still to come";
+  const SandboxId id = Launch("r.git", "1", digest);
+  plane_.now += hours(1);
+  EXPECT_THAT(Prune({}), ElementsAre(other));
+  EXPECT_THAT(bundles_.Read(digest), IsOk());
+  plane_.Run(plane_.DoTerminate(id));
+  plane_.now += hours(1);
+  EXPECT_THAT(Prune({}), ElementsAre(digest));
 }
 
 TEST_F(RepositoryStorageTest, WhatIsUsedByNowIsNotRemoved) {

@@ -59,6 +59,13 @@ class FakeCheckouts : public Checkouts {
     checkout.branch = wish.branch;
     co_return checkout;
   }
+  Awaitable<Result<store::Checkout>> ResolveBundle(
+      CheckoutWish wish, std::shared_ptr<const v1::RepositoryCommitBundle> bundle,
+      ProgressFn progress) override {
+    auto checkout = co_await Resolve(std::move(wish), std::move(progress));
+    if (checkout) checkout->bundle = bundle->digest();
+    co_return checkout;
+  }
   Awaitable<Result<std::string>> ReadFile(store::Checkout, std::string path) override {
     if (path == policy_file) co_return policy;
     co_return Err(ErrorCode::kNotFound, "there is no such file");
