@@ -95,6 +95,8 @@ class HeaderParser {
 
 }  // namespace
 
-Result<BundleHeader> ParseBundleHeader(std::string_view bytes) { return HeaderParser(bytes).Parse(); }
+Result<BundleHeader> ParseBundleHeader(std::string_view bytes) {
+  return HeaderParser(bytes).Parse();
+}
 
 }  // namespace cleanroom::repository

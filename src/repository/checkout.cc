@@ -12,6 +12,7 @@
 #include "os/scratch.h"
 #include "repository/layer_use.h"
 #include "repository/objects.h"
+#include "repository/submodule_layer.h"
 #include "repository/work_tree.h"
 
 namespace cleanroom::repository {
@@ -39,7 +40,8 @@ class Checkout {
   Checkout(const git::MirrorStore& mirrors, const layers::LayerStore& layers,
            const git::Resolved& resolved, const CheckoutOptions& options,
            const CheckoutControl& control)
-      : mirror_(mirrors.git(), resolved.mirror),
+      : mirrors_(mirrors),
+        mirror_(mirrors.git(), resolved.mirror),
         source_(options.bundle != nullptr ? options.bundle->repository.repository() : mirror_),
         commit_(options.bundle != nullptr ? options.bundle->commit : resolved.commit),
         layers_(layers),
@@ -52,6 +54,7 @@ class Checkout {
   Result<CheckedOut> Run() {
     CR_TRY(Check());
     Tell(Phase::kObjects, 0, 0);
+    if (options_.submodules == Submodules::kCheckedOut) CR_TRY(MakeSubmodules());
     CR_TRY_ASSIGN(generation_, objects_.Current(rules_));
     const layers::LayerId id{kWorkTreeKind, Key()};
     if (std::optional<layers::LayerRecord> there = layers_.Use(id)) {
@@ -65,11 +68,6 @@ class Checkout {
 
  private:
   Result<void> Check() const {
-    if (options_.submodules == Submodules::kCheckedOut) {
-      return Err(Error(ErrorCode::kUnimplemented, "submodules cannot be checked out yet")
-                     .Remedy("Leave them out (repository.submodules: false), or have a command in "
-                             "the sandbox get them"));
-    }
     for (const char c : options_.origin) {
       if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
         return Err(ErrorCode::kInvalidArgument, "the remote's URL has a control character");
@@ -101,7 +99,44 @@ class Checkout {
       upstream = **id;
     return Sha256OfParts({kFormat, generation_.record.id.key, commit_, BundleDigest(),
                           resolved_.branch, resolved_.default_branch, upstream, options_.origin,
-                          OwnerText()});
+                          OwnerText(), SubmodulesLayerKey()});
+  }
+
+  std::string SubmodulesLayerKey() const {
+    return submodules_layer_ ? submodules_layer_->record.id.key : std::string();
+  }
+
+  // Finds them, and makes their layer; none where there are none.
+  Result<void> MakeSubmodules() {
+    const ParseUrlFn parse =
+        options_.parse_url ? options_.parse_url
+                           : [this](const std::string& text) { return mirrors_.ParseUrl(text); };
+    CR_TRY_ASSIGN(const git::RemoteUrl remote, parse(options_.origin));
+    CR_TRY_ASSIGN(submodules_,
+                  FindSubmodules(mirrors_, source_, commit_, remote, parse, control_.git));
+    if (submodules_.empty()) return {};
+    SubmodulesPlan plan{.submodules = submodules_,
+                        .scratch = resolved_.mirror.parent_path() / "tmp",
+                        .owner = options_.owner,
+                        .limits = options_.limits,
+                        .identity = SubmodulesKey(submodules_, options_.owner),
+                        .progress = [this](uint64_t files, uint64_t bytes) {
+                          Tell(Phase::kWorkTree, files, bytes);
+                        }};
+    const auto build = [&](const fs::path& folder) -> Result<layers::LayerNotes> {
+      CR_TRY_ASSIGN(const WorkTreeCounts counts,
+                    BuildSubmodules(mirrors_, layers_, plan, folder, control_.git));
+      return layers::LayerNotes{
+          .of = fmt::format("submodules of {} at {}", options_.origin, commit_.substr(0, 12)),
+          .facts = {{"mirror", resolved_.mirror.stem().string()},
+                    {"files", std::to_string(counts.files)},
+                    {"bytes", std::to_string(counts.bytes)},
+                    {"lfs_pointers", std::to_string(counts.lfs_pointers)}}};
+    };
+    CR_TRY_ASSIGN(layers::LayerStore::Made made,
+                  layers_.Make({kSubmodulesKind, plan.identity}, build, control_.git.stop));
+    submodules_layer_ = CheckoutLayer{std::move(made.record), made.now};
+    return {};
   }
 
   // All layers of a work tree layer that is there; nothing when one of them is missing.
@@ -110,6 +145,13 @@ class Checkout {
     out.files = Number(record, "files");
     out.bytes = Number(record, "bytes");
     out.lfs_pointers = Number(record, "lfs_pointers");
+    if (submodules_layer_) {
+      const layers::LayerRecord& of = submodules_layer_->record;
+      out.files += Number(of, "files");
+      out.bytes += Number(of, "bytes");
+      out.lfs_pointers += Number(of, "lfs_pointers");
+      out.layers.push_back(*submodules_layer_);
+    }
     const std::string base = Fact(record, "base");
     out.layers.push_back({std::move(record), made_now});
     if (!base.empty()) {
@@ -129,6 +171,9 @@ class Checkout {
     CR_TRY(PackRest(plan, packs.path()));
     plan.git_folder = {commit_, resolved_.branch, resolved_.default_branch, options_.origin,
                        resolved_.object_format};
+    for (const Submodule& one : submodules_) {
+      if (one.parent == 0) plan.git_folder.submodules.push_back({one.name, one.origin});
+    }
     plan.owner = options_.owner;
     plan.limits = options_.limits;
     plan.progress = [this](uint64_t files, uint64_t bytes) {
@@ -176,6 +221,7 @@ class Checkout {
                                         {"owner", OwnerText()},
                                         {"base", base ? base->record.id.key : std::string()},
                                         {"objects", generation_.record.id.key},
+                                        {"submodules", SubmodulesLayerKey()},
                                         {"files", std::to_string(counts.files)},
                                         {"bytes", std::to_string(counts.bytes)},
                                         {"lfs_pointers", std::to_string(counts.lfs_pointers)}}};
@@ -208,6 +254,7 @@ class Checkout {
     return best;
   }
 
+  const git::MirrorStore& mirrors_;
   git::Mirror mirror_;
   const git::Mirror& source_;  // has the commit: the mirror, or a bundle's repository over it
   const std::string commit_;
@@ -218,6 +265,8 @@ class Checkout {
   Objects objects_;
   GenerationRules rules_;
   Generation generation_;
+  std::vector<Submodule> submodules_;
+  std::optional<CheckoutLayer> submodules_layer_;
 };
 
 }  // namespace

@@ -8,9 +8,13 @@
 //   delta      the same over the work tree of a near commit: the files that differ, marks for those
 //              that are gone, .git anew
 //
-// A guest mounts lowerdir=[delta:]work-tree:objects, with xino: the low 32 bits of a file's inode
-// number are then those that the index has. Filters never run: pointers of git-lfs stay pointers, and
-// are counted. Submodules are empty folders.
+//   submodules the files of all submodules and .git/modules (submodule_layer.h), where they are wanted
+//
+// A guest mounts lowerdir=[submodules:][delta:]work-tree:objects, with xino: the low 32 bits of a file's
+// inode number are then those that the index has. Filters never run: pointers of git-lfs stay pointers,
+// and are counted. Submodules that are not wanted are empty folders.
+//
+// Errors about submodules: FindSubmodules (submodules.h).
 //
 // Paths come from hostile repositories: what git protects against (.git in any spelling, "..", absolute
 // paths) is data_corrupt; more than LayerLimits allow is resource_exhausted.
@@ -27,6 +31,7 @@
 #include "layers/layer_store.h"
 #include "repository/bundle.h"
 #include "repository/layer_file.h"
+#include "repository/submodules.h"
 
 namespace cleanroom::repository {
 
@@ -42,7 +47,9 @@ struct Progress {
 struct CheckoutOptions {
   Owner owner{};
   std::string origin{};  // what `git remote get-url origin` says there: RemoteUrl::origin()
-  Submodules submodules = Submodules::kEmptyFolders;  // kCheckedOut is unimplemented
+  Submodules submodules = Submodules::kEmptyFolders;
+  // Reads `origin` and the URLs of submodules; by the mirrors' rules when it is not set.
+  ParseUrlFn parse_url{};
   // Its commit is checked out, not the resolved one; its objects go into the work tree's layer, which
   // nobody else gets without the same bundle.
   const VerifiedBundle* bundle = nullptr;

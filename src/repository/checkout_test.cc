@@ -19,7 +19,9 @@ namespace cleanroom::repository {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::AllOf;
 using testing::GitServer;
+using ::testing::HasSubstr;
 using testing::RunScript;
 using ::testing::SizeIs;
 
@@ -320,7 +322,7 @@ TEST_F(CheckoutTest, LimitsOnFilesAndBytes) {
   EXPECT_THAT(Make({}), IsOk());
 }
 
-TEST_F(CheckoutTest, SubmodulesAreEmptyFoldersOrRefused) {
+TEST_F(CheckoutTest, SubmodulesAreEmptyFoldersUnlessAskedFor) {
   Commit(
       "echo 1 > f; git update-index --add --cacheinfo "
       "160000,1111111111111111111111111111111111111111,"
@@ -328,9 +330,173 @@ TEST_F(CheckoutTest, SubmodulesAreEmptyFoldersOrRefused) {
   const auto made = Make({});
   ASSERT_THAT(made, IsOk());
   options_.submodules = Submodules::kCheckedOut;
-  EXPECT_THAT(Make({}), HasError(ErrorCode::kUnimplemented));
+  EXPECT_THAT(Make({}), HasError(ErrorCode::kFailedPrecondition, HasSubstr("the submodule mod")));
   if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
   EXPECT_EQ(InGuest(*made, "git status --porcelain; ls"), "f\nmod");
+}
+
+// A repository "lib" that has "deep" in it, both beside r.git; the ids of their commits.
+constexpr const char* kSubmodules = R"sh(
+mkdir sub; cd sub; {
+git init -q -b main deep; (cd deep; echo deep > d; git add d; git commit -qm deep)
+git clone -q --bare deep ../deep.git
+git init -q -b main lib; cd lib
+git -c protocol.file.allow=always submodule add --name in/ner ../../deep.git nested/deep
+git config -f .gitmodules submodule.in/ner.url ../deep.git
+printf '*.txt text eol=crlf\n' > .gitattributes; printf 'a\n' > l.txt; ln -s l.txt link; git add -A
+git commit -qm lib; git tag v1; echo 2 > l2; git add l2; git commit -qm lib2
+cd ..; git clone -q --bare lib ../lib.git; } >log 2>&1; git -C lib rev-parse HEAD)sh";
+
+std::string AddModule(const std::string& path, const std::string& url, const std::string& commit) {
+  return "git config -f .gitmodules submodule." + path + ".path " + path +
+         "; git config -f .gitmodules submodule." + path + ".url " + url + "; mkdir -p " + path +
+         "; git update-index --add --cacheinfo 160000," + commit + "," + path + "\n";
+}
+
+TEST_F(CheckoutTest, SubmodulesAreAsGitHasThem) {
+  const std::string lib = server_.Script(kSubmodules);
+  const std::string v1 = server_.Script("git -C sub/lib rev-parse v1");
+  Commit("mkdir libs; echo 1 > libs/f; " + AddModule("libs/one", "../lib.git", lib) +
+         AddModule("two", server_.Url("lib.git"), v1));
+  options_.submodules = Submodules::kCheckedOut;
+  const auto made = Make({});
+  ASSERT_THAT(made, IsOk());
+  ASSERT_THAT(made->layers, SizeIs(3));
+  EXPECT_EQ(made->layers.front().record.id.kind, "submodules");
+  EXPECT_EQ(made->files, 13u);
+  const auto check = RunScript("e2fsck -fn " + made->layers.front().record.file().string());
+  EXPECT_EQ(check.status, 0) << check.output;
+  // The same submodules of a later commit are the same layer.
+  Commit("echo 2 > libs/f");
+  const auto later = Make({});
+  ASSERT_THAT(later, IsOk());
+  EXPECT_EQ(later->layers.front().record.id, made->layers.front().record.id);
+  EXPECT_FALSE(later->layers.front().made_now);
+  // Another commit of one of them is not, and who wants none has none.
+  Commit("git update-index --cacheinfo 160000," + lib + ",two");
+  const auto moved = Make({});
+  ASSERT_THAT(moved, IsOk());
+  EXPECT_NE(moved->layers.front().record.id, made->layers.front().record.id);
+  options_.submodules = Submodules::kEmptyFolders;
+  EXPECT_THAT(Make({})->layers, SizeIs(2));
+  if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
+  const std::string clean = "git status --porcelain --untracked-files=all; ";
+  EXPECT_EQ(
+      InGuest(*made, clean + "git submodule status --recursive | cut -d'(' -f1"),
+      server_.Script(
+          "rm -rf expected; git clone -q " + server_.Url("r.git") +
+          " expected; cd expected; "
+          "git checkout -q main~2; git submodule --quiet update --init --recursive; git submodule "
+          "status --recursive | cut -d'(' -f1"));
+  EXPECT_EQ(
+      InGuest(*made,
+              "cat libs/one/l.txt libs/one/nested/deep/d libs/one/l2; cat two/l2 2>&1 || true; git "
+              "-C two log "
+              "--format=%s; git -C libs/one/nested/deep log --format=%s; git -C libs/one remote "
+              "get-url origin; readlink two/link"),
+      "a\r\ndeep\n2\ncat: two/l2: No such file or directory\nlib\ndeep\n" + server_.Url("lib.git") +
+          "\nl.txt");
+  for (const CheckedOut* each : {&*made, &*later, &*moved}) {
+    EXPECT_EQ(
+        InGuest(*each, clean + "git fsck --full; git submodule --quiet foreach --recursive "
+                               "'git fsck --full; git status --porcelain; git diff-files; "
+                               "git update-index --refresh'; git submodule sync -q --recursive; "
+                               "find $d/u -name index"),
+        "");
+  }
+  // They can be worked in.
+  EXPECT_EQ(
+      InGuest(*made,
+              "cd two; git checkout -q main; cat l2; cd ..; git status --porcelain; git submodule "
+              "--quiet update; git rm -q libs/one; git status --porcelain"),
+      "2\n M two\nM  .gitmodules\nD  libs/one");
+}
+
+TEST_F(CheckoutTest, AFolderThatBecomesASubmoduleIsNotSeenThroughIt) {
+  options_.least_files_for_delta = 10;
+  const std::string lib = server_.Script(kSubmodules);
+  Commit(
+      "for i in $(seq 30); do echo $i > f$i; done; mkdir mod; echo old > mod/old; echo 1 > file");
+  ASSERT_THAT(Make({}), IsOk());
+  Commit("git rm -q -r mod file; " + AddModule("mod", "../lib.git", lib) +
+         AddModule("file", "../lib.git", lib));
+  const auto empty = Make({});
+  ASSERT_THAT(empty, IsOk());
+  EXPECT_THAT(empty->layers, SizeIs(3));
+  options_.submodules = Submodules::kCheckedOut;
+  const auto made = Make({});
+  ASSERT_THAT(made, IsOk());
+  EXPECT_THAT(made->layers, SizeIs(4));
+  if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
+  EXPECT_EQ(InGuest(*empty, "ls mod file; git status --porcelain"), "file:\n\nmod:");
+  EXPECT_EQ(InGuest(*made, "ls mod file; git status --porcelain; git submodule status | cut -c1"),
+            "file:\nl.txt\nl2\nlink\nnested\n\nmod:\nl.txt\nl2\nlink\nnested\n \n ");
+}
+
+TEST_F(CheckoutTest, SubmodulesOfElsewhereAreRefusedByName) {
+  const std::string lib = server_.Script(kSubmodules);
+  options_.submodules = Submodules::kCheckedOut;
+  struct Case {
+    std::string url;
+    ErrorCode code;
+    std::string says;
+  };
+  for (const Case& one : std::initializer_list<Case>{
+           {"https://other.example/lib", ErrorCode::kHostNotAllowed, "another host"},
+           {"http://127.0.0.1:1/lib.git", ErrorCode::kHostNotAllowed, "another host"},
+           {"ssh://git@127.0.0.1/lib.git", ErrorCode::kHostNotAllowed, "another host"},
+           {"file:///etc", ErrorCode::kInvalidArgument, "file"},
+           {"/srv/lib.git", ErrorCode::kInvalidArgument, "path on this machine"},
+           {"'ext::sh -c id'", ErrorCode::kInvalidArgument, "URL"},
+           {"ext::sh", ErrorCode::kInvalidArgument, "ext::"},
+           {"git://127.0.0.1/lib.git", ErrorCode::kInvalidArgument, "git://"},
+           {"--upload-pack=x", ErrorCode::kInvalidArgument, "'-'"},
+           {"../../../lib.git", ErrorCode::kInvalidArgument, "leads out of"},
+           {"../none.git", ErrorCode::kNotFound, "none.git"}}) {
+    Commit("rm -f .gitmodules; " + AddModule("some/sub", one.url, lib));
+    const auto made = Make({});
+    ASSERT_THAT(made, HasError(one.code)) << one.url;
+    EXPECT_THAT(made.error().ToString(),
+                AllOf(HasSubstr("the submodule some/sub"), HasSubstr(one.says)));
+  }
+  const std::string nowhere(40, '1');
+  Commit("rm -f .gitmodules; " + AddModule("some/sub", "../lib.git", nowhere));
+  EXPECT_THAT(Make({}),
+              HasError(ErrorCode::kNotFound,
+                       AllOf(HasSubstr("the submodule some/sub is at"), HasSubstr(nowhere))));
+  EXPECT_TRUE(fs::is_empty(scratch_ / "cache/tmp"));
+}
+
+TEST_F(CheckoutTest, AHostileModulesFileIsRefused) {
+  const std::string lib = server_.Script(kSubmodules);
+  options_.submodules = Submodules::kCheckedOut;
+  const std::string good = AddModule("sub", "../lib.git", lib);
+  for (const char* script :
+       {"git config -f .gitmodules submodule.sub.path ../out",
+        "git config -f .gitmodules submodule.sub.path .git",
+        "git config -f .gitmodules submodule.sub.path -x",
+        "git config -f .gitmodules --add submodule.sub.path y",
+        "git config -f .gitmodules --rename-section submodule.sub submodule.../../x",
+        "git config -f .gitmodules --rename-section submodule.sub submodule.-x",
+        "mv .gitmodules real; ln -s real .gitmodules", "echo '[broken' > .gitmodules"}) {
+    Commit("rm -rf .gitmodules real; " + good + script);
+    EXPECT_THAT(Make({}), HasError(ErrorCode::kDataCorrupt)) << script;
+  }
+  Commit("rm -rf .gitmodules real; " + good +
+         "head -c 300000 /dev/zero | tr '\\0' '#' >> .gitmodules");
+  EXPECT_THAT(Make({}), HasError(ErrorCode::kResourceExhausted));
+  // A chain of repositories, each with the last one in it.
+  std::string last = server_.Script("git -C sub/deep rev-parse HEAD"), name = "../deep.git";
+  for (int i = 0; i < kMaxSubmoduleDepth; ++i) {
+    const std::string id = std::to_string(i);
+    last = server_.Script("git init -q -b main chain" + id + "; cd chain" + id + "; " +
+                          AddModule("in", name, last) +
+                          "git add .gitmodules; git commit -qm x; git clone -q --bare . ../chain" +
+                          id + ".git; git rev-parse HEAD");
+    name = "../chain" + id + ".git";
+  }
+  Commit("rm -rf .gitmodules; git rm -q --cached sub; " + AddModule("in", name, last));
+  EXPECT_THAT(Make({}), HasError(ErrorCode::kResourceExhausted, HasSubstr("deeper than 5 levels")));
 }
 
 TEST_F(CheckoutTest, CommitsOfABundleGoIntoThatLayerAlone) {

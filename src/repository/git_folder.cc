@@ -27,19 +27,26 @@ std::string HeadText(const GitFolder& of) {
   return of.branch.empty() ? of.commit + "\n" : fmt::format("ref: refs/heads/{}\n", of.branch);
 }
 
-std::string ConfigText(const GitFolder& of) {
+std::string ConfigText(const GitFolder& of, const std::vector<git::Ref>& mirror_refs) {
   const bool sha256 = of.object_format == "sha256";
   std::string out = fmt::format(
       "[core]\n\trepositoryformatversion = {}\n\tfilemode = true\n\tbare = false\n"
       "\tlogallrefupdates = true\n",
       sha256 ? 1 : 0);
+  if (!of.work_tree.empty()) out += fmt::format("\tworktree = {}\n", Quoted(of.work_tree));
   if (sha256) out += "[extensions]\n\tobjectFormat = sha256\n";
   out += fmt::format(
       "[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
       Quoted(of.origin));
-  if (!of.branch.empty()) {
+  const std::string branch = fmt::format("{}{}", kBranches, of.branch);
+  if (!of.branch.empty() &&
+      std::ranges::find(mirror_refs, branch, &git::Ref::name) != mirror_refs.end()) {
     out += fmt::format("[branch {}]\n\tremote = origin\n\tmerge = {}\n", Quoted(of.branch),
-                       Quoted("refs/heads/" + of.branch));
+                       Quoted(branch));
+  }
+  for (const GitFolder::Submodule& one : of.submodules) {
+    out += fmt::format("[submodule {}]\n\tactive = true\n\turl = {}\n", Quoted(one.name),
+                       Quoted(one.url));
   }
   return out;
 }

@@ -15,10 +15,18 @@ struct GitFolder {
   std::string default_branch;  // of the remote; may be empty
   std::string origin;          // the remote's URL
   std::string object_format;   // "sha1" or "sha256"
+
+  struct Submodule {
+    std::string name, url;
+  };
+  std::vector<Submodule> submodules{};  // that are checked out
+  // Of a submodule: its own work tree, relative to this folder.
+  std::string work_tree{};
 };
 
 std::string HeadText(const GitFolder& of);
-std::string ConfigText(const GitFolder& of);
+// The branch follows the remote's of the same name, where the mirror has that.
+std::string ConfigText(const GitFolder& of, const std::vector<git::Ref>& mirror_refs);
 // The mirror's branches as the remote's, its tags, and the branch that the checkout is on.
 std::string PackedRefsText(const GitFolder& of, const std::vector<git::Ref>& mirror_refs);
 

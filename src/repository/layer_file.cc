@@ -146,7 +146,7 @@ Result<void> LayerFile::Finish(const Stamp& stamp, std::string_view identity) {
     node.mtime = stamp.mtime;
     node.mtime_nsec = 0;
   }
-  if (stamp.later != ext4::Tree::kRoot) tree_.node(stamp.later).mtime = stamp.later_mtime;
+  for (const NodeId id : stamp.later) tree_.node(id).mtime = stamp.later_mtime;
   const Result<uint64_t> size = writer_.Finish(tree_, identity);
   if (!size) return Err(size.error());
   return {};

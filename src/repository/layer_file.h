@@ -57,7 +57,7 @@ class LayerFile {
   struct Stamp {
     Owner owner;
     int64_t mtime = 0;
-    NodeId later = ext4::Tree::kRoot;  // this one has the time later_mtime; kRoot: none
+    std::vector<NodeId> later{};  // these have the time later_mtime
     int64_t later_mtime = 0;
   };
   // Completes the file. `identity` seeds its UUID.

@@ -20,6 +20,8 @@ std::set<layers::LayerId> LayersOf(const std::vector<layers::LayerRecord>& all,
     out.insert(record.id);
     // Two repositories with the same packs share a layer, which tells of the first of them alone.
     out.insert({kObjectsKind, Fact(record, "objects")});
+    const std::string submodules = Fact(record, "submodules");
+    if (!submodules.empty()) out.insert({kSubmodulesKind, submodules});
     const std::string base = Fact(record, "base");
     if (!base.empty()) out.insert({kWorkTreeKind, base});
   }

@@ -11,6 +11,7 @@
 namespace cleanroom::repository {
 
 inline constexpr const char* kWorkTreeKind = "work-tree";
+inline constexpr const char* kSubmodulesKind = "submodules";
 
 // What a layer's facts say of it; empty when they do not.
 std::string Fact(const layers::LayerRecord& record, const std::string& name);

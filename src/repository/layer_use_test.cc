@@ -25,10 +25,16 @@ layers::LayerRecord Layer(const char* kind, const std::string& key,
 TEST(LayersOf, ACommitNeedsItsWorkTreesAndWhatTheyLieOver) {
   const std::vector<layers::LayerRecord> all = {
       Layer(kWorkTreeKind, "delta",
-            {{"mirror", "m"}, {"commit", "2"}, {"base", "whole"}, {"objects", "shared"}}),
+            {{"mirror", "m"},
+             {"commit", "2"},
+             {"base", "whole"},
+             {"objects", "shared"},
+             {"submodules", "subs"}}),
       Layer(kWorkTreeKind, "whole", {{"mirror", "m"}, {"commit", "1"}, {"base", ""}}),
       Layer(kWorkTreeKind, "other", {{"mirror", "m"}, {"commit", "3"}, {"base", ""}}),
       Layer(kWorkTreeKind, "twin", {{"mirror", "n"}, {"commit", "2"}, {"base", ""}}),
+      Layer(kSubmodulesKind, "subs", {}),
+      Layer(kSubmodulesKind, "others", {}),
       Layer(kObjectsKind, "own", {{"mirror", "m"}}),
       Layer(kObjectsKind, "shared", {{"mirror", "n"}}),
       Layer(kObjectsKind, "foreign", {{"mirror", "n"}}),
@@ -37,7 +43,8 @@ TEST(LayersOf, ACommitNeedsItsWorkTreesAndWhatTheyLieOver) {
   EXPECT_EQ(needed, (std::set<layers::LayerId>{{kWorkTreeKind, "delta"},
                                                {kWorkTreeKind, "whole"},
                                                {kObjectsKind, "own"},
-                                               {kObjectsKind, "shared"}}));
+                                               {kObjectsKind, "shared"},
+                                               {kSubmodulesKind, "subs"}}));
   EXPECT_THAT(LayersOf(all, {}), IsEmpty());
 }
 

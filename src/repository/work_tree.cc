@@ -16,11 +16,10 @@ namespace {
 
 constexpr size_t kMaxIndexBytes = 1u << 30;
 constexpr std::chrono::hours kArchiveTimeout{1};
-// An index is to look newer than all files, or git reads them (gitformat-index, "racy git").
-constexpr int64_t kIndexLater = 10;
 constexpr uint64_t kTellEach = 500;  // files
 constexpr size_t kMaxArgumentBytes = 64 << 10;
 constexpr size_t kMaxPointerBytes = 1024;  // of a git-lfs pointer, by its specification
+constexpr uint32_t kModeSubmodule = 0160000;
 constexpr std::string_view kPointerStart = "version https://git-lfs.github.com/spec/";
 
 std::string ParentOf(std::string_view path) {
@@ -88,7 +87,8 @@ Result<int64_t> WorkTreeBuilder::CommitTime() const {
 
 Result<void> WorkTreeBuilder::AddArchive(LayerFile& layer, const std::vector<std::string>& paths) {
   git::Command command{
-      .args = {"archive", "--format=tar", plan_.git_folder.commit},  // a full id, never an option
+      // The commit is a full id, never an option.
+      .args = {"archive", "--format=tar", "--prefix=" + plan_.prefix, plan_.git_folder.commit},
       .git_dir = mirror_.path(),
       .environment = {"GIT_LITERAL_PATHSPECS=1"},
       .config = {"tar.umask=0022"},
@@ -102,10 +102,11 @@ Result<void> WorkTreeBuilder::AddArchive(LayerFile& layer, const std::vector<std
       [this](const archive::TarEntry& entry, LayerFile::NodeId node, std::string_view head) {
         const bool link = entry.type == archive::EntryType::kSymlink;
         const uint64_t size = link ? entry.target.size() : entry.size;
-        found_[entry.path] = {node, size};
+        std::string path = entry.path.substr(std::min(plan_.prefix.size(), entry.path.size()));
         counts_.bytes += size;
         if (!link && size <= kMaxPointerBytes && head.starts_with(kPointerStart))
-          pointers_.insert(entry.path);
+          pointers_.insert(path);
+        found_[std::move(path)] = {node, size};
         if (plan_.progress && found_.size() % kTellEach == 0)
           plan_.progress(found_.size(), counts_.bytes);
       },
@@ -128,11 +129,12 @@ Result<void> WorkTreeBuilder::AddFiles(LayerFile& layer) {
   return part.empty() ? Result<void>() : AddArchive(layer, part);
 }
 
-Result<void> WorkTreeBuilder::AddWhiteouts(LayerFile& layer, const GitIndex& index) const {
+Result<void> WorkTreeBuilder::AddWhiteouts(LayerFile& layer) const {
   if (plan_.removed.empty()) return {};
   std::set<std::string, std::less<>> folders, files;
-  for (const GitIndex::Entry& entry : index.entries()) {
-    files.emplace(entry.path);
+  for (const GitIndex::Entry& entry : index_->entries()) {
+    // A submodule is a folder, through which that of the layer below would be seen.
+    (entry.mode == kModeSubmodule ? folders : files).emplace(entry.path);
     for (std::string at = ParentOf(entry.path); !at.empty() && folders.insert(at).second;)
       at = ParentOf(at);
   }
@@ -154,15 +156,15 @@ Result<void> WorkTreeBuilder::AddWhiteouts(LayerFile& layer, const GitIndex& ind
 
 Result<void> WorkTreeBuilder::AddGitFolder(LayerFile& layer) const {
   const GitFolder& of = plan_.git_folder;
-  for (const char* folder :
-       {".git", ".git/hooks", ".git/info", ".git/objects/info", ".git/objects/pack",
-        ".git/refs/heads", ".git/refs/tags", ".git/refs/remotes/origin"})
-    CR_TRY(layer.AddFolder(folder));
-  CR_TRY(layer.AddFile(".git/HEAD", HeadText(of)));
-  CR_TRY(layer.AddFile(".git/config", ConfigText(of)));
-  CR_TRY(layer.AddFile(".git/packed-refs", PackedRefsText(of, plan_.refs)));
-  CR_TRY(layer.AddFile(".git/info/exclude", ""));
-  const std::string remote_head = ".git/refs/remotes/origin/HEAD";
+  const std::string& git_dir = plan_.git_dir;
+  for (const char* folder : {"", "/hooks", "/info", "/objects/info", "/objects/pack", "/refs/heads",
+                             "/refs/tags", "/refs/remotes/origin"})
+    CR_TRY(layer.AddFolder(git_dir + folder));
+  CR_TRY(layer.AddFile(git_dir + "/HEAD", HeadText(of)));
+  CR_TRY(layer.AddFile(git_dir + "/config", ConfigText(of, plan_.refs)));
+  CR_TRY(layer.AddFile(git_dir + "/packed-refs", PackedRefsText(of, plan_.refs)));
+  CR_TRY(layer.AddFile(git_dir + "/info/exclude", ""));
+  const std::string remote_head = git_dir + "/refs/remotes/origin/HEAD";
   const bool has_default =
       !of.default_branch.empty() && std::ranges::find(plan_.refs, "refs/heads/" + of.default_branch,
                                                       &git::Ref::name) != plan_.refs.end();
@@ -173,13 +175,13 @@ Result<void> WorkTreeBuilder::AddGitFolder(LayerFile& layer) const {
     CR_TRY(layer.AddWhiteout(remote_head));
   }
   for (const std::string& name : plan_.pack_files)
-    CR_TRY(layer.CopyFile(".git/objects/pack/" + name, plan_.packs / name, 0444));
+    CR_TRY(layer.CopyFile(git_dir + "/objects/pack/" + name, plan_.packs / name, 0444));
   return {};
 }
 
 // Answers the newest time among the files.
-Result<int64_t> WorkTreeBuilder::SetStats(GitIndex& index, const std::vector<uint32_t>& numbers,
-                                          int64_t mtime) {
+Result<int64_t> WorkTreeBuilder::SetStats(const std::vector<uint32_t>& numbers, int64_t mtime) {
+  GitIndex& index = *index_;
   std::unordered_map<std::string_view, FileStat> below;
   std::optional<GitIndex> base;
   if (IsDelta()) {
@@ -189,7 +191,7 @@ Result<int64_t> WorkTreeBuilder::SetStats(GitIndex& index, const std::vector<uin
   }
   int64_t newest = mtime;
   for (const GitIndex::Entry& entry : index.entries()) {
-    if (entry.mode == 0160000) continue;  // a submodule: git looks at nothing but its folder
+    if (entry.mode == kModeSubmodule) continue;  // a submodule: git looks at nothing but its folder
     ++counts_.files;
     if (const auto here = found_.find(std::string(entry.path)); here != found_.end()) {
       index.SetStat(entry,
@@ -230,24 +232,43 @@ Result<void> WorkTreeBuilder::WriteBeside(const fs::path& folder, const std::str
   return os::WriteFileAtomic(folder / kPointersBeside, pointers);
 }
 
-Result<WorkTreeCounts> WorkTreeBuilder::Build(const fs::path& folder) {
+Result<void> WorkTreeBuilder::Begin(const fs::path& folder) {
   // First, for git checks all paths here.
-  CR_TRY_ASSIGN(GitIndex index, MakeIndex(folder));
-  CR_TRY_ASSIGN(const int64_t mtime, CommitTime());
-  CR_TRY(ReadPointersBelow());
-  CR_TRY_ASSIGN(LayerFile layer, LayerFile::Create(folder / "layer.ext4", plan_.limits));
+  CR_TRY_ASSIGN(index_, MakeIndex(folder));
+  CR_TRY_ASSIGN(commit_time_, CommitTime());
+  return ReadPointersBelow();
+}
+
+Result<void> WorkTreeBuilder::AddTo(LayerFile& layer) {
   CR_TRY(AddFiles(layer));
-  CR_TRY(AddWhiteouts(layer, index));
+  CR_TRY(AddWhiteouts(layer));
   CR_TRY(AddGitFolder(layer));
-  CR_TRY_ASSIGN(const LayerFile::NodeId node, layer.Reserve(".git/index"));
-  CR_TRY_ASSIGN(const int64_t newest, SetStats(index, layer.Numbers(), mtime));
-  CR_TRY_ASSIGN(const std::string bytes, index.Finish());
-  CR_TRY(layer.Fill(node, bytes));
-  CR_TRY(layer.Finish(
-      {.owner = plan_.owner, .mtime = mtime, .later = node, .later_mtime = newest + kIndexLater},
-      plan_.identity));
-  CR_TRY(WriteBeside(folder, bytes));
+  CR_TRY_ASSIGN(index_node_, layer.Reserve(plan_.git_dir + "/index"));
+  return {};
+}
+
+Result<WorkTreeBuilder::Completed> WorkTreeBuilder::Complete(LayerFile& layer,
+                                                             const std::vector<uint32_t>& numbers,
+                                                             int64_t mtime) {
+  Completed out{.index = {}, .node = index_node_, .newest = 0};
+  CR_TRY_ASSIGN(out.newest, SetStats(numbers, mtime));
+  CR_TRY_ASSIGN(out.index, index_->Finish());
+  CR_TRY(layer.Fill(index_node_, out.index));
   counts_.lfs_pointers = pointers_.size();
+  return out;
+}
+
+Result<WorkTreeCounts> WorkTreeBuilder::Build(const fs::path& folder) {
+  CR_TRY(Begin(folder));
+  CR_TRY_ASSIGN(LayerFile layer, LayerFile::Create(folder / "layer.ext4", plan_.limits));
+  CR_TRY(AddTo(layer));
+  CR_TRY_ASSIGN(const Completed done, Complete(layer, layer.Numbers(), commit_time_));
+  CR_TRY(layer.Finish({.owner = plan_.owner,
+                       .mtime = commit_time_,
+                       .later = {done.node},
+                       .later_mtime = done.newest + kIndexLater},
+                      plan_.identity));
+  CR_TRY(WriteBeside(folder, done.index));
   return counts_;
 }
 

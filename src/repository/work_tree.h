@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -33,6 +34,8 @@ struct WorkTreePlan {
   Owner owner;
   LayerLimits limits;
   std::string identity;                // the layer's key
+  std::string prefix{};                // of a submodule: its folder, with a '/' at its end
+  std::string git_dir = ".git";        // where its git folder is
   std::filesystem::path base{};        // of a delta: the folder of the layer below
   std::vector<std::string> changed{};  // of a delta: paths that are not as below
   std::vector<std::string> removed{};  // of a delta: paths that are gone
@@ -48,6 +51,22 @@ class WorkTreeBuilder {
 
   Result<WorkTreeCounts> Build(const std::filesystem::path& folder);
 
+  // The same in steps, for a layer that has several work trees; in this order.
+  //
+  // Reads the commit; `folder` is for files meanwhile.
+  Result<void> Begin(const std::filesystem::path& folder);
+  int64_t commit_time() const { return commit_time_; }
+  // Everything but the index, whose name is reserved.
+  Result<void> AddTo(LayerFile& layer);
+  // The index, when all names are there. `mtime`: that the files of the layer get.
+  struct Completed {
+    std::string index;
+    LayerFile::NodeId node = 0;  // of the index
+    int64_t newest = 0;          // of the times of all files, also those of the layer below
+  };
+  Result<Completed> Complete(LayerFile& layer, const std::vector<uint32_t>& numbers, int64_t mtime);
+  const WorkTreeCounts& counts() const { return counts_; }
+
  private:
   bool IsDelta() const { return !plan_.base.empty(); }
   HashAlgorithm Algorithm() const;
@@ -55,9 +74,9 @@ class WorkTreeBuilder {
   Result<int64_t> CommitTime() const;
   Result<void> AddFiles(LayerFile& layer);
   Result<void> AddArchive(LayerFile& layer, const std::vector<std::string>& paths);
-  Result<void> AddWhiteouts(LayerFile& layer, const GitIndex& index) const;
+  Result<void> AddWhiteouts(LayerFile& layer) const;
   Result<void> AddGitFolder(LayerFile& layer) const;
-  Result<int64_t> SetStats(GitIndex& index, const std::vector<uint32_t>& numbers, int64_t mtime);
+  Result<int64_t> SetStats(const std::vector<uint32_t>& numbers, int64_t mtime);
   Result<void> ReadPointersBelow();
   Result<void> WriteBeside(const std::filesystem::path& folder, const std::string& index) const;
 
@@ -71,7 +90,14 @@ class WorkTreeBuilder {
   std::unordered_map<std::string, Found> found_;  // files of this layer, by path
   std::set<std::string> pointers_;
   WorkTreeCounts counts_;
+  std::optional<GitIndex> index_;
+  int64_t commit_time_ = 0;
+  LayerFile::NodeId index_node_ = 0;
 };
+
+// An index is to look so many seconds newer than all files, or git reads them (gitformat-index, "racy
+// git").
+inline constexpr int64_t kIndexLater = 10;
 
 // Attributes for git archive that stand above the repository's: what an archive leaves out or fills
 // in is as a checkout has it, and no filter runs.

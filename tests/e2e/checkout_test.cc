@@ -177,6 +177,57 @@ TEST_F(CheckoutTest, TheCommitBringsItsPolicy) {
   EXPECT_THAT(none.err, AllOf(HasSubstr("has neither cleanroom.yaml"), HasSubstr("--image")));
 }
 
+TEST_F(CheckoutTest, SubmodulesAreCheckedOutWhereThePolicySaysSo) {
+  const std::string allow = "version: 1\nsandbox: { image: { ref: '" + image_ +
+                            "' } }\nrepository: { submodules: true, " + "network: { allow: ['" +
+                            Host() + "'] } }\n";
+  std::ofstream(*server_ / "with.yaml") << allow;
+  server_->Script(R"(
+git init -q -b main deep && echo deep >deep/d && git -C deep add . && git -C deep commit -q -m deep
+git clone -q --bare deep deep.git
+add() { git config -f .gitmodules submodule.$1.path $1; git config -f .gitmodules submodule.$1.url $2
+  mkdir -p $1; git update-index --add --cacheinfo 160000,$3,$1; git add .gitmodules; }
+git init -q -b main lib && cd lib && echo lib >l && git add l && add in/deep ../deep.git $(git -C ../deep rev-parse HEAD)
+git commit -q -m lib && cd .. && git clone -q --bare lib lib.git
+git init -q -b main top && cd top && cp ../with.yaml cleanroom.yaml && git add . && git commit -q -m none
+add libs/lib )" + Url("lib.git") +
+                  R"( $(git -C ../lib rev-parse HEAD)
+git commit -q -m top && git tag good
+git config -f .gitmodules submodule.libs/lib.url https://other.example/lib.git && git commit -q -am elsewhere && git tag elsewhere
+git config -f .gitmodules submodule.libs/lib.url file:///etc && git commit -q -am file && git tag file
+git config -f .gitmodules submodule.libs/lib.url ../lib.git
+git update-index --cacheinfo 160000,$(git rev-parse HEAD),libs/lib && git commit -q -am unpushed && git tag unpushed
+cd .. && git clone -q --bare top top.git)");
+  const auto run = [](const std::string& commit, const std::string& script) {
+    return Exec({"--repo-url", Url("top.git"), "--repo-commit", commit}, script);
+  };
+  const Outcome good = run(
+      "good",
+      "git status --porcelain; git submodule status --recursive | cut -c1,43-60; cat libs/lib/l "
+      "libs/lib/in/deep/d; git -C libs/lib log --format=%s; git -C libs/lib/in/deep remote get-url "
+      "origin; git fsck; git submodule --quiet foreach --recursive 'git fsck; git status "
+      "--porcelain'; echo more >>libs/lib/l; git status --porcelain; git -C libs/lib checkout -q "
+      "l; "
+      "git mv libs/lib moved; git status --porcelain; git -C moved status --porcelain");
+  EXPECT_EQ(good.code, 0) << good.err;
+  EXPECT_EQ(good.out, " libs/lib (remotes/\n libs/lib/in/deep (\nlib\ndeep\nlib\n" +
+                          Url("deep.git") +
+                          "\n M libs/lib\nM  .gitmodules\nR  libs/lib -> moved\n");
+  EXPECT_THAT(daemon_->Cli({"system", "df", "-v"}).out,
+              ContainsRegex("submodules .*submodules of " + Url("top.git")));
+  const Outcome elsewhere = run("elsewhere", "true");
+  EXPECT_EQ(elsewhere.code, 1);
+  EXPECT_THAT(elsewhere.err, AllOf(HasSubstr("host_not_allowed"), HasSubstr("submodule libs/lib"),
+                                   HasSubstr("other.example")));
+  EXPECT_THAT(run("file", "true").err, AllOf(HasSubstr("submodule libs/lib"), HasSubstr("'file'")));
+  EXPECT_THAT(run("unpushed", "true").err,
+              AllOf(HasSubstr("not_found"), HasSubstr("submodule libs/lib"), HasSubstr("Push it")));
+  // Without the key they are empty folders, and nothing is looked at.
+  const Outcome none =
+      ExecUrl("ls libs/lib; git status --porcelain", {"--repo-commit", "file"}, "top.git");
+  EXPECT_EQ(none.out, "") << none.err;
+}
+
 TEST_F(CheckoutTest, SaysWhatIsWrongWithARemote) {
   const Outcome unknown = ExecUrl("pwd", {"--repo-commit", "nowhere"});
   EXPECT_EQ(unknown.code, 1);

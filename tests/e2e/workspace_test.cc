@@ -212,7 +212,8 @@ TEST_F(WorkspaceTest, ABundleThatIsNotWhatItSaysIsRefused) {
   EXPECT_THAT(send("good", head, std::string(64, '0')), HasSubstr("does not have the digest"));
   EXPECT_THAT(send("good", std::string(40, '1')),
               HasSubstr("does not have the commit that it is for"));
-  EXPECT_THAT(send("lying", std::string(40, '1')), HasSubstr("data_corrupt"));
+  EXPECT_THAT(send("lying", std::string(40, '1')),
+              HasSubstr("does not have the commit that it is for"));
   EXPECT_THAT(send("floating", head),
               AllOf(HasSubstr("the local commits build on"), HasSubstr(Url())));
   EXPECT_THAT(send("large", head), HasSubstr("the local commits take 67108865 bytes"));

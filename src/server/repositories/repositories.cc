@@ -231,6 +231,7 @@ Awaitable<Result<CheckoutLayers>> Repositories::Layers(store::Checkout checkout,
     options.owner = {.uid = owner.uid, .gid = owner.gid};
     options.origin = checkout.remote_url;
     if (checkout.submodules) options.submodules = repository::Submodules::kCheckedOut;
+    options.parse_url = [this](const std::string& text) { return Remote(text); };
     if (source.bundle) options.bundle = &*source.bundle;
     return repository::Checkouts(mirrors_, layers_).Make(source.resolved, options, inner);
   };

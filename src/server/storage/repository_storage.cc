@@ -45,10 +45,12 @@ std::vector<StoredItem> ListLayers(const layers::LayerStore& layers,
   std::vector<StoredItem> items;
   for (const layers::LayerRecord& record : layers.List()) {
     const bool work_tree = record.id.kind == repository::kWorkTreeKind;
-    const bool known = work_tree || record.id.kind == repository::kObjectsKind;
-    items.push_back({.kind = work_tree ? "work-tree"
-                             : known   ? "objects"
-                                       : "layer",
+    const bool submodules = record.id.kind == repository::kSubmodulesKind;
+    const bool known = work_tree || submodules || record.id.kind == repository::kObjectsKind;
+    items.push_back({.kind = work_tree    ? "work-tree"
+                             : submodules ? "submodules"
+                             : known      ? "objects"
+                                          : "layer",
                      .name = NameOf(record, urls),
                      .id = record.id.kind + "/" + record.id.key,
                      .path = record.folder,

@@ -148,7 +148,12 @@ TEST_F(RepositoryStorageTest, WhatASandboxHasStays) {
   PutMirror("other.git");
   const std::string mirror = Key("r.git");
   PutLayer("objects", 'b', {{"mirror", mirror}});
-  PutLayer("work-tree", 'a', {{"mirror", mirror}, {"commit", "1"}, {"base", std::string(64, 'e')}});
+  PutLayer("submodules", '1', {});
+  PutLayer("work-tree", 'a',
+           {{"mirror", mirror},
+            {"commit", "1"},
+            {"base", std::string(64, 'e')},
+            {"submodules", std::string(64, '1')}});
   PutLayer("work-tree", 'e', {{"mirror", mirror}, {"commit", "0"}});
   const std::string unused =
       PutLayer("work-tree", 'f', {{"mirror", mirror}, {"commit", "2"}, {"base", ""}});
@@ -156,7 +161,7 @@ TEST_F(RepositoryStorageTest, WhatASandboxHasStays) {
   plane_.now += hours(24 * 30);
   EXPECT_THAT(Prune({.what = What::kAll}), UnorderedElementsAre(unused, Identity("other.git")));
   plane_.Run(plane_.DoTerminate(id));
-  EXPECT_EQ(Prune({.what = What::kAll}).size(), 4U);
+  EXPECT_EQ(Prune({.what = What::kAll}).size(), 5U);
   EXPECT_THAT(List(), IsEmpty());
 }
 
