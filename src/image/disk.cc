@@ -28,7 +28,6 @@ constexpr uint64_t kMinBytes = 16ull << 20;
 constexpr uint64_t kMaxBytes = 8ull << 40;
 constexpr uint64_t kBytesPerInode = 16384;
 constexpr uint32_t kInodeBytes = 256;
-constexpr int kFormatVersion = 1;  // part of the cached file's name; changes with the format below
 
 #define CR_EXT2(call)                                                                       \
   do {                                                                                      \
@@ -54,14 +53,15 @@ Result<void> Format(const std::filesystem::path& path, uint64_t size) {
   param.s_inode_size = kInodeBytes;
   param.s_inodes_count =
       static_cast<uint32_t>(std::min<uint64_t>(size / kBytesPerInode, UINT32_MAX - 1));
-  param.s_log_groups_per_flex =
-      7;  // bitmaps and inode tables of 128 groups side by side: few runs to copy
+  // Bitmaps and inode tables of 1024 groups (128 GiB) side by side: few runs to copy.
+  param.s_log_groups_per_flex = 10;
   param.s_feature_compat = EXT4_FEATURE_COMPAT_SPARSE_SUPER2 | EXT2_FEATURE_COMPAT_EXT_ATTR |
                            EXT2_FEATURE_COMPAT_DIR_INDEX;
   param.s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
                              EXT4_FEATURE_INCOMPAT_FLEX_BG;
   param.s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_LARGE_FILE | EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
-                              EXT4_FEATURE_RO_COMPAT_DIR_NLINK | EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE;
+                              EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
+                              EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE | EXT4_FEATURE_RO_COMPAT_GDT_CSUM;
   FsCloser holder;
   CR_EXT2(ext2fs_initialize(path.c_str(), EXT2_FLAG_64BITS, &param, unix_io_manager, &holder.fs));
   ext2_filsys fs = holder.fs;
@@ -76,14 +76,36 @@ Result<void> Format(const std::filesystem::path& path, uint64_t size) {
       ::getrandom(super.s_hash_seed, sizeof(super.s_hash_seed), 0) != sizeof(super.s_hash_seed)) {
     return ErrErrno(ErrorCode::kInternal, "getrandom");
   }
-  // The file is new, so the inode tables are zero without being written.
   CR_EXT2(ext2fs_allocate_tables(fs));
+  // The file is new, so the inode tables are zero without being written.
+  for (dgrp_t group = 0; group < fs->group_desc_count; ++group)
+    ext2fs_bg_flags_set(fs, group, EXT2_BG_INODE_ZEROED);
   for (ext2_ino_t inode = 1; inode < EXT2_FIRST_INODE(fs->super); ++inode) {
     if (inode != EXT2_ROOT_INO) ext2fs_inode_alloc_stats2(fs, inode, +1, 0);
   }
   CR_EXT2(ext2fs_mkdir(fs, EXT2_ROOT_INO, EXT2_ROOT_INO, nullptr));
+  for (dgrp_t group = 0; group < fs->group_desc_count; ++group)
+    ext2fs_group_desc_csum_set(fs, group);
   ext2fs_mark_super_dirty(fs);
-  CR_EXT2(ext2fs_close_free(&holder.fs));
+  // A disk does not outlive a crash of its host.
+  CR_EXT2(ext2fs_close2(fs, EXT2_FLAG_FLUSH_NO_SYNC));
+  holder.fs = nullptr;
+  return {};
+}
+
+// A file that was not there.
+Result<os::UniqueFd> Create(const std::filesystem::path& path) {
+  os::UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) {
+    return ErrErrno(errno == EEXIST ? ErrorCode::kAlreadyExists : ErrorCode::kFailedPrecondition,
+                    fmt::format("make the disk {}", path.string()));
+  }
+  return file;
+}
+
+Result<void> Resize(int file, uint64_t size) {
+  if (::ftruncate(file, static_cast<off_t>(size)) != 0)
+    return ErrErrno(ErrorCode::kResourceExhausted, "make room for a disk");
   return {};
 }
 
@@ -93,7 +115,7 @@ Result<void> CopyByHand(int from, int to, off_t begin, off_t end) {
     const auto want = std::min<size_t>(buffer.size(), static_cast<size_t>(end - begin));
     CR_TRY_ASSIGN(const size_t n,
                   os::PreadSome(from, std::span(buffer).first(want), static_cast<uint64_t>(begin)));
-    if (n == 0) return Err(ErrorCode::kInternal, "the cached disk became shorter");
+    if (n == 0) return Err(ErrorCode::kInternal, "the disk became shorter");
     CR_TRY(os::PwriteAll(to, std::span(buffer).first(n), static_cast<uint64_t>(begin)));
     begin += static_cast<off_t>(n);
   }
@@ -103,8 +125,7 @@ Result<void> CopyByHand(int from, int to, off_t begin, off_t end) {
 // Copies the parts that hold data.
 Result<void> CopySparse(int from, int to, uint64_t size) {
   if (::ioctl(to, FICLONE, from) == 0) return {};
-  if (::ftruncate(to, static_cast<off_t>(size)) != 0)
-    return ErrErrno(ErrorCode::kResourceExhausted, "make room for a disk");
+  CR_TRY(Resize(to, size));
   off_t end = 0;
   while (true) {
     off_t begin = ::lseek(from, end, SEEK_DATA);
@@ -117,7 +138,7 @@ Result<void> CopySparse(int from, int to, uint64_t size) {
       const ssize_t n =
           ::copy_file_range(from, &begin, to, &target, static_cast<size_t>(end - begin), 0);
       if (n > 0 || (n < 0 && errno == EINTR)) continue;
-      if (n == 0) return Err(ErrorCode::kInternal, "the cached disk became shorter");
+      if (n == 0) return Err(ErrorCode::kInternal, "the disk became shorter");
       if (errno != EXDEV && errno != EOPNOTSUPP && errno != EINVAL && errno != ENOSYS) {
         return ErrErrno(errno == ENOSPC ? ErrorCode::kResourceExhausted : ErrorCode::kInternal,
                         "copy a disk");
@@ -129,63 +150,29 @@ Result<void> CopySparse(int from, int to, uint64_t size) {
   }
 }
 
-Result<os::UniqueFd> OpenFormatted(const std::filesystem::path& cache, uint64_t size) {
-  const std::filesystem::path ready =
-      cache / fmt::format("empty-v{}-{}.ext4", kFormatVersion, size);
-  Result<os::UniqueFd> file = os::Open(ready, O_RDONLY);
-  if (file || file.error().code() != ErrorCode::kNotFound) return file;
-  CR_TRY(os::MakeDirs(cache, 0755));
-  std::string name = ready.string() + ".XXXXXX";
-  os::UniqueFd made(::mkostemp(name.data(), O_CLOEXEC));
-  if (!made)
-    return ErrErrno(ErrorCode::kFailedPrecondition,
-                    fmt::format("make a disk in {}", cache.string()));
-  Result<void> formatted;
-  if (::ftruncate(made.get(), static_cast<off_t>(size)) != 0)
-    formatted = ErrErrno(ErrorCode::kResourceExhausted, "make room for a disk");
-  if (formatted) formatted = Format(name, size);
-  if (formatted && ::fsync(made.get()) != 0)
-    formatted = ErrErrno(ErrorCode::kInternal, "fsync a disk");
-  // Two may do this at once: both made the same, the later name wins.
-  if (formatted && ::rename(name.c_str(), ready.c_str()) != 0)
-    formatted = ErrErrno(ErrorCode::kInternal, "rename a disk");
-  if (!formatted) {
-    ::unlink(name.c_str());
-    return Err(std::move(formatted).error());
-  }
-  return os::Open(ready, O_RDONLY);
-}
-
-Result<void> CopyTo(int from, uint64_t size, const std::filesystem::path& destination) {
-  os::UniqueFd to(::open(destination.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  if (!to) {
-    return ErrErrno(errno == EEXIST ? ErrorCode::kAlreadyExists : ErrorCode::kFailedPrecondition,
-                    fmt::format("make the disk {}", destination.string()));
-  }
-  Result<void> copied = CopySparse(from, to.get(), size);
-  if (!copied) ::unlink(destination.c_str());
-  return copied;
-}
-
 }  // namespace
 
-Result<void> MakeEmptyDisk(const std::filesystem::path& cache_folder, uint64_t size_bytes,
-                           const std::filesystem::path& destination) {
+Result<void> MakeEmptyDisk(uint64_t size_bytes, const std::filesystem::path& destination) {
   const uint64_t size = size_bytes / kBlock * kBlock;
   if (size < kMinBytes || size > kMaxBytes) {
     return Err(ErrorCode::kInvalidArgument, fmt::format("a disk has from {} to {} bytes, not {}",
                                                         kMinBytes, kMaxBytes, size_bytes));
   }
-  CR_TRY_ASSIGN(const os::UniqueFd from, OpenFormatted(cache_folder, size));
-  return CopyTo(from.get(), size, destination);
+  CR_TRY_ASSIGN(const os::UniqueFd file, Create(destination));
+  Result<void> made = Resize(file.get(), size);
+  if (made) made = Format(destination, size);
+  if (!made) ::unlink(destination.c_str());
+  return made;
 }
 
 Result<void> CopyDisk(const std::filesystem::path& source,
                       const std::filesystem::path& destination) {
   CR_TRY_ASSIGN(const os::UniqueFd from, os::Open(source, O_RDONLY));
-  const off_t size = ::lseek(from.get(), 0, SEEK_END);
-  if (size < 0) return ErrErrno(ErrorCode::kInternal, "measure a disk");
-  return CopyTo(from.get(), static_cast<uint64_t>(size), destination);
+  CR_TRY_ASSIGN(const uint64_t size, os::FileSize(from.get()));
+  CR_TRY_ASSIGN(const os::UniqueFd to, Create(destination));
+  Result<void> copied = CopySparse(from.get(), to.get(), size);
+  if (!copied) ::unlink(destination.c_str());
+  return copied;
 }
 
 }  // namespace cleanroom::image

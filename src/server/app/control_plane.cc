@@ -118,7 +118,7 @@ ControlPlane::ControlPlane(asio::any_io_executor executor, ControlPlaneConfig co
       store_(std::move(store)),
       images_(executor, std::move(images), config_.registry),
       machines_(executor, config_.machine),
-      resources_(images_, machines_, pool_, config_.settings.cache_dir, config_.settings.state_dir),
+      resources_(images_, machines_, pool_, config_.settings.state_dir),
       repositories_(std::move(repositories)),
       templates_(executor, resources_, pool_, config_.settings, layout_, SystemClock()),
       spares_(executor, templates_, resources_, pool_, config_.settings, layout_, SystemClock()),

@@ -7,12 +7,8 @@
 namespace cleanroom::server {
 
 HostResources::HostResources(Images& images, MachineSupply& machines, BlockingPool& pool,
-                             std::filesystem::path cache_dir, std::filesystem::path state_dir)
-    : images_(images),
-      machines_(machines),
-      pool_(pool),
-      cache_dir_(std::move(cache_dir)),
-      state_dir_(std::move(state_dir)) {}
+                             std::filesystem::path state_dir)
+    : images_(images), machines_(machines), pool_(pool), state_dir_(std::move(state_dir)) {}
 
 Awaitable<Result<LaunchImage>> HostResources::Image(std::string ref, ProgressFn progress) {
   auto outcome = co_await images_.Pull(std::move(ref), std::move(progress));
@@ -49,9 +45,7 @@ Awaitable<Result<LaunchMachine>> HostResources::Machine(std::string backend, Pro
 
 Awaitable<Result<void>> HostResources::MakeDisk(std::string path, int64_t mib) {
   const auto bytes = static_cast<uint64_t>(mib) << 20;
-  auto work = [cache = cache_dir_, bytes, path] {
-    return image::MakeEmptyDisk(cache, bytes, path);
-  };
+  auto work = [bytes, path] { return image::MakeEmptyDisk(bytes, path); };
   auto made = co_await pool_.Run(work);
   co_return made;
 }

@@ -15,7 +15,7 @@ class HostResources : public LaunchResources {
  public:
   // All of it outlives this.
   HostResources(Images& images, MachineSupply& machines, BlockingPool& pool,
-                std::filesystem::path cache_dir, std::filesystem::path state_dir);
+                std::filesystem::path state_dir);
 
   std::shared_ptr<void> UseImage(const std::string& digest) override { return images_.Use(digest); }
   Awaitable<Result<LaunchImage>> Image(std::string ref, ProgressFn progress) override;
@@ -29,7 +29,6 @@ class HostResources : public LaunchResources {
   Images& images_;
   MachineSupply& machines_;
   BlockingPool& pool_;
-  std::filesystem::path cache_dir_;
   std::filesystem::path state_dir_;
   std::map<std::string, CheckoutOwner> owners_;  // by digest, of images that name a user
 };
