@@ -4,11 +4,16 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <random>
 #include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "base/sha256/sha256.h"
 #include "base/testing/result_matchers.h"
@@ -531,23 +536,34 @@ TEST_F(CheckoutTest, CommitsOfABundleGoIntoThatLayerAlone) {
             commit + "\n## main...origin/main [ahead 1]");
 }
 
-// Commits of this project's own history, or of the repository that CLEANROOM_TEST_REPOSITORY names:
-// each is clean to a git that reads every file.
+// Commits of this project's own history, or of the repository that CLEANROOM_TEST_REPOSITORY names,
+// in random order: each is the tree that `git archive` has, clean to a git that reads every file,
+// and complete. CLEANROOM_TEST_COMMITS says how many; CLEANROOM_TEST_SEED repeats an order.
 TEST_F(CheckoutTest, RandomCommitsOfARealHistory) {
-  const char* named = std::getenv("CLEANROOM_TEST_REPOSITORY");
-  const std::string source = named != nullptr ? named : CLEANROOM_SOURCE;
-  const char* wanted = std::getenv("CLEANROOM_TEST_COMMITS");
-  const auto list = RunScript("git -C " + source + " rev-list HEAD | shuf -n " +
-                              (wanted != nullptr ? wanted : "8"));
-  if (list.status != 0) GTEST_SKIP() << source << " is no git repository";
+  const auto variable = [](const char* name, std::string otherwise) {
+    const char* value = std::getenv(name);
+    return value != nullptr ? std::string(value) : std::move(otherwise);
+  };
+  const std::string source = variable("CLEANROOM_TEST_REPOSITORY", CLEANROOM_SOURCE);
+  const std::string git = "git -c safe.directory='*' -C " + source + " ";
+  const auto shallow = RunScript(git + "rev-parse --is-shallow-repository");
+  if (shallow.status != 0) GTEST_SKIP() << source << " is no git repository";
+  if (shallow.output != "false\n") GTEST_SKIP() << source << " is a shallow clone: no history";
   if (!CanMount()) GTEST_SKIP() << "mounting layers needs root and loop devices";
+  std::vector<std::string> commits;
+  std::istringstream list(RunScript(git + "rev-list HEAD").output);
+  for (std::string line; std::getline(list, line);) commits.push_back(line);
+  const std::string seed = variable("CLEANROOM_TEST_SEED", std::to_string(std::random_device{}()));
+  printf("CLEANROOM_TEST_SEED=%s, %zu commits to choose from\n", seed.c_str(), commits.size());
+  std::shuffle(commits.begin(), commits.end(), std::mt19937(std::stoul(seed)));
+  commits.resize(std::min(commits.size(), std::stoul(variable("CLEANROOM_TEST_COMMITS", "8"))));
+
   const auto mirrors = git::MirrorStore::Open(
       {.state_folder = scratch_ / "own", .git = {.rules = {.paths = git::LocalPaths::kAllowed}}});
   options_.least_files_for_delta = 50;
   options_.origin = "https://example.com/own";
   const Checkouts checkouts(*mirrors, layers_);
-  std::istringstream commits(list.output);
-  for (std::string commit; std::getline(commits, commit);) {
+  for (const std::string& commit : commits) {
     const auto url = mirrors->ParseUrl(source);
     ASSERT_THAT(url, IsOk());
     const auto resolved = mirrors->EnsureCommit(*url, {.commit = commit}, {});
@@ -559,11 +575,20 @@ TEST_F(CheckoutTest, RandomCommitsOfARealHistory) {
     printf("%s: %zu layers, %lu files, %lu bytes, %.2f s\n", commit.substr(0, 12).c_str(),
            made->layers.size(), made->files, made->bytes,
            std::chrono::duration<double>(took).count());
-    EXPECT_EQ(
-        InGuest(*made,
-                "git rev-parse HEAD; git status --porcelain; export GIT_INDEX_FILE=$d/fresh; git "
-                "read-tree HEAD; git status --porcelain --ignored"),
-        commit);
+    const std::string names =
+        "find . -path ./.git -prune -o -printf '%P %y %m %l\\n' | grep -v '^ d' | LC_ALL=C sort "
+        ">$d/";
+    EXPECT_EQ(InGuest(*made, names + "ours; mkdir $d/archive; " + git +
+                                 "-c tar.umask=022 archive " + commit +
+                                 " | tar x -p -C $d/archive; diff -r --no-dereference -x .git . "
+                                 "$d/archive; cd $d/archive; " +
+                                 names +
+                                 "theirs; test -s $d/theirs; diff $d/ours $d/theirs; cd $d/m; "
+                                 "git rev-parse HEAD; git status --porcelain; "
+                                 "git fsck --no-dangling --no-progress; "
+                                 "export GIT_INDEX_FILE=$d/fresh; git read-tree HEAD; "
+                                 "git status --porcelain --ignored"),
+              commit);
   }
 }
 
