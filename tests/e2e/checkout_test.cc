@@ -339,6 +339,13 @@ TEST_F(CheckoutTest, TheExamplesRun) {
                               "git log -1 --format=%s", folder.path());
   EXPECT_EQ(by_url.out, "two\n") << by_url.err;
   EXPECT_THAT(by_url.err, HasSubstr("commit=" + Id("main")));
+
+  const Outcome sync = test::Run({"env", path, examples + "/sync/run", Url("r.git"), image_},
+                                 daemon_->environment());
+  EXPECT_EQ(sync.code, 0) << sync.err;
+  EXPECT_THAT(sync.out, ContainsRegex("^\\?\\? note\nhere, after that:\n\\?\\? COUNT\n\\?\\? note\n"
+                                      "not committed, and not ignored\nread on [0-9a-z]{26}\n"
+                                      "4 files of the commit\n$"));
 }
 
 TEST_F(CheckoutTest, FilesAreTheImagesUsers) {
