@@ -14,8 +14,6 @@ extern "C" {  // the header does not say so itself
 
 #include <algorithm>
 #include <cerrno>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "os/scratch.h"
