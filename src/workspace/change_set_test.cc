@@ -245,6 +245,16 @@ TEST_F(ChangeSetTest, WorksInASparsePartialShallowCloneAndALinkedWorktree) {
   EXPECT_THAT(PathsOf(*set), ElementsAre("+in/a"));
 }
 
+TEST_F(ChangeSetTest, PipesAndEmptyFoldersStay) {
+  made_.Write("a", "1\n");
+  made_.Commit();
+  made_.Run("mkfifo pipe; mkdir -p empty/folder");
+  EXPECT_THAT(Take()->files, IsEmpty());
+  made_.Run("rm a; mkfifo a");
+  EXPECT_THAT(Take(),
+              HasError(ErrorCode::kFailedPrecondition, HasSubstr("a is tracked, and is a")));
+}
+
 TEST_F(ChangeSetTest, AFileThatAlwaysChangesIsNamed) {
   made_.Write("log", std::string(1 << 20, 'x'));
   made_.Commit();

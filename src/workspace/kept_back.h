@@ -1,4 +1,4 @@
-// What a .cleanroomignore keeps from travelling. It is read by git, with the rules of .gitignore,
+// What keeps files from travelling: git's own rules, and a .cleanroomignore. That is read by git, with the rules of .gitignore,
 // wherever it lies in the work tree; beside .gitignore it also holds for files that are tracked.
 #pragma once
 
@@ -18,5 +18,10 @@ inline constexpr std::string_view kKeptBackFile = ".cleanroomignore";
 Result<std::unordered_set<std::string>> KeptBack(const Repository& repository,
                                                  const std::vector<std::string>& paths,
                                                  const std::string& scratch);
+
+// Which of `paths`, relative to the top, git ignores: none that is tracked. failed_precondition where
+// git cannot say.
+Result<std::unordered_set<std::string>> Ignored(const Repository& repository,
+                                                const std::vector<std::string>& paths);
 
 }  // namespace cleanroom::workspace

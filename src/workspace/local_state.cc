@@ -97,15 +97,7 @@ Result<void> LocalState::ReadRules(const std::vector<std::string>& paths) {
     if (!behind && !HasParentIn(submodules_, path)) asked.push_back(path);
   }
   if (asked.empty()) return {};
-  // With "./", no name is taken for one of git's patterns (":(top)x").
-  GitCall call;
-  for (const std::string& path : asked) call.input.append("./").append(path).push_back('\0');
-  CR_TRY_ASSIGN(const auto ignored, repository_->git->Try({"check-ignore", "-z", "--stdin"}, call));
-  if (ignored.status.value > 1 || ignored.status.kind != os::ExitStatus::Kind::kExited) {
-    return Err(ErrorCode::kFailedPrecondition,
-               fmt::format("git cannot say what {} ignores: {}", repository_->top, ignored.err));
-  }
-  for (const std::string& path : SplitNames(ignored.out)) ignored_.insert(path.substr(2));
+  CR_TRY_ASSIGN(ignored_, Ignored(*repository_, asked));
   CR_TRY_ASSIGN(const auto scratch, os::TempDir::Create());
   CR_TRY_ASSIGN(kept_back_, KeptBack(*repository_, asked, scratch.path()));
   return {};

@@ -59,7 +59,16 @@ Result<void> CheckSizes(const std::string& top, const std::vector<std::string>& 
   const std::string* largest = nullptr;
   for (const std::string& path : paths) {
     struct stat info = {};
-    if (lstat(fmt::format("{}/{}", top, path).c_str(), &info) != 0 || !S_ISREG(info.st_mode)) continue;
+    if (lstat(fmt::format("{}/{}", top, path).c_str(), &info) != 0) continue;
+    if (!S_ISREG(info.st_mode) && !S_ISLNK(info.st_mode) && !S_ISDIR(info.st_mode)) {
+      return Err(NotTaken(ErrorCode::kFailedPrecondition,
+                          fmt::format("{} is tracked, and is a pipe, a socket or a device here: it "
+                                      "cannot travel",
+                                      EscapeUnprintable(path)),
+                          path)
+                     .Remedy("Put the file back, or delete it"));
+    }
+    if (!S_ISREG(info.st_mode)) continue;
     const auto size = static_cast<uint64_t>(info.st_size);
     total += size;
     if (largest != nullptr && size <= largest_size) continue;
