@@ -23,6 +23,7 @@
 #include "os/scratch.h"
 #include "workspace/index_entries.h"
 #include "workspace/tree_path.h"
+#include "workspace/unpack_file.h"
 
 namespace cleanroom::workspace {
 namespace {
@@ -133,43 +134,9 @@ class Copy {
     std::string staged;  // its name in the staging folder
   };
 
-  static std::unexpected<Error> AnotherTar() {
-    return Err(ErrorCode::kDataCorrupt, "the tar is not the one that was planned with");
-  }
-
   Result<void> UnpackOne(archive::TarReader& tar, const archive::TarEntry& entry,
                          const Write& write) {
-    const std::string& path = write.planned->path;
-    const std::string& name = write.staged;
-    const IncomingFile& file = *write.planned->file;
-    if (file.mode == kModeLink) {
-      if (entry.target != file.target) return AnotherTar();
-      if (symlinkat(file.target.c_str(), staging_fd_.get(), name.c_str()) != 0)
-        return WriteFailure(path);
-      return {};
-    }
-    CR_TRY_ASSIGN(const auto fd,
-                  os::OpenAt(staging_fd_.get(), name, O_WRONLY | O_CREAT | O_EXCL, 0600));
-    Sha256 hash;
-    uint64_t written = 0;
-    std::vector<uint8_t> buffer(size_t{256} << 10);
-    while (true) {
-      CR_TRY_ASSIGN(const size_t size, tar.ReadSome(buffer));
-      if (size == 0) break;
-      written += size;
-      if (written > file.size) break;
-      const std::string_view piece(reinterpret_cast<const char*>(buffer.data()), size);
-      hash.Add(piece);
-      CR_TRY(os::WriteAll(fd.get(), piece, path));
-    }
-    if (written != file.size || hash.Finish() != file.sha256) return AnotherTar();
-    if (fchmod(fd.get(), file.mode == kModeProgram ? 0755 : 0644) != 0) return WriteFailure(path);
-    // Not in the future, where build tools would take it for newer than all they make.
-    const timespec time = {.tv_sec = std::clamp<int64_t>(file.mtime, 0, std::time(nullptr)),
-                           .tv_nsec = 0};
-    const std::array<timespec, 2> times = {time, time};
-    if (futimens(fd.get(), times.data()) != 0) return WriteFailure(path);
-    return {};
+    return UnpackFile(tar, entry, *write.planned->file, staging_fd_.get(), write.staged);
   }
 
   Result<void> DeleteAll() {

@@ -81,7 +81,16 @@ Result<Git> Git::Open(std::string folder) {
   Git git(std::move(folder));
   git.Silence();
   CR_TRY(git.LoadConfig());
-  git.SilenceFilters();
+  git.SilenceFilters(Filters::kOfUser);
+  return git;
+}
+
+Result<Git> Git::OpenScratch(std::string folder, const Settings& settings) {
+  Git git(std::move(folder));
+  git.Silence();
+  for (const auto& [key, value] : settings) git.Override(key, value);
+  CR_TRY(git.LoadConfig());
+  git.SilenceFilters(Filters::kNone);
   return git;
 }
 
@@ -120,12 +129,12 @@ Result<void> Git::LoadConfig() {
 // What the repository's config says of a filter driver gives way to what the user's says, or to
 // nothing: git passes contents on unchanged where a command is empty and the driver not required.
 // (An empty `process` also turns the user's `clean` off; git knows no way to say that there is none.)
-void Git::SilenceFilters() {
+void Git::SilenceFilters(Filters allowed) {
   std::set<std::string> of_repository;
   std::map<std::string, std::string> of_user;
   for (const Entry& entry : config_) {
     if (!entry.key.starts_with("filter.")) continue;
-    if (entry.scope == Entry::Scope::kUser) {
+    if (entry.scope == Entry::Scope::kUser && allowed == Filters::kOfUser) {
       of_user[entry.key] = entry.value;
     } else {
       of_repository.insert(entry.key);

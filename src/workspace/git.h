@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -36,6 +37,11 @@ class Git {
   // where `folder` is in no repository; permission_denied, with what git wants, where it refuses
   // somebody else's.
   static Result<Git> Open(std::string folder);
+
+  // The same in a repository of our own making, in which lies what is hostile: no filter driver runs
+  // at all, and `settings` count for more than any config file.
+  using Settings = std::vector<std::pair<std::string, std::string>>;
+  static Result<Git> OpenScratch(std::string folder, const Settings& settings);
 
   const std::string& folder() const { return folder_; }
 
@@ -74,7 +80,8 @@ class Git {
   explicit Git(std::string folder) : folder_(std::move(folder)) {}
   Result<void> LoadConfig();
   void Silence();
-  void SilenceFilters();
+  enum class Filters { kOfUser, kNone };
+  void SilenceFilters(Filters allowed);
   void Override(std::string key, std::string value);
   std::vector<std::string> Argv(const std::vector<std::string>& args) const;
   std::vector<std::string> Environment(const GitCall& call) const;

@@ -141,6 +141,18 @@ Result<Upstream> IsUpstream(const Repository& repository, const Remote& remote,
   return missing.empty() ? Upstream::kHasIt : Upstream::kUnknown;
 }
 
+Result<void> CheckHasCommit(const Repository& repository, const std::string& commit) {
+  CR_TRY_ASSIGN(const auto found, repository.git->Try({"rev-parse", "--verify", "--quiet",
+                                                       "--end-of-options", commit + "^{commit}"}));
+  if (found.status.ok()) return {};
+  return Err(Error(ErrorCode::kFailedPrecondition,
+                   fmt::format("the repository at {} does not have commit {}, with which the "
+                               "sandbox began",
+                               repository.top, EscapeUnprintable(commit)))
+                 .About(SubjectKind::kFile, repository.top)
+                 .Remedy("Fetch it, or run it in the repository that the sandbox was made from"));
+}
+
 Result<WorkTree> LookAtWorkTree(const Repository& repository) {
   CR_TRY_ASSIGN(const auto status,
                 repository.git->Read({"status", "--porcelain", "-z", "--no-renames",

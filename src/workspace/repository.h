@@ -29,6 +29,9 @@ struct Repository {
 // work tree elsewhere (it could name any folder of the user's).
 Result<Repository> Discover(const std::string& folder);
 
+// failed_precondition where the repository does not have this commit, with which a sandbox began.
+Result<void> CheckHasCommit(const Repository& repository, const std::string& commit);
+
 struct Remote {
   std::string name;  // "" when a URL was given that no remote has
   RemoteUrl url;     // without credentials, after the user's `insteadOf`
