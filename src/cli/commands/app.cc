@@ -80,19 +80,20 @@ int Parse(CLI::App& root, Invocation& invocation, std::vector<std::string> args)
     const std::string reached = Reached(root);
     const std::vector<std::string> rest = root.remaining(true);
     // Also what a group is missing, when a word stands in its place.
-    if (!rest.empty()) return Fail(Unexpected(rest, reached, invocation.command.has_value()));
+    if (!rest.empty())
+      return Fail(invocation, Unexpected(rest, reached, invocation.command.has_value()));
     if (reached == "cleanroom") {
       const std::string help = root.help();
       std::fwrite(help.data(), 1, help.size(), stderr);
       return 1;
     }
-    return Fail(UsageError(error.what(), reached));
+    return Fail(invocation, UsageError(error.what(), reached));
   } catch (const CLI::ExtrasError& error) {
     const std::vector<std::string> rest = root.remaining(true);
-    if (rest.empty()) return Fail(UsageError(error.what(), Reached(root)));
-    return Fail(Unexpected(rest, Reached(root), invocation.command.has_value()));
+    if (rest.empty()) return Fail(invocation, UsageError(error.what(), Reached(root)));
+    return Fail(invocation, Unexpected(rest, Reached(root), invocation.command.has_value()));
   } catch (const CLI::ParseError& error) {
-    return Fail(UsageError(error.what(), Reached(root)));
+    return Fail(invocation, UsageError(error.what(), Reached(root)));
   }
   return 0;
 }
@@ -156,6 +157,7 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation) {
   AddPolicyCommands(*root, invocation);
   AddImageCommands(*root, invocation);
   AddConfigCommands(*root, invocation);
+  AddGatewayCommands(*root, invocation);
   AddSystemCommands(*root, invocation);
   AddHostCommands(*root, invocation);
   AddCompletionCommand(*root, invocation);
@@ -195,7 +197,7 @@ int Main(std::vector<std::string> args) {
   invocation.name = Reached(*root);
   if (invocation.command && invocation.name != "cleanroom exec" &&
       invocation.name != "cleanroom console") {
-    return Fail(UsageError("nothing may follow '--' here", invocation.name));
+    return Fail(invocation, UsageError("nothing may follow '--' here", invocation.name));
   }
   return invocation.run();
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "cli/output/text.h"
 #include "config/paths.h"
 #include "workspace/remote_url.h"
 
@@ -61,6 +62,40 @@ Result<workspace::CopyTarget> TargetOf(const v1::Sandbox& sandbox) {
   CR_TRY_ASSIGN(const auto url, workspace::RemoteUrl::Parse(checkout.remote_url()));
   return workspace::ChooseCopyTarget(
       binding, {.remote_identity = url.Identity(), .commit = checkout.commit_sha()}, kRemote, ".");
+}
+
+Result<workspace::Repository> RepositoryWithCommitOf(const v1::Sandbox& sandbox) {
+  const std::string& commit = sandbox.repository_checkout().commit_sha();
+  CR_TRY_ASSIGN(const auto bindings, Bindings());
+  CR_TRY_ASSIGN(const auto binding, bindings.Load(sandbox.sandbox_id()));
+  std::vector<std::string> folders = {"."};
+  if (binding) folders.insert(folders.begin(), binding->local_root);
+  std::string without;
+  for (const std::string& folder : folders) {
+    auto found = workspace::Discover(folder);
+    if (!found) continue;
+    if (workspace::CheckHasCommit(*found, commit)) return found;
+    if (without.empty()) {
+      without = found->top;
+    } else if (without != found->top) {
+      without = fmt::format("neither {} nor {}", without, found->top);
+    }
+  }
+  if (without.empty()) {
+    return Err(Error(ErrorCode::kFailedPrecondition,
+                     fmt::format("there is no repository here with commit {}, with which the "
+                                 "sandbox began",
+                                 Printable(commit)))
+                   .Remedy(fmt::format("Run it in a clone of {}",
+                                       Printable(sandbox.repository_checkout().remote_url()))));
+  }
+  return Err(Error(ErrorCode::kFailedPrecondition,
+                   fmt::format("{} {} commit {}, with which the sandbox began", without,
+                               without.starts_with("neither ") ? "has" : "does not have",
+                               Printable(commit)))
+                 .Remedy(fmt::format("Fetch it, as with: git fetch {} {}",
+                                     Printable(sandbox.repository_checkout().remote_url()),
+                                     Printable(commit))));
 }
 
 }  // namespace cleanroom::cli

@@ -27,4 +27,8 @@ Awaitable<Result<::cleanroom::v1::Sandbox>> FindWithRepository(client::Api& api,
 // same remote and commit that the command was started in.
 Result<workspace::CopyTarget> TargetOf(const ::cleanroom::v1::Sandbox& sandbox);
 
+// A local repository with the commit that the sandbox began with: the one that it is bound to, or
+// the one that the command was started in. failed_precondition, naming both, when neither has it.
+Result<workspace::Repository> RepositoryWithCommitOf(const ::cleanroom::v1::Sandbox& sandbox);
+
 }  // namespace cleanroom::cli

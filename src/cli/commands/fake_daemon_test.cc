@@ -249,6 +249,13 @@ Awaitable<Result<v1::DiskUsageResponse>> FakeDaemon::DiskUsage(rpc::CallContext&
   *response.add_items() = Item("image", "registry.example/\x1b[2Jbase", 3 << 20, true, false);
   *response.add_items() = Item("image", "registry.example/other", 2 << 20, false, true);
   *response.add_items() = Item("template", "0123abcd", 1 << 20, false, true);
+  for (const char* kind : {"work-tree", "work-tree", "objects", "mirror", "mirror"}) {
+    v1::StoredItem item = Item(kind, "https://git.example/r\x1b[2J", 4096, true, false);
+    if (response.items().rbegin()->kind() == "mirror")
+      item = Item(kind, "https://git.example/other", 1 << 20, false, true);
+    item.set_remote(item.name());
+    *response.add_items() = item;
+  }
   *response.add_items() = Item("audit", "2026-11-22.jsonl", 4096, false, false);
   co_return response;
 }
@@ -256,6 +263,7 @@ Awaitable<Result<v1::DiskUsageResponse>> FakeDaemon::DiskUsage(rpc::CallContext&
 Awaitable<Result<v1::PruneResponse>> FakeDaemon::Prune(rpc::CallContext&,
                                                        v1::PruneRequest request) {
   Note(std::string(request.dry_run() ? "look" : "prune") + (request.all() ? " all " : " ") +
+       (request.mirrors() ? "mirrors " + request.remote() + " " : "") +
        std::to_string(request.older_than_seconds()));
   v1::PruneResponse response;
   *response.add_items() = Item("template", "0123abcd", 1 << 20, false, true);

@@ -98,19 +98,47 @@ TEST_F(ProgramTest, TellsWhatIsStored) {
   auto output = Run({"system", "df"});
   EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
   EXPECT_EQ(output.out,
-            "KIND      COUNT  SIZE     RECLAIMABLE\n"
-            "image     2      5.0 MiB  2.0 MiB\n"
-            "template  1      1.0 MiB  1.0 MiB\n"
-            "audit     1      4.0 KiB  0 B\n"
-            "total     4      6.0 MiB  3.0 MiB\n");
+            "KIND       COUNT  SIZE     RECLAIMABLE\n"
+            "image      2      5.0 MiB  2.0 MiB\n"
+            "template   1      1.0 MiB  1.0 MiB\n"
+            "work-tree  2      8.0 KiB  0 B\n"
+            "objects    1      4.0 KiB  0 B\n"
+            "mirror     2      1.0 MiB  1.0 MiB\n"
+            "audit      1      4.0 KiB  0 B\n"
+            "total      9      7.0 MiB  4.0 MiB\n");
   output = Run({"system", "df", "-v"});
   EXPECT_THAT(output.out, testing::ContainsRegex("image +3.0 MiB +[0-9]+d ago +in use +registry"));
   EXPECT_THAT(output.out, testing::ContainsRegex("template +1.0 MiB .* reclaimable +0123abcd\n"));
   EXPECT_THAT(output.out, testing::ContainsRegex("audit +4.0 KiB .* kept +2026-11-22.jsonl\n"));
   EXPECT_EQ(output.out.find('\033'), std::string::npos);
   output = Run({"system", "df", "--json"});
-  EXPECT_THAT(output.out, HasSubstr("\"reclaimable_bytes\": 3145728"));
+  EXPECT_THAT(output.out, HasSubstr("\"reclaimable_bytes\": 4194304"));
   EXPECT_THAT(output.out, HasSubstr("\"last_used_at\": \"2023-11-14T22:13:20.000Z\""));
+}
+
+TEST_F(ProgramTest, ListsMirrorsAndPrunesThem) {
+  auto output = Run({"gateway", "mirrors"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_THAT(output.out, testing::ContainsRegex(
+                              "\nhttps://git.example/r\\\\x1b\\[2J +4.0 KiB +2 +1 +- +[0-9]+d "
+                              "ago +in use\n"));
+  EXPECT_THAT(output.out, testing::ContainsRegex("/other +1.0 MiB +0 +0 .* reclaimable\n$"));
+  output = Run({"gateway", "mirrors", "--json"});
+  EXPECT_THAT(output.out, HasSubstr("\"commits\": 2"));
+  output = Run({"gateway", "mirrors", "prune"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("there is no terminal to ask on"));
+  output = Run({"gateway", "mirrors", "prune", "--dry-run"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_EQ(daemon_.All(), "look mirrors  0\n");
+  output = Run({"gateway", "mirrors", "prune", "--force", "https://git.example/other.git/"});
+  EXPECT_EQ(output.status.ShellCode(), 0) << output.err;
+  EXPECT_TRUE(daemon_.Noted("prune mirrors https://git.example/other 0")) << daemon_.All();
+  output = Run({"gateway", "mirrors", "prune", "--force", "https://git.example/none"});
+  EXPECT_EQ(output.status.ShellCode(), 1);
+  EXPECT_THAT(output.err, HasSubstr("not_found: there is no mirror of https://git.example/none"));
+  output = Run({"gateway", "mirrors", "prune", "--force", "https://git.example/r\x1b[2J"});
+  EXPECT_THAT(output.err, HasSubstr("a sandbox uses the mirror of https://git.example/r\\x1b[2J"));
 }
 
 TEST_F(ProgramTest, PrunesNothingUnasked) {

@@ -224,6 +224,21 @@ TEST_F(ProgramTest, HelpIsACommandToo) {
               HasSubstr("'nonsense' is no command"));
 }
 
+// 1 would say that there is a difference.
+TEST_F(ProgramTest, ADiffThatFailsIsNoDifference) {
+  for (const std::vector<std::string>& args :
+       {std::vector<std::string>{"workspace", "diff"},
+        {"workspace", "diff", "x"},
+        {"workspace", "diff", sandbox_, "--stat", "--name-only"},
+        {"workspace", "diff", sandbox_, "--nonsense"},
+        {"workspace", "diff", sandbox_, "--", "x"},
+        {"workspace", "diff", sandbox_}}) {
+    const auto output = Run(args);
+    EXPECT_EQ(output.status.ShellCode(), 2) << output.err;
+    EXPECT_EQ(output.out, "");
+  }
+}
+
 TEST_F(ProgramTest, BashCompletesCommandsFlagsAndTheirValues) {
   const auto completes = [this](const std::string& words) {
     const std::string program = CLEANROOM_PROGRAM;
@@ -248,6 +263,9 @@ TEST_F(ProgramTest, BashCompletesCommandsFlagsAndTheirValues) {
   EXPECT_EQ(completes("completion z"), " zsh \n");
   EXPECT_THAT(completes("serve --li"), HasSubstr(" --listen "));
   EXPECT_EQ(completes("exec -- l"), "  \n");
+  EXPECT_THAT(completes("gateway m"), HasSubstr(" mirrors "));
+  EXPECT_THAT(completes("gateway mirrors p"), HasSubstr(" prune "));
+  EXPECT_THAT(completes("gateway mirrors prune --d"), HasSubstr(" --dry-run "));
 }
 
 TEST_F(ProgramTest, TerminationRemovesTheSandboxOfRm) {

@@ -1,19 +1,17 @@
 // system df, prune, warmup.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <map>
 #include <utility>
 
 #include "cli/commands/policy_source.h"
+#include "cli/commands/prune.h"
 #include "cli/commands/run_flags.h"
 #include "cli/commands/sandbox_create.h"
 #include "cli/commands/warm_up.h"
 #include "cli/output/json.h"
 #include "cli/output/progress.h"
-#include "cli/output/proto_time.h"
 #include "cli/output/text.h"
 #include "cli/session/errors.h"
 #include "cli/session/invocation.h"
@@ -55,11 +53,6 @@ struct Flags {
   bool json = false;
   bool verbose = false;
 };
-
-std::string UsedAgo(const v1::StoredItem& item) {
-  if (!item.has_last_used_at()) return "-";
-  return Ago(FromProto(item.last_used_at()), std::chrono::system_clock::now());
-}
 
 std::string Summary(const v1::DiskUsageResponse& usage) {
   struct Sum {
@@ -112,50 +105,6 @@ Awaitable<Result<int>> Df(client::Api& api, Flags flags) {
   co_return PrintAnswer(text);
 }
 
-std::string Describe(const v1::PruneResponse& pruned, std::string_view verdict) {
-  std::string out;
-  if (!pruned.items().empty()) {
-    Table table({"KIND", "SIZE", "USED", "NAME"});
-    for (const v1::StoredItem& item : pruned.items())
-      table.AddRow({item.kind(), HumanBytes(item.size_bytes()), UsedAgo(item), item.name()});
-    out = table.Render();
-  }
-  return out + fmt::format("{} {} ({} {})\n", verdict, HumanBytes(pruned.freed_bytes()),
-                           pruned.items_size(), pruned.items_size() == 1 ? "item" : "items");
-}
-
-// Shows what would go and asks, on the terminal. Nothing is read when there is nothing to remove.
-bool Confirm(const v1::PruneResponse& found) {
-  const std::string text = Describe(found, "would free");
-  std::fwrite(text.data(), 1, text.size(), stderr);
-  if (found.items().empty()) return false;
-  std::fputs("Remove? [y/N] ", stderr);
-  std::string answer;
-  for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar())
-    answer += static_cast<char>(c);
-  return answer == "y" || answer == "Y" || answer == "yes";
-}
-
-Awaitable<Result<int>> Prune(client::Api& api, v1::PruneRequest request, Flags flags) {
-  if (!flags.dry_run && !flags.force) {
-    v1::PruneRequest look = request;
-    look.set_dry_run(true);
-    auto found = co_await api.system.Prune(std::move(look));
-    if (!found) co_return Err(std::move(found).error());
-    if (!Confirm(*found)) co_return 0;
-  }
-  auto pruned = co_await api.system.Prune(request);
-  if (!pruned) co_return Err(std::move(pruned).error());
-  const int printed =
-      PrintAnswer(flags.json ? ToJson(request, *pruned)
-                             : Describe(*pruned, flags.dry_run ? "would free" : "freed"));
-  if (pruned->failures().empty()) co_return printed;
-  std::string failures;
-  for (const std::string& failure : pruned->failures())
-    failures += (failures.empty() ? "" : "\n") + failure;
-  co_return Err(ErrorCode::kInternal, "not everything was removed:\n" + failures);
-}
-
 int RunPrune(const Invocation& invocation, const Flags& flags) {
   v1::PruneRequest request;
   request.set_all(flags.all);
@@ -165,13 +114,11 @@ int RunPrune(const Invocation& invocation, const Flags& flags) {
     if (!age) return Fail(invocation, std::move(age).error().Context("--older-than"));
     request.set_older_than_seconds(age->count());
   }
-  if (!flags.dry_run && !flags.force && isatty(STDIN_FILENO) != 1) {
-    return Fail(
-        UsageError("there is no terminal to ask on: pass --force, or look first with --dry-run",
-                   "cleanroom system prune"));
-  }
+  const PruneFlags how{.dry_run = flags.dry_run, .force = flags.force, .json = flags.json};
+  if (const auto may = CheckMayAsk(how, "cleanroom system prune"); !may)
+    return Fail(invocation, may.error());
   return RunConnected(invocation,
-                      [&](client::Api& api) { return Prune(api, std::move(request), flags); });
+                      [&](client::Api& api) { return Prune(api, std::move(request), how); });
 }
 
 Awaitable<Result<int>> Warmup(client::Api& api, v1::WarmUpRequest request, PolicySource source,

@@ -1,4 +1,4 @@
-// workspace copy-in and copy-out: the work tree of a sandbox and the local one.
+// workspace copy-in, copy-out and diff: the work tree of a sandbox and the local one.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +10,7 @@
 #include "base/utf8.h"
 #include "cli/commands/workspace_copy_in.h"
 #include "cli/commands/workspace_copy_out.h"
+#include "cli/commands/workspace_diff.h"
 #include "cli/output/text.h"
 #include "cli/session/errors.h"
 #include "cli/session/invocation.h"
@@ -44,6 +45,19 @@ constexpr CommandHelp kCopyOut = {
     "listed, and nothing is written, unless --force takes the sandbox's.",
     "cleanroom workspace copy-out 01kr7p9ksmfa7rmyypyqw2w8r0\n"
     "cleanroom workspace copy-out --dry-run 01kr7p9ksmfa7rmyypyqw2w8r0"};
+
+constexpr CommandHelp kDiff = {
+    "diff",
+    "Show what has changed in a sandbox's work tree\n\n"
+    "A patch for `git apply`, of the sandbox's work tree against the commit that it began with: "
+    "local changes that\n"
+    "were copied in are part of it. New files that git ignores here are not. The exit code is 1 "
+    "when there is a\n"
+    "difference, 0 when there is none, and 2 after an error.",
+    "cleanroom workspace diff 01kr7p9ksmfa7rmyypyqw2w8r0\n"
+    "cleanroom workspace diff --stat 01kr7p9ksmfa7rmyypyqw2w8r0\n"
+    "cleanroom workspace diff 01kr7p9ksmfa7rmyypyqw2w8r0 | git apply"};
+constexpr int kDiffFailed = 2;
 
 struct Flags {
   std::string sandbox_id;
@@ -137,13 +151,44 @@ void Add(CLI::App& group, Invocation& invocation, const CommandHelp& help,
   });
 }
 
+void AddDiff(CLI::App& group, Invocation& invocation) {
+  CLI::App* command = AddCommand(group, kDiff);
+  struct DiffFlags {
+    std::string sandbox_id;
+    bool stat = false;
+    bool names = false;
+    bool json = false;
+  };
+  const auto flags = std::make_shared<DiffFlags>();
+  command->add_option("id", flags->sandbox_id, "The sandbox")->option_text("ID")->required();
+  CLI::Option* stat = command->add_flag("--stat", flags->stat, "Only count the lines of each file");
+  command->add_flag("--name-only", flags->names, "Only name the files")->excludes(stat);
+  command->add_flag("--json", flags->json, "Write JSON: the files, and their lines counted");
+  // Also of mistakes in its flags.
+  command->preparse_callback([&invocation](size_t) { invocation.failure_code = kDiffFailed; });
+  command->callback([&invocation, flags] {
+    invocation.run = [&invocation, flags] {
+      if (auto id = CheckId(flags->sandbox_id, "sandbox id"); !id) {
+        return Fail(invocation, id.error());
+      }
+      using Form = workspace::SandboxDiff::Form;
+      const DiffOptions options{.form = flags->stat    ? Form::kStat
+                                        : flags->names ? Form::kNames
+                                                       : Form::kPatch,
+                                .json = flags->json};
+      return RunConnected(invocation,
+                          [&](client::Api& api) { return Diff(api, flags->sandbox_id, options); });
+    };
+  });
+}
+
 }  // namespace
 
 void AddWorkspaceCommands(CLI::App& root, Invocation& invocation) {
-  CLI::App* group =
-      AddGroup(root, "workspace", "Copy between a sandbox's work tree and the local one");
+  CLI::App* group = AddGroup(root, "workspace", "The work tree of a sandbox, and the local one");
   Add(*group, invocation, kCopyIn, RunCopyIn, false);
   Add(*group, invocation, kCopyOut, RunCopyOut, true);
+  AddDiff(*group, invocation);
 }
 
 }  // namespace cleanroom::cli

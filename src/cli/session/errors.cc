@@ -159,7 +159,7 @@ int Fail(const Error& error) { return Fail(Invocation(), error); }
 int Fail(const Invocation& invocation, const Error& error) {
   const std::string text = Describe(error, invocation.name);
   std::fwrite(text.data(), 1, text.size(), stderr);
-  return 1;
+  return invocation.failure_code;
 }
 
 void PrintWarning(std::string_view text) {

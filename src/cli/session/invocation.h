@@ -34,6 +34,7 @@ struct Invocation {
   // What stood after the first "--": the command of exec and console.
   std::optional<std::vector<std::string>> command;
   std::function<int()> run;
+  int failure_code = 1;            // of the chosen command, where it fails
   std::string name = "cleanroom";  // with the command: "cleanroom image pull"
 };
 
@@ -56,6 +57,7 @@ void AddWorkspaceCommands(CLI::App& root, Invocation& invocation);
 void AddPolicyCommands(CLI::App& root, Invocation& invocation);
 void AddImageCommands(CLI::App& root, Invocation& invocation);
 void AddConfigCommands(CLI::App& root, Invocation& invocation);
+void AddGatewayCommands(CLI::App& root, Invocation& invocation);
 void AddSystemCommands(CLI::App& root, Invocation& invocation);
 void AddHostCommands(CLI::App& root, Invocation& invocation);  // doctor, version, serve
 void AddCompletionCommand(CLI::App& root, Invocation& invocation);
@@ -67,9 +69,10 @@ std::unique_ptr<CLI::App> BuildTree(Invocation& invocation);
 int Main(std::vector<std::string> args);
 
 // Prints "cleanroom: CODE: message" and a line saying what to do next to standard error. Returns 1,
-// the exit code of every error of ours.
+// the exit code of our errors.
 int Fail(const Error& error);
-// The same; a mistake in the command line leads to the help of the invocation's command.
+// The same; a mistake in the command line leads to the help of the invocation's command. Returns its
+// failure code.
 int Fail(const Invocation& invocation, const Error& error);
 
 }  // namespace cleanroom::cli

@@ -33,6 +33,8 @@ v1::StoredItem ToMessage(const StoredItem& item) {
   if (item.made_at > 0) message.mutable_created_at()->set_seconds(item.made_at);
   message.mutable_last_used_at()->set_seconds(item.used_at);
   message.set_in_use(item.in_use);
+  message.set_remote(item.remote);
+  if (item.fetched_at > 0) message.mutable_fetched_at()->set_seconds(item.fetched_at);
   message.set_reclaimable(!item.in_use && item.pruning != Pruning::kNever);
   return message;
 }
@@ -53,7 +55,13 @@ Result<PruneRules> RulesOf(const v1::PruneRequest& request) {
                fmt::format("older_than_seconds must be between 0 and {}, not {}", kMaxAgeSeconds,
                            request.older_than_seconds()));
   }
-  return PruneRules{.what = request.all() ? PruneRules::What::kAll : PruneRules::What::kTemplates,
+  if (!request.remote().empty() && !request.mirrors())
+    return Err(ErrorCode::kInvalidArgument, "remote goes with mirrors");
+  using What = PruneRules::What;
+  return PruneRules{.what = request.mirrors() ? What::kMirrors
+                            : request.all()   ? What::kAll
+                                              : What::kTemplates,
+                    .remote = request.remote(),
                     .older_than = std::chrono::seconds(request.older_than_seconds())};
 }
 

@@ -47,12 +47,14 @@ std::vector<StoredItem> ListLayers(const layers::LayerStore& layers,
     const bool work_tree = record.id.kind == repository::kWorkTreeKind;
     const bool submodules = record.id.kind == repository::kSubmodulesKind;
     const bool known = work_tree || submodules || record.id.kind == repository::kObjectsKind;
+    const auto url = urls.find(repository::Fact(record, "mirror"));
     items.push_back({.kind = work_tree    ? "work-tree"
                              : submodules ? "submodules"
                              : known      ? "objects"
                                           : "layer",
                      .name = NameOf(record, urls),
                      .id = record.id.kind + "/" + record.id.key,
+                     .remote = known && url != urls.end() ? url->second : std::string(),
                      .path = record.folder,
                      .bytes = record.disk_bytes,
                      .made_at = record.made_at,
@@ -147,11 +149,13 @@ Awaitable<Result<std::vector<StoredItem>>> MirrorStorage::List() {
       const std::string key = record.path.stem();
       // One without a record cannot be named, and stays.
       const bool known = git::MirrorStore::KeyOf(record.url) == key;
-      items.push_back({.kind = "mirror",
+      items.push_back({.kind = kMirrorKind,
                        .name = known ? record.url : key,
                        .id = known ? record.url : key,
+                       .remote = known ? record.url : std::string(),
                        .path = record.path,
                        .used_at = record.used_at,
+                       .fetched_at = known ? record.refreshed_at / 1'000'000'000 : 0,
                        .pruning = known ? Pruning::kWithAll : Pruning::kNever});
     }
     return MeasureRoom(std::move(items));

@@ -143,6 +143,21 @@ TEST_F(RepositoryStorageTest, LayersGoAfterAWhileAndMirrorsWhenAsked) {
   EXPECT_THAT(Prune({.what = What::kAll}), ElementsAre(Identity("r.git")));
 }
 
+TEST_F(RepositoryStorageTest, MirrorsGoAloneAndByRemote) {
+  PutMirror("r.git");
+  PutMirror("other.git");
+  PutLayer("work-tree", 'a', {{"mirror", Key("r.git")}, {"commit", "1"}});
+  plane_.now += hours(24);
+  auto items = List();
+  EXPECT_EQ(items["work-tree/" + std::string(64, 'a')].remote, Identity("r.git"));
+  EXPECT_EQ(items[Identity("r.git")].remote, Identity("r.git"));
+  EXPECT_THAT(Prune({.what = What::kMirrors, .remote = "https://git.example/none"}), IsEmpty());
+  EXPECT_THAT(Prune({.what = What::kMirrors, .remote = Identity("other.git")}),
+              ElementsAre(Identity("other.git")));
+  EXPECT_THAT(Prune({.what = What::kMirrors}), ElementsAre(Identity("r.git")));
+  EXPECT_EQ(List().size(), 1U);
+}
+
 TEST_F(RepositoryStorageTest, WhatASandboxHasStays) {
   PutMirror("r.git");
   PutMirror("other.git");

@@ -47,11 +47,17 @@ void AddEntries(std::vector<StoredItem>& items, std::string_view kind, const fs:
 }
 
 bool IsPruned(const StoredItem& item, const PruneRules& rules, int64_t now) {
+  using What = PruneRules::What;
   if (item.in_use || item.pruning == Pruning::kNever) return false;
-  if (item.pruning == Pruning::kWithAll && rules.what != PruneRules::What::kAll) return false;
+  if (rules.what == What::kMirrors) {
+    if (item.kind != kMirrorKind) return false;
+    if (!rules.remote.empty() && item.remote != rules.remote) return false;
+  } else if (item.pruning == Pruning::kWithAll && rules.what != What::kAll) {
+    return false;
+  }
   const int64_t unused = std::max<int64_t>(0, now - std::max(item.used_at, item.made_at));
   std::chrono::seconds least = rules.older_than;
-  if (rules.what != PruneRules::What::kAll && least.count() == 0) least = item.keep_unused;
+  if (rules.what == What::kTemplates && least.count() == 0) least = item.keep_unused;
   return unused >= least.count();
 }
 

@@ -10,6 +10,8 @@
 
 namespace cleanroom::server {
 
+inline constexpr std::string_view kMirrorKind = "mirror";
+
 // By what pruning a thing goes, if nobody uses it.
 enum class Pruning { kNever, kAlways, kWithAll };
 
@@ -17,10 +19,12 @@ struct StoredItem {
   std::string_view kind;  // "image", "template", …: for people, and how they are grouped
   std::string name;       // for people
   std::string id;         // an image's digest; else the name
+  std::string remote{};   // of a mirror, and of what is made of one that is here: its identity
   std::filesystem::path path;
-  uint64_t bytes = 0;   // room that it takes on the host
-  int64_t made_at = 0;  // seconds since 1970; 0 where it is not known
-  int64_t used_at = 0;  // the same, as far as it is known; else made_at
+  uint64_t bytes = 0;      // room that it takes on the host
+  int64_t made_at = 0;     // seconds since 1970; 0 where it is not known
+  int64_t used_at = 0;     // the same, as far as it is known; else made_at
+  int64_t fetched_at = 0;  // the same, of a mirror
   bool in_use = false;
   Pruning pruning = Pruning::kNever;
   // Of kAlways: goes only when it was not used for so long, unless all go or an age is given.
@@ -28,8 +32,9 @@ struct StoredItem {
 };
 
 struct PruneRules {
-  enum class What { kTemplates, kAll };
+  enum class What { kTemplates, kAll, kMirrors };
   What what = What::kTemplates;
+  std::string remote{};                // of kMirrors: only that of this remote; empty: all
   std::chrono::seconds older_than{0};  // not used for so long
 };
 
