@@ -90,7 +90,7 @@ std::vector<std::string> LocalEnvironment(const Command& command) {
 
 std::vector<std::string> UpstreamArguments(const GitConfig& config, const Command& command) {
   std::vector<std::string> out = Begin(config, command);
-  AddConfig(out, {"http.followRedirects=initial",
+  AddConfig(out, {"http.followRedirects=false",  // remote.cc decides where one may lead
                   fmt::format("http.lowSpeedLimit={}", config.low_speed_bytes),
                   fmt::format("http.lowSpeedTime={}", config.low_speed_time.count()),
                   // A pack stays a pack: no loose objects in a mirror.

@@ -202,7 +202,76 @@ TEST_F(MirrorStoreTest, CredentialsComeFromTheUsersHelperAndNobodyIsAsked) {
 
 TEST_F(MirrorStoreTest, RedirectsDoNotLeadToOtherProtocols) {
   server_.Script("echo file:///tmp > redirect");
-  EXPECT_FALSE(Ensure({}));
+  EXPECT_THAT(Ensure({}), HasError(ErrorCode::kUpstreamError));
+}
+
+TEST_F(MirrorStoreTest, RedirectsOnTheSameHostAreFollowed) {
+  server_.Script("ln -s . moved; echo " + server_.Url("moved") + " > redirect");
+  EXPECT_EQ(Ensure({})->commit, Id("main"));
+  server_.Script("echo /moved > redirect");
+  EXPECT_EQ(Ensure({.commit = Commit("main")})->branch, "");
+  server_.Script("echo /elsewhere > redirect");  // round and round
+  EXPECT_THAT(Ensure({}), HasError(ErrorCode::kUpstreamError));
+}
+
+// To another host git would go with that host's credentials.
+TEST_F(MirrorStoreTest, RedirectsToOtherHostsAreRefused) {
+  GitServer other;
+  other.Script(kMakeRepository);
+  for (const std::string& target : {"http://" + other.host(), "//" + other.host()}) {
+    server_.Script("echo " + target + " > redirect");
+    const auto led = Ensure({});
+    ASSERT_THAT(led, HasError(ErrorCode::kUpstreamError)) << target;
+    EXPECT_THAT(led.error().message(), HasSubstr("127.0.0.1 leads elsewhere"));
+    EXPECT_EQ(other.Requests(), 0) << target;
+  }
+  server_.Script("echo http://" + other.host() + " > redirect");
+  const auto led = Ensure({});
+  EXPECT_THAT(led.error().message(), HasSubstr("(to " + other.Url("r.git") + ")"));
+  EXPECT_THAT(led.error().remedy(), HasSubstr("Name the repository by the URL"));
+  EXPECT_EQ(other.Requests(), 0);
+}
+
+TEST_F(MirrorStoreTest, DataWithoutEndOrSenseIsGivenUp) {
+  server_.Script("touch flood");
+  const MirrorStore store = Open({}, {.max_mirror_bytes = 1'000'000});
+  const auto flooded = Ensure(store, {});
+  EXPECT_FALSE(flooded);
+  EXPECT_TRUE(fs::is_empty(state_ / "mirrors/tmp"));
+  server_.Script("rm flood");
+  EXPECT_THAT(Ensure(store, {}), IsOk());
+}
+
+// A server that gives another commit than it was asked for, or a pack that lacks objects.
+TEST_F(MirrorStoreTest, WhatAServerLiesAboutIsNotTaken) {
+  ASSERT_THAT(Ensure({}), IsOk());
+  const std::string known = Id("main");
+  // The refs name a commit whose tree is not there.
+  const std::string hollow = server_.Script(
+      "cd r.git; tree=$(git mktree </dev/null); printf 'tree %s\\nauthor a <a@b> 1 +0000\\n"
+      "committer a <a@b> 1 +0000\\n\\nhollow\\n' ${tree//[0-9]/a} | git hash-object -t commit -w "
+      "--stdin --literally | tee refs/heads/hollow");
+  const auto lied = Ensure({.branch = "hollow"});
+  EXPECT_FALSE(lied);
+  EXPECT_FALSE(Ensure({.commit = hollow}));
+  EXPECT_THAT(Ensure({.commit = known}), IsOk());
+}
+
+TEST_F(MirrorStoreTest, ACommitThatWasPushedAwayIsKeptOnceItWasSeen) {
+  const std::string gone = Commit("main");
+  ASSERT_THAT(Ensure({.commit = gone}), IsOk());
+  server_.Script(
+      "git -C r.git update-ref refs/heads/main main~1; git -C r.git reflog expire "
+      "--expire=now --all; git -C r.git gc -q --prune=now");
+  EXPECT_THAT(Ensure({.commit = gone}), IsOk());
+  EXPECT_EQ(Ensure({})->commit, Id("main"));
+  EXPECT_THAT(Ensure({.commit = gone}), IsOk());
+  // One that was never seen is told as missing.
+  const std::string never = server_.Script(
+      "cd work; git checkout -q main; git commit -q --allow-empty -m never; git rev-parse HEAD");
+  const auto missing = Ensure({.commit = never});
+  ASSERT_THAT(missing, HasError(ErrorCode::kNotFound));
+  EXPECT_THAT(missing.error().message(), HasSubstr(never));
 }
 
 TEST_F(MirrorStoreTest, AnUntrustedCertificateIsRefused) {
@@ -285,6 +354,9 @@ TEST_F(MirrorStoreTest, ManyRefsAndOddNames) {
       "git update-ref 'refs/heads/$(id)' $id");
   const auto resolved = Ensure({});
   ASSERT_THAT(resolved, IsOk()) << resolved.error().ToString();
+  EXPECT_THAT(Ensure({.revision = "refs/heads/--upload-pack=x"}), IsOk());
+  EXPECT_THAT(Ensure({.revision = "n/9999"}), IsOk());
+  EXPECT_THAT(Ensure({.revision = "$(id)"}), IsOk());
   const auto refs = Mirror(store_.git(), resolved->mirror).Refs({});
   EXPECT_THAT(refs, IsOkAnd(SizeIs(10005)));
 }

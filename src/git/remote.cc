@@ -3,14 +3,42 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "git/ref_name.h"
 #include "git/transfer_error.h"
+#include "os/file.h"
 
 namespace cleanroom::git {
 namespace {
 
-constexpr std::string_view kBranches = "refs/heads/";
+constexpr int kMaxRedirects = 3;
+constexpr uint64_t kMaxTraceBytes = 1u << 20;
+// What git asks for below a repository's URL, and a redirect must lead to as well.
+constexpr std::string_view kRefsSuffix = "/info/refs?service=git-upload-pack";
+
+// The last header of that name which git's trace shows; empty when there is none.
+std::string_view LocationIn(std::string_view trace) {
+  std::string_view found;
+  while (!trace.empty()) {
+    const size_t end = std::min(trace.find('\n'), trace.size());
+    std::string_view line = trace.substr(0, end);
+    trace.remove_prefix(std::min(end + 1, trace.size()));
+    constexpr std::string_view kHeader = "Recv header: ", kName = "location:";
+    const size_t header = line.find(kHeader);
+    if (header == std::string_view::npos) continue;
+    line.remove_prefix(header + kHeader.size());
+    const auto same = [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; };
+    if (line.size() < kName.size() || !std::equal(kName.begin(), kName.end(), line.begin(),
+                                                  [same](char b, char a) { return same(a, b); }))
+      continue;
+    line.remove_prefix(kName.size());
+    while (line.starts_with(' ')) line.remove_prefix(1);
+    while (line.ends_with('\r') || line.ends_with(' ')) line.remove_suffix(1);
+    found = line;
+  }
+  return found;
+}
 
 // "ref: refs/heads/main\tHEAD", and "<id>\t<name>".
 RemoteRefs ParseList(std::string_view text) {
@@ -48,14 +76,47 @@ uint64_t Remote::Room(uint64_t bytes_now) const {
   return limits_.max_mirror_bytes - std::min(limits_.max_mirror_bytes - 1, bytes_now);
 }
 
-Result<std::string> Remote::Ask(const Command& command, const Control& control) const {
-  for (bool again = false;; again = true) {
+Result<std::string> Remote::Ask(Command command, const Control& control) const {
+  const auto url = std::ranges::find(command.args, url_.fetch_url());
+  bool cut = false;
+  for (int redirects = 0;;) {
     CR_TRY_ASSIGN(Git::Answer answer, git_.Upstream(command, control));
     if (answer.status.ok()) return std::move(answer.out);
     const TransferTrouble trouble = ClassifyTransfer(answer.stderr_text);
-    if (trouble == TransferTrouble::kCut && !again) continue;
+    if (trouble == TransferTrouble::kCut && !std::exchange(cut, true)) continue;
+    if (trouble == TransferTrouble::kRedirect && url != command.args.end() &&
+        ++redirects <= kMaxRedirects) {
+      CR_TRY_ASSIGN(*url, Follow(*url, control));
+      continue;
+    }
     return Err(TransferError(trouble, url_, answer.stderr_text));
   }
+}
+
+// git says that there is a redirect, and not where to; a trace of its headers does.
+Result<std::string> Remote::Follow(const std::string& url, const Control& control) const {
+  CR_TRY_ASSIGN(const auto folder, os::TempDir::Create());
+  const std::string trace = folder.path() + "/trace";
+  CR_TRY(git_.Upstream({.args = {"ls-remote", "--quiet", "--end-of-options", url, "HEAD"},
+                        .environment = {"GIT_TRACE_CURL=" + trace, "GIT_TRACE_CURL_NO_DATA=1"},
+                        .timeout = limits_.list_timeout,
+                        .max_file_bytes = kMaxTraceBytes},
+                       control));
+  CR_TRY_ASSIGN(const std::string text, os::ReadFile(trace, kMaxTraceBytes));
+  std::string target(LocationIn(text));
+  const size_t end = target.find(kRefsSuffix);
+  if (end == std::string::npos || end + kRefsSuffix.size() != target.size())
+    return Err(TransferError(TransferTrouble::kNotAllowed, url_, "to what is no repository"));
+  target.resize(end);
+  const std::string authority = url.substr(0, url.find('/', url.find("://") + 3));
+  if (target.starts_with('/') && !target.starts_with("//")) target.insert(0, authority);
+  const auto parsed = RemoteUrl::Parse(target, git_.config().rules);
+  if (!parsed)
+    return Err(TransferError(TransferTrouble::kNotAllowed, url_, parsed.error().message()));
+  if (parsed->scheme() != url_.scheme() || parsed->host() != url_.host() ||
+      parsed->port() != url_.port())
+    return Err(TransferError(TransferTrouble::kNotAllowed, url_, "to " + parsed->origin()));
+  return parsed->fetch_url();
 }
 
 Result<RemoteRefs> Remote::List(const std::vector<std::string>& names,

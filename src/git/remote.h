@@ -1,5 +1,8 @@
 // What is asked of a remote: its refs, and objects for a mirror. Each is tried again once when the
 // connection was cut; errors say what to do (transfer_error.h).
+//
+// A redirect is followed on the same host and port alone. Another host is not the one that the policy
+// allows, and git would show it the credentials that its user has for it.
 #pragma once
 
 #include <filesystem>
@@ -43,7 +46,9 @@ class Remote {
                            const Control& control) const;
 
  private:
-  Result<std::string> Ask(const Command& command, const Control& control) const;
+  Result<std::string> Ask(Command command, const Control& control) const;
+  // Where the remote's redirect from `url` leads.
+  Result<std::string> Follow(const std::string& url, const Control& control) const;
   uint64_t Room(uint64_t bytes_now) const;
 
   const Git& git_;

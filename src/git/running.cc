@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <utility>
 
 #include "base/printable.h"
 #include "git/environment.h"
@@ -144,14 +145,19 @@ void Running::DrainErrors() {
       return;
     }
     for (const char c : std::string_view(buffer.data(), static_cast<size_t>(n))) {
-      if (c != '\n' && c != '\r') {
-        if (line_.size() < kMaxLine) line_ += c;
+      const bool returned = std::exchange(returned_, c == '\r');
+      if (c == '\r' || (c == '\n' && !returned)) {
+        if (control_.progress && !line_.empty()) control_.progress(line_);
+      }
+      if (c == '\r') continue;
+      if (c == '\n') {  // ssh ends its lines with both
+        complaint_ += line_ + "\n";
+        line_.clear();
         continue;
       }
-      // Of what ends in a carriage return only the last counts: it is progress.
-      if (control_.progress && !line_.empty()) control_.progress(line_);
-      if (c == '\n') complaint_ += line_ + "\n";
-      line_.clear();
+      // Of what ends in a carriage return alone only the last counts: it is progress.
+      if (returned) line_.clear();
+      if (line_.size() < kMaxLine) line_ += c;
     }
     if (complaint_.size() > 2 * kMaxComplaint)
       complaint_.erase(0, complaint_.size() - kMaxComplaint);
@@ -159,7 +165,7 @@ void Running::DrainErrors() {
 }
 
 std::string Running::Complaint() const {
-  std::string text = complaint_ + line_;
+  std::string text = complaint_ + (returned_ ? std::string() : line_);
   if (text.size() > kMaxComplaint) text.erase(0, text.size() - kMaxComplaint);
   while (text.ends_with('\n')) text.pop_back();
   return EscapeUnprintable(text, "\n");

@@ -46,7 +46,8 @@ class Running : public archive::ByteSource {
   std::chrono::seconds timeout_;
   Control control_;
   std::string complaint_;
-  std::string line_;  // of its progress, not yet whole
+  std::string line_;       // of its progress, not yet whole
+  bool returned_ = false;  // the last byte was a carriage return
 };
 
 }  // namespace cleanroom::git

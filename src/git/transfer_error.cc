@@ -35,7 +35,7 @@ constexpr auto kSigns = std::to_array<Sign>({
     {"couldn't find remote ref", TransferTrouble::kNoSuchObject},
     {"Server does not allow request for unadvertised object", TransferTrouble::kNoSuchObject},
     {"' not allowed", TransferTrouble::kNotAllowed},
-    {"unable to update url base from redirection", TransferTrouble::kNotAllowed},
+    {"returned error: 30", TransferTrouble::kRedirect},
     {"Could not resolve host", TransferTrouble::kUnreachable},
     {"Couldn't connect to server", TransferTrouble::kUnreachable},
     {"Failed to connect", TransferTrouble::kUnreachable},
@@ -95,8 +95,8 @@ Meaning MeaningOf(TransferTrouble trouble, const RemoteUrl& url) {
           ErrorCode::kFailedPrecondition,
           fmt::format("{} could not prove that it is {}", url.host(), url.host()),
           ssh ? fmt::format("Compare its host key and add it to the known_hosts of the user that "
-                            "runs cleanroomd: ssh-keyscan {}",
-                            url.host())
+                            "runs cleanroomd: ssh-keyscan {}{}",
+                            url.port() == 22 ? "" : fmt::format("-p {} ", url.port()), url.host())
               : "Install the server's certification authority on the machine of cleanroomd"};
     case TransferTrouble::kCut:
       return {ErrorCode::kUnavailable, fmt::format("{} cut the connection, twice", url.host()),
@@ -113,6 +113,7 @@ Meaning MeaningOf(TransferTrouble trouble, const RemoteUrl& url) {
     case TransferTrouble::kNoSuchObject:
       return {ErrorCode::kNotFound, "the commit is not there",
               "Push the commit, or take local work along with --copy-in"};
+    case TransferTrouble::kRedirect:
     case TransferTrouble::kNotAllowed:
       return {ErrorCode::kUpstreamError, fmt::format("{} leads elsewhere", url.host()),
               "Name the repository by the URL that it leads to"};

@@ -21,7 +21,8 @@ enum class TransferTrouble : uint8_t {
   kTooBig,  // beyond what a mirror may take
   kDiskFull,
   kNoSuchObject,  // the remote does not give out that id
-  kNotAllowed,    // a redirect or a submodule to a protocol that is refused
+  kRedirect,      // to another URL
+  kNotAllowed,    // what it leads to is refused
 };
 
 TransferTrouble ClassifyTransfer(std::string_view stderr_text);

@@ -3,10 +3,12 @@
 
 usage: git_http_server.py FOLDER [--user NAME:PASSWORD] [--tls CERT KEY]
 FOLDER/requests gets a line for each request. While FOLDER/cut exists it holds a number of requests: each such answer with a
-pack ends after 2000 bytes. While FOLDER/slow exists, answers with a pack end in silence. FOLDER/redirect holds a URL to lead to.
+pack ends after 2000 bytes. While FOLDER/slow exists, answers with a pack end in silence. FOLDER/redirect holds a URL to lead to, but for /moved/.
+While FOLDER/flood exists, an answer with a pack is followed by zeros without end.
 """
 import argparse
 import base64
+import contextlib
 import http.server
 import os
 import pathlib
@@ -64,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if self.headers.get("Authorization") != expected:
                 self.answer(401, [("WWW-Authenticate", 'Basic realm="git"')], b"")
                 return
-        if (options.folder / "redirect").exists():
+        if (options.folder / "redirect").exists() and not self.path.startswith("/moved/"):
             self.answer(302, [("Location", (options.folder / "redirect").read_text().strip() + self.path)], b"")
             return
         path, _, query = self.path.partition("?")
@@ -88,6 +90,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif name:
                 headers.append((name, value))
         packs = b"PACK" in content
+        if packs and (options.folder / "flood").exists():
+            self.send_response(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(1 << 50))
+            self.end_headers()
+            self.wfile.write(content[:2000])
+            with contextlib.suppress(OSError):
+                while True:  # until the client gives up
+                    self.wfile.write(bytes(1 << 16))
+            self.close_connection = True
+            return
         if packs and (options.folder / "slow").exists():
             self.send_response(status)
             for name, value in headers:
