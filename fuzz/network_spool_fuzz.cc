@@ -20,7 +20,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     auto record = reader.Next();
     if (!record) continue;
     if (!*record) break;
-    const std::string line = cleanroom::server::AuditLine("sandbox", **record);
+    const std::string line =
+        cleanroom::server::AuditLine(cleanroom::SandboxId("sandbox"), **record);
     if (line.find('\n') != line.size() - 1) std::abort();
   }
   return 0;

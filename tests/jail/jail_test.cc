@@ -61,7 +61,7 @@ class StandInTest : public testing::Test {
 
   // Runs a stand-in for a warden, and its machine.
   void RunJailed() {
-    const std::string id = NewId();
+    const SandboxId id(NewId());
     const std::string folder = layout_->Sandbox(id);
     ASSERT_TRUE(os::MakeDirs(folder));
     ASSERT_TRUE(os::WriteFileAtomic(folder + "/targets", ToText(targets_)));

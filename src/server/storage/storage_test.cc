@@ -268,7 +268,8 @@ class WarmResources : public FakeResources {
 
 Awaitable<void> DoWarm(WarmUp& warm_up, LaunchPlan plan, Result<WarmedUp>* out) {
   const ProgressFn progress = [](ProgressUpdate) {};
-  *out = co_await warm_up.Run(std::move(plan), progress);
+  auto warmed = co_await warm_up.Run(std::move(plan), progress);
+  *out = std::move(warmed);
 }
 
 TEST_F(StorageTest, WarmingUpFindsTheTemplateAndTellsThePool) {
