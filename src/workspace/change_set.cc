@@ -95,11 +95,8 @@ Result<std::string> MakePatch(const Git& git, const Snapshot& snapshot, const st
   return os::ReadFile(file, max_bytes);
 }
 
-}  // namespace
-
-Result<ChangeSet> TakeLocalChanges(const Repository& repository, const ChangeSetLimits& limits) {
+Result<ChangeSet> ListChanges(const Repository& repository, const Snapshot& snapshot) {
   const Git& git = *repository.git;
-  CR_TRY_ASSIGN(const Snapshot snapshot, Snapshot::Take(repository, limits.snapshot));
   ChangeSet out;
   out.base_commit = repository.commit;
   out.tree = snapshot.tree();
@@ -124,6 +121,20 @@ Result<ChangeSet> TakeLocalChanges(const Repository& repository, const ChangeSet
                          .sha256 = {},
                          .deleted = change.id.empty()});
   }
+  return out;
+}
+
+}  // namespace
+
+Result<ChangeSet> ListLocalChanges(const Repository& repository, const ChangeSetLimits& limits) {
+  CR_TRY_ASSIGN(const Snapshot snapshot, Snapshot::Take(repository, limits.snapshot));
+  return ListChanges(repository, snapshot);
+}
+
+Result<ChangeSet> TakeLocalChanges(const Repository& repository, const ChangeSetLimits& limits) {
+  const Git& git = *repository.git;
+  CR_TRY_ASSIGN(const Snapshot snapshot, Snapshot::Take(repository, limits.snapshot));
+  CR_TRY_ASSIGN(ChangeSet out, ListChanges(repository, snapshot));
   CR_TRY(FillDigests(git, snapshot.call(), out.files));
   if (!out.empty()) {
     CR_TRY_ASSIGN(out.patch, MakePatch(git, snapshot, repository.commit, limits.max_patch_bytes));

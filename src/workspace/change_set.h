@@ -45,4 +45,9 @@ struct ChangeSetLimits {
 Result<ChangeSet> TakeLocalChanges(const Repository& repository,
                                    const ChangeSetLimits& limits = {});
 
+// The same without the patch and the digests, whose making takes longer than all the rest: for whoever
+// sends the files themselves.
+Result<ChangeSet> ListLocalChanges(const Repository& repository,
+                                   const ChangeSetLimits& limits = {});
+
 }  // namespace cleanroom::workspace

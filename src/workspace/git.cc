@@ -101,7 +101,8 @@ void Git::Override(std::string key, std::string value) {
 void Git::Silence() {
   Override("core.hooksPath", "/dev/null");
   Override("core.fsmonitor", "false");
-  Override("core.splitIndex", "false");  // would write beside the index that is there
+  Override("core.splitIndex", "false");    // would write beside the index that is there
+  Override("core.looseCompression", "0");  // what we write is thrown away soon
   Override("core.sshCommand", "false");
   Override("core.askPass", "false");
   Override("credential.helper", "");

@@ -92,7 +92,7 @@ Awaitable<Result<CopiedIn>> CopyIn(client::Api& api, std::string sandbox_id,
                           target.repository.commit, sandbox->repository_checkout().commit_sha()))
             .Remedy("Make a new sandbox of this commit"));
   }
-  CR_CO_TRY_ASSIGN(const auto changes, workspace::TakeLocalChanges(target.repository));
+  CR_CO_TRY_ASSIGN(const auto changes, workspace::ListLocalChanges(target.repository));
   CopiedIn copied = Concerned(target, changes);
   if (options.dry_run) co_return copied;
   const std::string folder = sandbox->repository_checkout().destination_dir();
