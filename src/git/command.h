@@ -45,7 +45,8 @@ struct GitConfig {
   std::vector<std::string> config{};
   // A transfer slower than this for so long is given up.
   uint32_t low_speed_bytes = 1000;
-  std::chrono::seconds low_speed_time{30};
+  // As long as a server may take to put a large pack together, of which it says next to nothing.
+  std::chrono::seconds low_speed_time{120};
 };
 
 }  // namespace cleanroom::git
