@@ -102,6 +102,13 @@ TEST_F(WorkspaceTest, SyncTakesChangesAlongAndBringsThemBack) {
             "a\nruns\no\n0\n");
 }
 
+TEST_F(WorkspaceTest, WhatWasCopiedInAndRemovedThereIsRemovedHere) {
+  In("echo one >n; mkdir new; echo two >new/f; echo three >kept; echo four >>a");
+  const Outcome ran = Exec({"--sync", "--rm"}, "rm -r n new; mv kept moved; git checkout -q a");
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(In("git status --porcelain; ls -d new n kept 2>/dev/null || true"), "?? moved\n");
+}
+
 constexpr const char* kCommit = "git -c user.name=a -c user.email=a@b commit -q ";
 
 TEST_F(WorkspaceTest, CommitsThatTheRemoteHasNotTravelToo) {

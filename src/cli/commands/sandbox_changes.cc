@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,25 +86,42 @@ Awaitable<Result<SandboxChanges>> ListChanges(client::Api& api, v1::Sandbox sand
   co_return out;
 }
 
-// Sorted.
-Result<std::vector<std::string>> FilesOf(const workspace::Repository& repository,
-                                         const workspace::Baseline& baseline) {
-  CR_TRY_ASSIGN(auto files,
+// What the sandbox began with, sorted.
+struct FirstFiles {
+  std::vector<std::string> all;
+  std::vector<std::string> copied_in;  // those that its commit does not have
+};
+
+Result<FirstFiles> FilesOf(const workspace::Repository& repository,
+                           const workspace::Baseline& baseline) {
+  FirstFiles files;
+  CR_TRY_ASSIGN(files.all,
                 repository.git->ReadNames({"ls-tree", "-r", "-z", "--name-only", "--full-tree",
                                            "--end-of-options", baseline.commit}));
-  for (const auto& file : baseline.manifest) files.push_back(file.path);
-  std::ranges::sort(files);
-  files.erase(std::ranges::unique(files).begin(), files.end());
+  std::ranges::sort(files.all);
+  const size_t committed = files.all.size();
+  for (const auto& file : baseline.manifest) {
+    const std::span<const std::string> commit(files.all.data(), committed);
+    if (std::ranges::binary_search(commit, file.path)) continue;
+    if (!file.deleted) files.copied_in.push_back(file.path);
+    files.all.push_back(file.path);
+  }
+  std::ranges::sort(files.copied_in);
+  std::ranges::sort(files.all);
+  files.all.erase(std::ranges::unique(files.all).begin(), files.all.end());
   return files;
 }
 
-// Which files of the baseline are no more.
-std::vector<std::string> Deleted(const std::vector<std::string>& files,
-                                 const SandboxChanges& changes) {
+// Which of the first files are no more.
+std::vector<std::string> Deleted(const FirstFiles& files, const SandboxChanges& changes) {
   std::vector<std::string> out;
+  // Below a file that was copied in is no layer that could have it, so nothing tells that it has
+  // gone: it is not among what the sandbox has.
+  std::ranges::set_difference(files.copied_in, changes.written, std::back_inserter(out));
   if (changes.gone.empty()) return out;
   const std::set<std::string, std::less<>> gone(changes.gone.begin(), changes.gone.end());
-  for (const std::string& file : files) {
+  for (const std::string& file : files.all) {
+    if (std::ranges::binary_search(files.copied_in, file)) continue;
     bool below = gone.contains(file);
     for (size_t slash = file.find('/'); !below && slash != file.npos;
          slash = file.find('/', slash + 1)) {
@@ -176,7 +195,7 @@ Awaitable<Result<FetchedChanges>> FetchChanges(client::Api& api, v1::Sandbox san
   if (!changes) co_return Err(std::move(changes).error());
   CR_CO_TRY_ASSIGN(const auto files, FilesOf(repository, baseline));
   std::vector<std::string> deleted = Deleted(files, *changes);
-  CR_CO_TRY(DropIgnored(repository, files, *changes));
+  CR_CO_TRY(DropIgnored(repository, files.all, *changes));
   const size_t most = workspace::IncomingLimits().max_entries;
   if (changes->written.size() + deleted.size() > most) {
     co_return TooMuch(
