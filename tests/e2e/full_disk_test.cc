@@ -17,6 +17,7 @@
 #include "os/file.h"
 #include "os/process.h"
 #include "support/daemon.h"
+#include "support/git_server.h"
 #include "support/program.h"
 
 namespace cleanroom::test {
@@ -25,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Room for a template of kMemoryMib with the reserve that the daemon keeps, and not for much more.
 constexpr int kMemoryMib = 256;
@@ -33,7 +34,7 @@ constexpr const char* kSize = "size=900m";
 // What is left is too little for a template, and enough for a sandbox.
 constexpr off_t kFiller = off_t{300} << 20;
 
-class FullDiskTest : public testing::Test {
+class FullDiskTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "only root mounts a file system here";
@@ -43,12 +44,14 @@ class FullDiskTest : public testing::Test {
     place_.emplace(os::TempDir::Create().value());
     ASSERT_EQ(mount("tmpfs", place_->path().c_str(), "tmpfs", 0, kSize), 0);
     setenv("TMPDIR", place_->path().c_str(), 1);
-    daemon_ = std::make_unique<Daemon>(
-        "backends: { qemu: { memory_mib: " + std::to_string(kMemoryMib) + " } }\n");
+    daemon_ =
+        std::make_unique<Daemon>("backends: { qemu: { memory_mib: " + std::to_string(kMemoryMib) +
+                                 " } }\n" + "gateway: { git: { http_hosts: [localhost] } }\n");
     image_ = BaseImage(*daemon_);
   }
   void TearDown() override {
     daemon_.reset();
+    unsetenv("TMPDIR");
     if (place_) (void)umount2(place_->path().c_str(), MNT_DETACH);
   }
   void Fill(off_t bytes) const {
@@ -122,6 +125,32 @@ TEST_F(FullDiskTest, TemplatesAreMadeWhereThereIsRoomAndNeverAtTheCostOfASandbox
   EXPECT_EQ(warmed.code, 0) << warmed.err;
   EXPECT_EQ(Templates(), 1U);
   EXPECT_EQ(Exec().out, "works\n");
+}
+
+TEST_F(FullDiskTest, ARepositoryThatDoesNotFitIsRefusedAndLeavesNothing) {
+  // Its objects do not fit into what is left, which a sandbox does.
+  const cleanroom::testing::GitServer server;
+  server.Script(
+      "git init -q -b main r; cd r; head -c 60m /dev/urandom >f; git add f; "
+      "git -c core.compression=0 commit -q -m one");
+  const std::string url = "http://localhost" + server.host().substr(server.host().find(':')) + "/r";
+  const std::vector<std::string> args = {"exec", "--rm", "-n", "--image", image_,    "--repo-url",
+                                         url,    "--",   "sh", "-c",      "wc -c <f"};
+  struct statvfs room = {};
+  ASSERT_EQ(statvfs(place_->path().c_str(), &room), 0);
+  Fill(static_cast<off_t>(room.f_bavail * room.f_frsize) - (off_t{30} << 20));
+  const Outcome refused = daemon_->Cli(args);
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_THAT(refused.err, HasSubstr("resource_exhausted"));
+  EXPECT_THAT(refused.err, HasSubstr("the disk of cleanroomd is full"));
+  std::error_code error;
+  EXPECT_TRUE(fs::is_empty(daemon_->state_dir() + "/sandboxes", error));
+  EXPECT_TRUE(fs::is_empty(daemon_->state_dir() + "/mirrors/tmp", error));
+  ASSERT_EQ(statvfs(place_->path().c_str(), &room), 0);
+  EXPECT_GT(room.f_bavail * room.f_frsize, uint64_t{25} << 20);
+  Free();
+  const Outcome works = daemon_->Cli(args);
+  EXPECT_EQ(works.out, "62914560\n") << works.err;
 }
 
 }  // namespace

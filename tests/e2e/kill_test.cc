@@ -1,5 +1,5 @@
-// Kills at random moments: the daemon, wardens, machines, command lines, several at once. After
-// each, what has died leaves nothing on the host, what has not goes on, and the records say so.
+// Kills at random moments: the daemon, wardens, machines, command lines, the host's git, several at
+// once, while sandboxes are made, some with a commit that is new to the host. After each, what has died leaves nothing on the host, what has not goes on, and the records say so.
 //
 //   CLEANROOM_KILLS=400 CLEANROOM_KILL_SEED=7 ctest --preset release -R e2e/kill_test
 //
@@ -26,6 +26,7 @@
 #include "client/client.h"
 #include "os/file.h"
 #include "support/daemon.h"
+#include "support/git_server.h"
 #include "support/host_view.h"
 
 namespace cleanroom::test {
@@ -34,7 +35,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
-using testing::IsEmpty;
+using ::testing::IsEmpty;
 using Ids = std::set<std::string>;
 
 constexpr int kKills = 40;
@@ -80,16 +81,44 @@ struct Cli {
   bool killed = false;
 };
 
-class KillTest : public testing::Test {
+class KillTest : public ::testing::Test {
  protected:
   KillTest()
       : seed_(Number("CLEANROOM_KILL_SEED", std::random_device()())),
         random_(seed_),
-        daemon_("pool: { size: 1 }\n"),
+        daemon_("pool: { size: 1 }\ngateway: { git: { http_hosts: [localhost] } }\n"),
         image_(BaseImage(daemon_)),
         host_(daemon_.folder(), daemon_.state_dir()),
         client_(client::Client::Create({.url = "unix://" + daemon_.socket()}).value()) {
     std::printf("CLEANROOM_KILL_SEED=%llu\n", static_cast<unsigned long long>(seed_));
+    git_.Script("git init -q --bare -b main r.git; git clone -q r.git w 2>/dev/null");
+  }
+  // A commit that nobody has fetched, of some hundred files.
+  std::string NewCommit() {
+    return git_.Script(
+        "cd w; mkdir -p d; for i in $(seq 200); do echo $i $(date +%N) >d/$i; done; "
+        "git add .; git commit -q -m more; git push -q origin HEAD:main; "
+        "git rev-parse HEAD");
+  }
+  std::vector<std::string> Create() {
+    if (Chance(50)) return {"sandbox", "create", "--image", image_};
+    const std::string host = git_.host();
+    return {"create",
+            "--image",
+            image_,
+            "--repo-url",
+            "http://localhost" + host.substr(host.find(':')) + "/r.git",
+            "--repo-commit",
+            NewCommit()};
+  }
+  // Whether the sandbox, where it has a repository, has all of it.
+  void CheckRepository(const std::string& id) {
+    const Outcome said =
+        daemon_.Cli({"exec", "--in", id, "-n", "-w", "/", "--", "sh", "-c",
+                     "[ -z \"$CLEANROOM_COMMIT\" ] || { cd /workspace && [ $(git rev-parse HEAD) = "
+                     "$CLEANROOM_COMMIT ] && [ -z \"$(git status --porcelain)\" ] && git fsck "
+                     "2>/dev/null; }"});
+    EXPECT_EQ(said.code, 0) << id << ": " << said.out << said.err;
   }
   uint64_t Draw(uint64_t below) {
     return std::uniform_int_distribution<uint64_t>(0, below - 1)(random_);
@@ -166,6 +195,7 @@ class KillTest : public testing::Test {
 
   const uint64_t seed_;
   std::mt19937_64 random_;
+  cleanroom::testing::GitServer git_;
   Daemon daemon_;
   std::string image_;
   HostView host_;
@@ -187,8 +217,7 @@ void KillTest::StartWork() {
   const Ids ready = Ready();
   const std::vector<std::string> sandboxes(ready.begin(), ready.end());
   if (sandboxes.size() < kMostSandboxes) {
-    for (uint64_t i = 0; i < 1 + Draw(2); ++i)
-      StartCli(Cli::Kind::kCreate, {"sandbox", "create", "--image", image_}, "");
+    for (uint64_t i = 0; i < 1 + Draw(2); ++i) StartCli(Cli::Kind::kCreate, Create(), "");
   }
   if (sandboxes.empty()) return;
   const std::string script = "i=0; while [ $i -lt " + std::to_string(kPieces) + " ]; do seq $((i*" +
@@ -228,8 +257,12 @@ void KillTest::Kill(Ids& hit) {
     said += " serve";
   }
   if (several ? Chance(60) : what >= 45 && what < 65) kill_one(wardens);
-  if (several ? Chance(60) : what >= 65 && what < 85) kill_one(machines);
-  if (!clis_.empty() && (several ? Chance(60) : what >= 85)) {
+  if (several ? Chance(60) : what >= 65 && what < 80) kill_one(machines);
+  if (several ? Chance(30) : what >= 80 && what < 88) {
+    for (const pid_t pid : host_.GitProcesses()) kill(pid, SIGKILL);
+    said += " git";
+  }
+  if (!clis_.empty() && (several ? Chance(60) : what >= 88)) {
     Cli& cli = clis_[Draw(clis_.size())];
     EXPECT_TRUE(cli.process.Kill(SIGKILL));
     cli.killed = true;
@@ -256,7 +289,7 @@ void KillTest::CollectClis(bool all) {
     // A command line that fails says why, but for the codes of the command itself.
     if (!it->killed && !(*ended)->ok() && (*ended)->value != kExitCode &&
         (*ended)->value <= kSignaled) {
-      EXPECT_THAT(err, testing::HasSubstr("cleanroom: ")) << it->out_file;
+      EXPECT_THAT(err, ::testing::HasSubstr("cleanroom: ")) << it->out_file;
     }
     it = clis_.erase(it);
   }
@@ -285,6 +318,8 @@ void KillTest::CheckHost(const std::vector<HostProcess>& before, const Ids& fold
   const auto dead = [&](const std::string& id, bool was_before) {
     return records.contains(id) ? !live.contains(id) : restarted && was_before;
   };
+  // Whoever wanted something of git is served, or gone.
+  EXPECT_TRUE(Eventually([&] { return host_.GitProcesses().empty(); }, kEndLimit));
   std::string left;
   EXPECT_TRUE(Eventually([&] {
     left.clear();
@@ -443,7 +478,11 @@ TEST_F(KillTest, WhatDiesLeavesNothingAndWhatLivesGoesOn) {
       CheckCommand(execution, !hit_.contains(sandbox) && !asked_.contains(sandbox));
   }
   const size_t ended = checked_.size();
-  for (const std::string& id : Ready()) EXPECT_EQ(daemon_.Cli({"sandbox", "rm", id}).code, 0);
+  for (const std::string& id : Ready()) {
+    CheckRepository(id);
+    EXPECT_EQ(daemon_.Cli({"sandbox", "rm", id}).code, 0);
+  }
+  for (const v1::Execution& execution : Executions()) executions.insert(execution.execution_id());
   EXPECT_EQ(daemon_.Stop(), 0);
   EXPECT_TRUE(Eventually([&] { return host_.Processes().empty(); }));
   EXPECT_THAT(host_.Folders(), IsEmpty());

@@ -97,6 +97,21 @@ std::vector<HostProcess> HostView::Processes() const {
   return ours;
 }
 
+std::vector<pid_t> HostView::GitProcesses() const {
+  std::vector<pid_t> pids;
+  for (const pid_t pid : AllPids()) {
+    const std::string line = ReadText(ProcOf(pid) / "cmdline");
+    const char state = StatOf(pid).state;
+    if (state == 'Z' || state == 'X') continue;
+    if (!fs::path(line.substr(0, line.find('\0'))).filename().string().starts_with("git")) continue;
+    std::error_code error;
+    const std::string cwd = fs::read_symlink(ProcOf(pid) / "cwd", error);
+    if (cwd.starts_with(state_dir_) || line.find(state_dir_) != std::string::npos)
+      pids.push_back(pid);
+  }
+  return pids;
+}
+
 std::set<std::string> HostView::Folders() const {
   std::set<std::string> names;
   std::error_code error;
@@ -183,8 +198,8 @@ std::string HostView::StillHeld(const std::set<std::string>& namespaces, const H
 
 std::vector<std::string> HostView::StrayFiles(const std::set<std::string>& executions) const {
   static const std::set<std::string> kParts = {
-      "lock",           "records.db", "records.db-wal", "sandboxes",   "executions",
-      "records.db-shm", "templates",  "audit",          "accelerator", "mirrors"};
+      "lock",      "records.db", "records.db-wal", "sandboxes", "executions", "records.db-shm",
+      "templates", "audit",      "accelerator",    "mirrors",   "bundles"};
   std::vector<std::string> strays;
   std::error_code error;
   for (fs::directory_iterator it(state_dir_, error), end; !error && it != end; it.increment(error))
@@ -204,6 +219,10 @@ std::vector<std::string> HostView::StrayFiles(const std::set<std::string>& execu
   for (fs::directory_iterator it(state_dir_ + "/templates", error), end; !error && it != end;
        it.increment(error)) {
     if (it->path().filename().string().size() != kKeyLength) strays.push_back(it->path());
+  }
+  for (fs::directory_iterator it(state_dir_ + "/mirrors/tmp", error), end; !error && it != end;
+       it.increment(error)) {
+    strays.push_back(it->path());
   }
   return strays;
 }

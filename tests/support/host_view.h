@@ -29,6 +29,8 @@ class HostView {
   // Wardens and machines of the daemon's sandboxes, also those that nobody has claimed. Without
   // those that have ended and are not reaped.
   std::vector<HostProcess> Processes() const;
+  // The git processes that work in the daemon's state folder.
+  std::vector<pid_t> GitProcesses() const;
   // The folders of sandboxes.
   std::set<std::string> Folders() const;
   // The files of unix sockets in the folder.
