@@ -113,12 +113,15 @@ Result<git::RemoteUrl> Repositories::Remote(const std::string& url) const {
 
 Awaitable<Result<store::Checkout>> Repositories::Resolve(CheckoutWish wish, ProgressFn progress) {
   CR_CO_TRY_ASSIGN(const git::RemoteUrl remote, Remote(wish.remote_url));
+  // A full id is a commit's, by whichever name it comes.
+  if (wish.commit.empty() && git::IsFullId(wish.revision)) std::swap(wish.commit, wish.revision);
   store::Checkout checkout{.remote_url = remote.origin(),
                            .commit = wish.commit,
                            .branch = wish.branch,
                            .path = {},
                            .submodules = false};
-  if (git::IsFullId(wish.commit) && commits_.Find({remote.identity(), wish.commit}) != nullptr) {
+  if (git::IsFullId(wish.commit) && wish.revision.empty() &&
+      commits_.Find({remote.identity(), wish.commit}) != nullptr) {
     co_return checkout;
   }
   std::function<Result<git::Resolved>(const PoolControl&)> work =
