@@ -84,23 +84,15 @@ class Copy {
   Result<void> Unpack(int tar_fd) {
     CR_TRY_ASSIGN(staging_fd_, os::OpenDir(staging_.path()));
     CR_TRY(os::ReplaceFile(staging_.path() + "/.gitignore", "*\n"));
-    CR_TRY_ASSIGN(const uint64_t size, os::FileSize(tar_fd));
-    archive::FileSource source(tar_fd, 0, size);
-    CR_TRY_ASSIGN(auto tar, archive::TarReader::Open(source, archive::Limits{}));
-    archive::TarEntry entry;
-    size_t unpacked = 0;
-    while (true) {
-      CR_TRY_ASSIGN(const bool more, tar.Next(entry));
-      if (!more) break;
-      const bool content =
-          entry.type == archive::EntryType::kFile || entry.type == archive::EntryType::kSymlink;
+    const auto unpack = [this](archive::TarReader& tar,
+                               const archive::TarEntry& entry) -> Result<bool> {
       const auto wanted = writes_.find(std::string(PlainEntryPath(entry.path)));
-      if (!content || wanted == writes_.end()) continue;
-      CR_TRY(UnpackOne(tar, entry, wanted->second));
-      ++unpacked;
-    }
-    if (unpacked == writes_.size()) return {};
-    return AnotherTar();
+      if (wanted == writes_.end()) return false;
+      const Write& write = wanted->second;
+      CR_TRY(UnpackFile(tar, entry, *write.planned->file, staging_fd_.get(), write.staged));
+      return true;
+    };
+    return UnpackEach(tar_fd, writes_.size(), unpack);
   }
 
   // The last moment at which nothing of the user's has been touched.
@@ -133,11 +125,6 @@ class Copy {
     const PlannedPath* planned;
     std::string staged;  // its name in the staging folder
   };
-
-  Result<void> UnpackOne(archive::TarReader& tar, const archive::TarEntry& entry,
-                         const Write& write) {
-    return UnpackFile(tar, entry, *write.planned->file, staging_fd_.get(), write.staged);
-  }
 
   Result<void> DeleteAll() {
     for (const PlannedPath& planned : plan_.paths) {

@@ -28,7 +28,6 @@ const Git::Settings& ScratchSettings() {
                                           {"core.symlinks", "true"},
                                           {"core.ignoreCase", "false"},
                                           {"core.untrackedCache", "false"},
-                                          {"core.looseCompression", "0"},
                                           {"core.protectHFS", "true"},
                                           {"core.protectNTFS", "true"},
                                           {"core.quotePath", "true"}};
@@ -122,25 +121,15 @@ Result<void> SandboxDiff::Unpack(const std::vector<const IncomingFile*>& files, 
   std::unordered_map<std::string_view, const IncomingFile*> wanted;
   for (const IncomingFile* file : files) wanted.emplace(file->path, file);
   CR_TRY_ASSIGN(const auto top, os::OpenDir(git_.folder()));
-  CR_TRY_ASSIGN(const uint64_t size, os::FileSize(tar_fd));
-  archive::FileSource source(tar_fd, 0, size);
-  CR_TRY_ASSIGN(auto tar, archive::TarReader::Open(source, archive::Limits{}));
-  archive::TarEntry entry;
-  size_t unpacked = 0;
-  while (true) {
-    CR_TRY_ASSIGN(const bool more, tar.Next(entry));
-    if (!more) break;
-    if (entry.type != archive::EntryType::kFile && entry.type != archive::EntryType::kSymlink)
-      continue;
+  const auto unpack = [&](archive::TarReader& tar, const archive::TarEntry& entry) -> Result<bool> {
     const auto file = wanted.find(PlainEntryPath(entry.path));
-    if (file == wanted.end()) continue;
+    if (file == wanted.end()) return false;
     CR_TRY_ASSIGN(const auto folder,
                   OpenFolderBeneath(top.get(), std::string(ParentOf(file->first)), Missing::kMake));
     CR_TRY(UnpackFile(tar, entry, *file->second, folder.get(), NameOf(file->first)));
-    ++unpacked;
-  }
-  if (unpacked != files.size()) return AnotherTar();
-  return {};
+    return true;
+  };
+  return UnpackEach(tar_fd, files.size(), unpack);
 }
 
 std::vector<std::string> SandboxDiff::DiffTree(std::vector<std::string> options) const {

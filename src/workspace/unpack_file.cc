@@ -10,6 +10,7 @@
 #include <ctime>
 #include <vector>
 
+#include "archive/byte_source.h"
 #include "base/printable.h"
 #include "base/sha256/sha256.h"
 #include "os/file.h"
@@ -25,11 +26,11 @@ std::unexpected<Error> WriteFailure(const std::string& path) {
       Error::FromErrno(os::CodeForErrno(error), error, shown).About(SubjectKind::kFile, shown));
 }
 
-}  // namespace
-
 std::unexpected<Error> AnotherTar() {
   return Err(ErrorCode::kDataCorrupt, "the tar is not the one that was read before");
 }
+
+}  // namespace
 
 Result<void> UnpackFile(archive::TarReader& tar, const archive::TarEntry& entry,
                         const IncomingFile& file, int folder, const std::string& name) {
@@ -59,6 +60,24 @@ Result<void> UnpackFile(archive::TarReader& tar, const archive::TarEntry& entry,
                          .tv_nsec = 0};
   const std::array<timespec, 2> times = {time, time};
   if (futimens(fd.get(), times.data()) != 0) return WriteFailure(file.path);
+  return {};
+}
+
+Result<void> UnpackEach(int tar, size_t count, const UnpackFn& unpack) {
+  CR_TRY_ASSIGN(const uint64_t size, os::FileSize(tar));
+  archive::FileSource source(tar, 0, size);
+  CR_TRY_ASSIGN(auto reader, archive::TarReader::Open(source, archive::Limits{}));
+  archive::TarEntry entry;
+  size_t unpacked = 0;
+  while (true) {
+    CR_TRY_ASSIGN(const bool more, reader.Next(entry));
+    if (!more) break;
+    if (entry.type != archive::EntryType::kFile && entry.type != archive::EntryType::kSymlink)
+      continue;
+    CR_TRY_ASSIGN(const bool wanted, unpack(reader, entry));
+    unpacked += wanted ? 1 : 0;
+  }
+  if (unpacked != count) return AnotherTar();
   return {};
 }
 

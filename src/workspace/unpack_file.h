@@ -1,6 +1,8 @@
-// One file or link of a sandbox's tar, written where it is staged.
+// The files and links of a sandbox's tar, written where they are staged.
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <string>
 
 #include "archive/tar_reader.h"
@@ -15,7 +17,12 @@ namespace cleanroom::workspace {
 Result<void> UnpackFile(archive::TarReader& tar, const archive::TarEntry& entry,
                         const IncomingFile& file, int folder, const std::string& name);
 
-// The tar is not the one that was read before.
-std::unexpected<Error> AnotherTar();
+// Whether the entry was one that is wanted; then it has been unpacked.
+using UnpackFn =
+    std::function<Result<bool>(archive::TarReader& tar, const archive::TarEntry& entry)>;
+
+// Calls `unpack` for each file and link of the tar, from its beginning. data_corrupt unless `count` of
+// them were wanted: then it is not the tar that was read before.
+Result<void> UnpackEach(int tar, size_t count, const UnpackFn& unpack);
 
 }  // namespace cleanroom::workspace
