@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "git/ref_name.h"
+#include "git/relative_url.h"
 #include "git/transfer_error.h"
 #include "os/file.h"
 
@@ -113,8 +114,7 @@ Result<std::string> Remote::Follow(const std::string& url, const Control& contro
   const auto parsed = RemoteUrl::Parse(target, git_.config().rules);
   if (!parsed)
     return Err(TransferError(TransferTrouble::kNotAllowed, url_, parsed.error().message()));
-  if (parsed->scheme() != url_.scheme() || parsed->host() != url_.host() ||
-      parsed->port() != url_.port())
+  if (!IsSameHost(*parsed, url_))
     return Err(TransferError(TransferTrouble::kNotAllowed, url_, "to " + parsed->origin()));
   return parsed->fetch_url();
 }
