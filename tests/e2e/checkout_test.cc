@@ -53,9 +53,7 @@ class CheckoutTest : public ::testing::Test {
     delete server_;
   }
 
-  static std::string Host(const GitServer& server = *server_) {
-    return "localhost" + server.host().substr(server.host().find(':'));
-  }
+  static std::string Host(const GitServer& server = *server_) { return server.named_host(); }
   static std::string Url(const std::string& name, const GitServer& server = *server_) {
     return "http://" + Host(server) + "/" + name;
   }

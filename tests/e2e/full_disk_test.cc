@@ -133,7 +133,7 @@ TEST_F(FullDiskTest, ARepositoryThatDoesNotFitIsRefusedAndLeavesNothing) {
   server.Script(
       "git init -q -b main r; cd r; head -c 60m /dev/urandom >f; git add f; "
       "git -c core.compression=0 commit -q -m one");
-  const std::string url = "http://localhost" + server.host().substr(server.host().find(':')) + "/r";
+  const std::string url = "http://" + server.named_host() + "/r";
   const std::vector<std::string> args = {"exec", "--rm", "-n", "--image", image_,    "--repo-url",
                                          url,    "--",   "sh", "-c",      "wc -c <f"};
   struct statvfs room = {};

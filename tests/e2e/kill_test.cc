@@ -102,14 +102,9 @@ class KillTest : public ::testing::Test {
   }
   std::vector<std::string> Create() {
     if (Chance(50)) return {"sandbox", "create", "--image", image_};
-    const std::string host = git_.host();
-    return {"create",
-            "--image",
-            image_,
-            "--repo-url",
-            "http://localhost" + host.substr(host.find(':')) + "/r.git",
-            "--repo-commit",
-            NewCommit()};
+    return {
+        "create",        "--image",  image_, "--repo-url", "http://" + git_.named_host() + "/r.git",
+        "--repo-commit", NewCommit()};
   }
   // Whether the sandbox, where it has a repository, has all of it.
   void CheckRepository(const std::string& id) {

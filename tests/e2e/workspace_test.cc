@@ -72,9 +72,7 @@ class WorkspaceTest : public ::testing::Test {
   }
 
   // As git and the daemon know it.
-  static std::string Host() {
-    return "localhost" + server_->host().substr(server_->host().find(':'));
-  }
+  static std::string Host() { return server_->named_host(); }
   static std::string Url() { return "http://" + Host() + "/r.git"; }
 
   static GitServer* server_;

@@ -25,6 +25,8 @@ class GitServer {
 
   // "127.0.0.1:PORT"
   const std::string& host() const { return program_->found(); }
+  // "localhost:PORT"
+  std::string named_host() const { return "localhost" + host().substr(host().find(':')); }
   std::string Url(const std::string& name) const { return "http://" + host() + "/" + name; }
   std::string operator/(const std::string& name) const { return folder_ / name; }
   // Runs a script in the folder of the repositories; aborts the test program when it fails.
